@@ -1,0 +1,32 @@
+"""Every bound, with its reason. Each has a test that steps over it (tests/core/test_limits.py)."""
+
+from __future__ import annotations
+
+# One operation.
+BODY_BYTES_MAX = 1 << 20  # a message of 1 MiB: any text a person pastes; larger belongs in a file
+OPERATION_BYTES_MAX = BODY_BYTES_MAX + (256 << 10)  # the body and all that may stand beside it
+NAME_CHARS_MAX = 256  # channel names, titles, author names: one line on a screen
+TOPIC_CHARS_MAX = 4_096  # a topic or a reason: a paragraph
+EMOJI_BYTES_MAX = 128  # the longest standard emoji (ZWJ families) is 35 bytes; `:names:` are longer
+ATTACHMENTS_MAX = 256  # the most seen in any export is under 100
+ATTACHMENT_TEXT_MAX = 4_096  # a file name or a link; browsers stop at 2,083 to 8,000
+MENTIONS_MAX = 1_024  # more is @everyone
+ORIGIN_CHARS_MAX = 512  # a foreign id; Message-IDs of mail may have 255, Matrix ids 255
+ORIGIN_PEOPLE_MAX = 1 << 20  # people a foreign format only counts, in one reaction
+
+# One commit.
+OPERATIONS_PER_COMMIT_MAX = 65_536  # the index in a message id has two bytes
+COMMIT_BYTES_MAX = 8 << 20  # a receiver holds one commit in memory; importers cut at 1 MiB
+CONTROL_HEADS_MAX = 64  # concurrent control commits an author may name at once
+SEQ_MAX = (1 << 32) - 1  # seq in a message id has four bytes: 136 years of one commit a second
+
+# Time.
+TIME_MS_MAX = (1 << 43) - 1  # year 2248: time, tie-break and sign share 64 bits in the index key
+COUNTER_MAX = (1 << 16) - 1  # events within one millisecond of a hybrid logical clock
+AHEAD_MS_MAX = 10 * 60_000  # a clock this far ahead is believed; beyond it an operation is held
+
+# One vault.
+WAITING_PER_DEVICE_MAX = 65_536  # operations of one device that wait for their target or their time
+PAGE_MAX = 1_000  # messages in one page: more is what the iterator is for
+QUERY_CHARS_MAX = 1_024  # a search query
+QUERY_TERMS_MAX = 64  # terms and filters in it

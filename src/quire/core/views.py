@@ -1,0 +1,230 @@
+"""What a reader sees: the values that stores and channels give out. Plain, frozen, no behaviour.
+
+These are views: derived from the commit log by core/timeline.py, never a source of truth.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from quire.core.ids import ChannelId, MessageId
+from quire.core.operation import Attachment
+
+Notice = Literal["", "join", "leave", "topic", "name", "pin", "other"]
+
+
+class Author(msgspec.Struct, frozen=True, gc=False):
+    """Who wrote. Imported authors are names in a file, not members."""
+
+    id: str  # "quire:<identity, hex>" or "<source>:<original id>"
+    name: str
+    bot: bool = False
+    imported: bool = False
+    own: bool = False  # is it us?
+
+
+class Reaction(msgspec.Struct, frozen=True, gc=False):
+    """All reactions with one emoji on one message."""
+
+    emoji: str
+    count: int
+    own: bool
+    people: tuple[str, ...]  # names, oldest first; at most 20, and none where a format only counts
+
+
+class Deletion(msgspec.Struct, frozen=True, gc=False):
+    """Who took a message back, when (Unix ms), and why ("" = not said)."""
+
+    by: Author
+    time_ms: int
+    reason: str
+
+
+class Thread(msgspec.Struct, frozen=True, gc=False):
+    """A thread in short."""
+
+    root: MessageId
+    channel: ChannelId
+    title: str  # the title given, else ""
+    replies: int  # not counting the root nor deleted replies
+    participants: int  # distinct authors of replies that stand
+    last_reply_ms: int  # the root's time while there is no reply
+    last_reply: MessageId | None
+    last_author: Author | None
+    preview: str  # start of the last reply's text, one line
+
+
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """Where an imported message comes from."""
+
+    source: str  # "slack", "irc" …
+    author: str  # the original author id
+    id: str  # the original message id
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One message as it stands now."""
+
+    id: MessageId
+    channel: ChannelId
+    time: int  # hybrid logical time: ms << 16 | counter; with `id` the order of the timeline
+    author: Author
+    body: str  # "" when deleted
+    root: MessageId | None = None  # the thread's root, if this is a reply in a thread
+    reply_to: MessageId | None = None  # the message this answers outside any thread
+    notice: Notice = ""
+    title: str = ""  # a thread title, on the root
+    action: bool = False  # "/me" style
+    broadcast: bool = False  # a thread reply also meant for the channel
+    attachments: tuple[Attachment, ...] = ()
+    mentions: tuple[str, ...] = ()  # Author.id of each person mentioned
+    edited_ms: int | None = None  # time of the version shown, if it is not the first
+    concurrent_edits: bool = False  # edits exist that did not know of each other
+    deleted: Deletion | None = None
+    pinned: bool = False
+    bookmarked: bool = False
+    reactions: tuple[Reaction, ...] = ()
+    thread: Thread | None = None  # if replies exist, or a title
+    origin: Origin | None = None
+
+    @property
+    def time_ms(self) -> int:
+        """Unix milliseconds."""
+        return self.time >> 16
+
+    @property
+    def cursor(self) -> str:
+        """This message's place in its channel, for `before`, `after` and `around`."""
+        return f"{self.time:x}.{self.id.hex()}"
+
+
+class Page(msgspec.Struct, frozen=True, gc=False):
+    """A page of messages, newest first (a thread's: oldest first)."""
+
+    messages: tuple[Message, ...]
+    older: str | None  # cursor for `before`, None when nothing is older
+    newer: str | None  # cursor for `after`, None when nothing is newer
+
+
+class Version(msgspec.Struct, frozen=True, gc=False):
+    """One version of a message's text."""
+
+    number: int  # 1 = as first written
+    body: str
+    time_ms: int
+    author: Author
+    shown: bool  # is it the one that stands?
+    concurrent: bool  # written without knowing of another edit
+
+
+class Hit(msgspec.Struct, frozen=True, gc=False):
+    """A message found, and where its text matches."""
+
+    message: Message
+    channel_name: str
+    spans: tuple[tuple[int, int], ...]  # [start, end) in characters of message.body, in order
+
+
+class Hits(msgspec.Struct, frozen=True, gc=False):
+    """A page of search results, newest first."""
+
+    hits: tuple[Hit, ...]
+    older: str | None  # cursor for the next page
+
+
+class ChannelInfo(msgspec.Struct, frozen=True, gc=False):
+    """A channel in short."""
+
+    id: ChannelId
+    name: str
+    topic: str
+    kind: str  # channel | private | group | direct
+    messages: int  # standing messages and notices, replies in threads included
+    threads: int
+    last_ms: int | None  # time of the newest message
+    unread: int  # messages of others after our read marker (imported ones count as read)
+    mentions: int  # those of them that mention us
+    waiting: int  # operations that wait for what they refer to, or for their time
+    source: str  # "" or the import format it came from
+    description: str = ""
+
+
+class Problem(msgspec.Struct, frozen=True, gc=False):
+    """One thing `verify` found: what was expected where, and what is there."""
+
+    what: str  # stable snake_case name
+    where: str
+    detail: str
+
+
+class VerifyReport(msgspec.Struct, frozen=True, gc=False):
+    """What `verify` read, and what differs (at most PROBLEMS_MAX are listed)."""
+
+    commits: int
+    operations: int
+    messages: int
+    logs: int
+    problems: tuple[Problem, ...]
+    problem_count: int
+
+    @property
+    def ok(self) -> bool:
+        return self.problem_count == 0
+
+
+class Stats(msgspec.Struct, frozen=True, gc=False):
+    """What the vault holds and takes."""
+
+    channels: int
+    messages: int
+    threads: int
+    reactions: int
+    authors: int
+    commits: int
+    operations: int
+    waiting: int
+    first_ms: int | None
+    last_ms: int | None
+    file_bytes: int
+    wal_bytes: int
+    schema: int
+
+
+class ImportSummary(msgspec.Struct, frozen=True):
+    """What an import found (dry run) or wrote. Messages count once, however often a file repeats them."""
+
+    format: str
+    source: str
+    dry_run: bool
+    channels: int = 0
+    messages: int = 0  # new ones; includes notices where the format counts them so
+    notices: int = 0
+    threads: int = 0
+    replies: int = 0
+    reactions: int = 0
+    edited: int = 0  # messages with a mark or event of an edit
+    edit_events: int = 0  # later texts carried over
+    deleted: int = 0
+    attachments: int = 0
+    authors: int = 0
+    pins: int = 0
+    duplicates: int = 0  # records of messages already there, from this or an earlier import
+    unresolved: int = 0  # replies, edits, reactions whose target is in no file
+    skipped: int = 0
+    problems: tuple[str, ...] = ()  # the first of the skipped: file, position, reason
+    warnings: tuple[str, ...] = ()
+    not_carried: dict[str, int] = {}
+    channel_messages: dict[str, int] = {}  # channel name -> messages found in this export
+    first_ms: int | None = None
+    last_ms: int | None = None
+    seconds: float = 0.0
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """Something became durable. `message` is the one it is about, if any."""
+
+    kind: str  # message | edit | delete | reaction | pin | channel
+    channel: ChannelId
+    message: MessageId | None = None
