@@ -69,9 +69,7 @@ def test_code_points(code: str, expected: str) -> None:
 
 def test_no_name_means_two_things() -> None:
     names: dict[str, str] = {}
-    for line in (
-        module.resources.files("quire.exchange").joinpath("emoji.txt").read_text("utf-8").splitlines()
-    ):
+    for line in resources.files("quire.exchange").joinpath("emoji.txt").read_text("utf-8").splitlines():
         character, *called = line.split() if not line.startswith("# ") else [""]
         for name in called:
             assert names.setdefault(name, character) == character, name
