@@ -1,0 +1,145 @@
+"""Commits: signed, hash-linked batches of operations by one device (docs/spec/03-commits.md).
+
+    head        version, channel, device, incarnation, seq, previous, control heads, time, count, content root
+    signature   Ed25519 over a label and the head
+    operations  each salt (16) || operation
+
+    id = SHA-256(head)                      the chain: the next head's `previous`
+    commitment = SHA-256(salt || operation) one for each operation
+    content root = SHA-256(commitments, in order)
+
+So one operation's bytes can be destroyed for good while its commitment stays and everything else still
+verifies; the salt keeps a short text from being guessed out of its commitment. What was received is
+hashed and stored as received.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from quire.core import limits
+from quire.core.encoding import Codec, encode
+from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation
+from quire.core.operation import SALT_SIZE
+from quire.errors import MalformedError
+
+VERSION = 1
+SIGNATURE_LABEL = b"quire/v1 commit\x00"
+CHANNEL_LABEL = b"quire/v1 channel\x00"
+
+
+class Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What is signed. `time` is a hybrid logical time (core/clock.py)."""
+
+    version: int
+    channel: bytes
+    device: bytes
+    incarnation: bytes
+    seq: int  # 1 .. in its log
+    previous: bytes  # id of commit seq - 1 of the same log; empty for the first
+    control_heads: tuple[bytes, ...]  # control commits without successor that the author knew, sorted
+    time: int
+    count: int
+    content_root: bytes
+
+
+class Commit(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A commit as it travels."""
+
+    head: bytes
+    signature: bytes
+    operations: tuple[bytes, ...]  # each salt || operation
+
+
+_head_codec = Codec(Head, "head")
+_commit_codec = Codec(Commit, "commit")
+
+
+def commit_id(head: bytes) -> CommitId:
+    """SHA-256 of the head's bytes."""
+    return CommitId(hashlib.sha256(head).digest())
+
+
+def channel_id(create: bytes) -> ChannelId:
+    """The id of the channel that this encoded Create operation founds."""
+    return ChannelId(hashlib.sha256(CHANNEL_LABEL + create).digest())
+
+
+def content_root(salted: Sequence[bytes]) -> bytes:
+    """SHA-256 of the operations' commitments, in order."""
+    sha256 = hashlib.sha256
+    return sha256(b"".join([sha256(operation).digest() for operation in salted])).digest()
+
+
+def with_salts(operations: Sequence[bytes], random_bytes: Callable[[int], bytes]) -> list[bytes]:
+    """Each encoded operation with 16 fresh random bytes before it."""
+    salts = random_bytes(SALT_SIZE * len(operations))
+    return [salts[i * 16 : i * 16 + 16] + operation for i, operation in enumerate(operations)]
+
+
+def build_head(
+    *,
+    channel: ChannelId,
+    device: DeviceId,
+    incarnation: Incarnation,
+    seq: int,
+    previous: bytes,
+    control_heads: Sequence[bytes],
+    time: int,
+    salted: Sequence[bytes],
+) -> bytes:
+    """The bytes to sign and hash, for these operations in this place."""
+    root = content_root(salted)
+    heads = tuple(sorted(control_heads))
+    return encode(Head(VERSION, channel, device, incarnation, seq, previous, heads, time, len(salted), root))
+
+
+def to_be_signed(head: bytes) -> bytes:
+    """The label and the head: a signature for one purpose is never one for another."""
+    return SIGNATURE_LABEL + head
+
+
+def decode_head(data: bytes) -> Head:
+    """The head with exactly these bytes. Raises: MalformedError."""
+    head: Head = _head_codec.decode(data)
+    _require(head.version == VERSION, "head_version")
+    _require(len(head.channel) == 32, "channel_id_size")
+    _require(len(head.device) == 32, "device_id_size")
+    _require(len(head.incarnation) == 16, "incarnation_size")
+    _require(1 <= head.seq <= limits.SEQ_MAX, "seq_range")
+    _require(len(head.previous) == (0 if head.seq == 1 else 32), "previous_size")
+    _require(len(head.control_heads) <= limits.CONTROL_HEADS_MAX, "too_many_control_heads")
+    _require(all(len(h) == 32 for h in head.control_heads), "control_head_size")
+    _require(list(head.control_heads) == sorted(set(head.control_heads)), "control_heads_order")
+    _require(0 <= head.time >> 16 <= limits.TIME_MS_MAX, "time_range")
+    _require(1 <= head.count <= limits.OPERATIONS_PER_COMMIT_MAX, "count_range")
+    _require(len(head.content_root) == 32, "content_root_size")
+    return head
+
+
+def encode_commit(commit: Commit) -> bytes:
+    """The canonical bytes."""
+    return encode(commit)
+
+
+def decode_commit(data: bytes) -> tuple[Commit, Head]:
+    """A commit and its head; form, size, count and content root checked, signature and chain not yet.
+
+    Raises: MalformedError.
+    """
+    _require(len(data) <= limits.COMMIT_BYTES_MAX, "commit_too_large")
+    commit: Commit = _commit_codec.decode(data)
+    head = decode_head(commit.head)
+    _require(len(commit.signature) == 64, "signature_size")
+    _require(len(commit.operations) == head.count, "count_differs")
+    _require(all(len(salted) > SALT_SIZE for salted in commit.operations), "operation_empty")
+    _require(content_root(commit.operations) == head.content_root, "content_root_differs")
+    return commit, head
+
+
+def _require(holds: bool, rule: str) -> None:
+    if not holds:
+        raise MalformedError(f"commit: {rule.replace('_', ' ')}", rule=rule)

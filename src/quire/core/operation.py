@@ -1,0 +1,320 @@
+"""Operations: every durable change, as one tagged array each (docs/spec/02-operations.md).
+
+An operation says what its author wants; its author, time and place come from the commit around it.
+Imported operations carry an `Origin`: who wrote it there, and when. `decode_operation` accepts exactly
+the bytes `encode_operation` writes, within the limits of core/limits.py, and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from quire.core import limits
+from quire.core.encoding import Codec, encode
+from quire.errors import MalformedError
+
+NOTICES = ("", "join", "leave", "topic", "name", "pin", "other")  # Post.notice is an index into this
+SALT_SIZE = 16
+
+# Post.flags
+ACTION = 1
+BROADCAST = 2
+
+
+class Origin(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Where an imported operation comes from."""
+
+    source: str  # "slack", "irc" …
+    author: str  # original author id
+    id: str  # original id, unique in its channel; "" if the format gives none
+    time_ms: int  # original time, Unix ms
+    edited_ms: int | None = None  # marked as edited then, with no older text kept
+
+
+class Attachment(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A file a message refers to, by name."""
+
+    name: str
+    url: str = ""
+    media_type: str = ""
+    size_bytes: int | None = None
+
+
+class Post(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
+    """A message or a notice."""
+
+    body: str
+    root: bytes | None = None  # the thread's root
+    reply_to: bytes | None = None  # the message answered, outside any thread
+    notice: int = 0
+    flags: int = 0
+    title: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    mentions: tuple[str, ...] = ()  # author keys
+    origin: Origin | None = None
+
+
+class Edit(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
+    """A later text of a message. Only its author may."""
+
+    target: bytes
+    previous: bytes  # the version it replaces: the message's id, or an edit's
+    body: str
+    origin: Origin | None = None
+
+
+class Delete(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
+    """Take a message back. Wins over edits; final."""
+
+    target: bytes
+    reason: str = ""
+    origin: Origin | None = None
+
+
+class React(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
+    """One person's emoji on a message (or, imported, `unknown` people the format only counts)."""
+
+    target: bytes
+    emoji: str
+    unknown: int = 0
+    origin: Origin | None = None
+
+
+class Unreact(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
+    """Take a reaction back."""
+
+    target: bytes
+    emoji: str
+    origin: Origin | None = None
+
+
+class Pin(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
+    """Pin a message to its channel."""
+
+    target: bytes
+    origin: Origin | None = None
+
+
+class Unpin(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
+    """Take a pin off."""
+
+    target: bytes
+    origin: Origin | None = None
+
+
+class Name(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=8):
+    """The channel's name; the newest stands."""
+
+    name: str
+
+
+class Topic(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):
+    """The channel's topic; the newest stands."""
+
+    topic: str
+
+
+class Profile(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=10):
+    """A display name: our own (source ""), or an imported author's. The newest stands."""
+
+    source: str
+    author: str
+    name: str
+    bot: bool = False
+
+
+class ReadMarker(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=11):
+    """Everything in `channel` up to (time, message) has been read. Self-channel only."""
+
+    channel: bytes
+    time: int
+    message: bytes
+
+
+class Bookmark(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=12):
+    """Remember a message. Self-channel only."""
+
+    channel: bytes
+    message: bytes
+
+
+class Unbookmark(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=13):
+    """Forget a bookmark. Self-channel only."""
+
+    channel: bytes
+    message: bytes
+
+
+class Create(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=32):
+    """The first operation of a channel, and a control operation. The channel id is its hash."""
+
+    kind: str  # channel | private | group | direct | self
+    name: str
+    nonce: bytes  # 16 random bytes: two channels never share an id
+    certificate: bytes  # the creating device's, by its identity (docs/spec/04-keys.md)
+    source: str = ""  # an imported channel: the format
+    key: str = ""  # and its name in the export
+
+
+Operation: TypeAlias = (
+    Post
+    | Edit
+    | Delete
+    | React
+    | Unreact
+    | Pin
+    | Unpin
+    | Name
+    | Topic
+    | Profile
+    | ReadMarker
+    | Bookmark
+    | Unbookmark
+    | Create
+)
+
+KINDS: dict[type, int] = {
+    Post: 1, Edit: 2, Delete: 3, React: 4, Unreact: 5, Pin: 6, Unpin: 7, Name: 8, Topic: 9, Profile: 10,
+    ReadMarker: 11, Bookmark: 12, Unbookmark: 13, Create: 32,
+}  # fmt: skip
+CONTROL = (Create,)
+SELF_ONLY = (ReadMarker, Bookmark, Unbookmark)
+
+_codec = Codec(Operation, "operation")
+
+
+def encode_operation(operation: Operation) -> bytes:
+    """The canonical bytes. Raises: MalformedError if a limit is exceeded, or a text holds a lone surrogate."""
+    check_operation(operation)
+    try:
+        return encode(operation)
+    except UnicodeEncodeError:
+        raise MalformedError(
+            "the text holds half a surrogate pair, which no encoding can carry",
+            rule="operation_lone_surrogate",
+        ) from None
+
+
+def decode_operation(data: bytes) -> Operation:
+    """The operation with exactly these bytes. Raises: MalformedError."""
+    if len(data) > limits.OPERATION_BYTES_MAX:
+        raise MalformedError("the operation is too large", rule="operation_too_large", size_bytes=len(data))
+    operation: Operation = _codec.decode(data)
+    check_operation(operation)
+    return operation
+
+
+def stored_operation(salted: bytes) -> Operation:
+    """The operation in bytes this vault checked before it stored them (salt || operation)."""
+    operation: Operation = _codec.trusted(salted[SALT_SIZE:])
+    return operation
+
+
+def check_operation(operation: Operation) -> None:
+    """Raises: MalformedError with the rule that a value breaks."""
+    match operation:
+        case Post():
+            _check_post(operation)
+        case Edit(target, previous, body):
+            _check_id(target)
+            _check_id(previous)
+            _require(_utf8(body) <= limits.BODY_BYTES_MAX, "body_too_large")
+        case Delete(target, reason):
+            _check_id(target)
+            _require(len(reason) <= limits.TOPIC_CHARS_MAX, "reason_too_long")
+        case React(target, emoji, unknown):
+            _check_id(target)
+            _check_emoji(emoji)
+            _require(0 <= unknown <= limits.ORIGIN_PEOPLE_MAX, "unknown_people_range")
+            _require(unknown == 0 or operation.origin is not None, "unknown_people_not_imported")
+        case Unreact(target, emoji):
+            _check_id(target)
+            _check_emoji(emoji)
+        case Pin(target) | Unpin(target):
+            _check_id(target)
+        case Name(name):
+            _require(0 < len(name) <= limits.NAME_CHARS_MAX, "name_length")
+        case Topic(topic):
+            _require(len(topic) <= limits.TOPIC_CHARS_MAX, "topic_too_long")
+        case Profile(source, author, name):
+            _require(len(source) <= limits.NAME_CHARS_MAX, "origin_too_long")
+            _require(len(author) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
+            _require(len(name) <= limits.NAME_CHARS_MAX, "name_length")
+        case ReadMarker(channel, time, message):
+            _check_channel(channel)
+            _check_id(message)
+            _require(0 <= time >> 16 <= limits.TIME_MS_MAX, "time_range")
+        case Bookmark(channel, message) | Unbookmark(channel, message):
+            _check_channel(channel)
+            _check_id(message)
+        case Create():
+            _check_create(operation)
+    origin = getattr(operation, "origin", None)
+    if origin is not None:
+        _check_origin(origin)
+
+
+def _check_post(post: Post) -> None:
+    body = post.body
+    _require(
+        len(body) <= limits.BODY_BYTES_MAX // 4 or _utf8(body) <= limits.BODY_BYTES_MAX, "body_too_large"
+    )
+    if post.root is not None:
+        _check_id(post.root)
+    if post.reply_to is not None:
+        _check_id(post.reply_to)
+    _require(0 <= post.notice < len(NOTICES), "notice_range")
+    _require(0 <= post.flags <= ACTION | BROADCAST, "flags_range")
+    if post.title:
+        _require(len(post.title) <= limits.NAME_CHARS_MAX, "title_too_long")
+    if post.attachments:
+        _require(len(post.attachments) <= limits.ATTACHMENTS_MAX, "too_many_attachments")
+        for attachment in post.attachments:
+            longest = max(len(attachment.name), len(attachment.url), len(attachment.media_type))
+            _require(longest <= limits.ATTACHMENT_TEXT_MAX, "attachment_text_too_long")
+            size = attachment.size_bytes
+            _require(size is None or 0 <= size < 1 << 63, "attachment_size_range")
+    if post.mentions:
+        _require(len(post.mentions) <= limits.MENTIONS_MAX, "too_many_mentions")
+        _require(max(map(len, post.mentions)) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
+
+
+def _check_create(create: Create) -> None:
+    _require(create.kind in ("channel", "private", "group", "direct", "self"), "channel_kind")
+    _require(0 < len(create.name) <= limits.NAME_CHARS_MAX, "name_length")
+    _require(len(create.nonce) == 16, "nonce_size")
+    _require(len(create.certificate) <= 512, "certificate_size")
+    _require(len(create.source) <= limits.NAME_CHARS_MAX, "origin_too_long")
+    _require(len(create.key) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
+
+
+def _check_origin(origin: Origin) -> None:
+    _require(0 < len(origin.source) <= limits.NAME_CHARS_MAX, "origin_too_long")
+    _require(len(origin.author) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
+    _require(len(origin.id) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
+    _require(0 <= origin.time_ms <= limits.TIME_MS_MAX, "time_range")
+    edited = origin.edited_ms
+    _require(edited is None or 0 <= edited <= limits.TIME_MS_MAX, "time_range")
+
+
+def _check_id(target: bytes) -> None:
+    _require(len(target) == 16, "message_id_size")
+
+
+def _check_channel(channel: bytes) -> None:
+    _require(len(channel) == 32, "channel_id_size")
+
+
+def _check_emoji(emoji: str) -> None:
+    _require(0 < _utf8(emoji) <= limits.EMOJI_BYTES_MAX, "emoji_size")
+
+
+def _utf8(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _require(holds: bool, rule: str) -> None:
+    if not holds:
+        raise MalformedError(f"operation: {rule.replace('_', ' ')}", rule=rule)

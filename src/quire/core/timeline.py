@@ -1,0 +1,205 @@
+"""What the operations of a channel add up to: the rules, and a fold that applies them (docs/spec/05-timeline.md).
+
+Everything here is a pure function of a *set* of operations, so order of arrival, repetition and
+interleaving cannot matter. Storage keeps the same answers incrementally; `verify` and the property
+tests compare the two.
+
+    T1  Messages are ordered by (time, id); an imported one by its original time.
+    T2  A reply belongs to its root's thread; a reply to a reply joins the root. A reply whose root is
+        unknown waits for it.
+    T3  Only a message's author edits it. The edit greatest by (time, id) shows. Two edits of one version
+        are concurrent, and marked.
+    T4  A deletion by the author or by whoever may moderate takes the message back for good.
+    T5  For each message, person and emoji the newest react or unreact by (time, id) stands.
+    T6  For each message the newest pin or unpin stands; for each channel the newest name and topic; for
+        each author the newest profile.
+    T7  An operation whose target is not here waits. One that its author had no right to is void.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from quire.core.clock import at
+from quire.core.operation import (
+    Delete,
+    Edit,
+    Name,
+    Operation,
+    Pin,
+    Post,
+    Profile,
+    React,
+    Topic,
+    Unpin,
+    Unreact,
+)
+
+Key = tuple[int, bytes]  # (time, id): the one order there is
+
+
+class Placed(msgspec.Struct, frozen=True, gc=False):
+    """An operation in its place."""
+
+    id: bytes
+    time: int  # hybrid logical time of its commit
+    author: str  # author key of whoever signed: "quire:<identity, hex>"
+    operation: Operation
+
+    @property
+    def by(self) -> str:
+        """Author key of whoever wrote: an imported author, or the signer."""
+        return author_of(self.operation, self.author)
+
+    @property
+    def key(self) -> Key:
+        return order_time(self.operation, self.time), self.id
+
+
+def order_time(operation: Operation, commit_time: int) -> int:
+    """The time that orders an operation: the original one for what is imported (T1)."""
+    origin = getattr(operation, "origin", None)
+    return commit_time if origin is None else at(origin.time_ms)
+
+
+def author_of(operation: Operation, signer: str) -> str:
+    """The author key an operation speaks for: `<source>:<original author>` for what is imported."""
+    origin = getattr(operation, "origin", None)
+    return signer if origin is None else f"{origin.source}:{origin.author}"
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A message as edits, deletions and pins leave it."""
+
+    edit: bytes | None = None  # id of the edit that shows
+    edits: int = 0
+    concurrent: bool = False
+    deleted: bytes | None = None  # id of the deletion
+    pinned: bool = False
+
+
+def may_edit(post_by: str, edit_by: str) -> bool:
+    """T3. An import speaks for its authors, so it edits only in their name."""
+    return post_by == edit_by
+
+
+def may_delete(post_by: str, post_signer: str, delete_by: str, delete_signer: str) -> bool:
+    """T4: the author, or the one who brought the message in. Moderators come with membership."""
+    return delete_by == post_by or delete_signer == post_signer
+
+
+def shown(post: Placed, others: Iterable[Placed]) -> Shown:
+    """Fold the edits, deletions and pins that target `post` (T3, T4, T6)."""
+    edits = [o for o in others if isinstance(o.operation, Edit) and may_edit(post.by, o.by)]
+    deletions = [
+        o
+        for o in others
+        if isinstance(o.operation, Delete) and may_delete(post.by, post.author, o.by, o.author)
+    ]
+    pins = [o for o in others if isinstance(o.operation, Pin | Unpin)]
+    newest_edit = max(edits, key=lambda o: o.key, default=None)
+    first_delete = min(deletions, key=lambda o: o.key, default=None)
+    newest_pin = max(pins, key=lambda o: o.key, default=None)
+    replaced = [o.operation.previous for o in edits if isinstance(o.operation, Edit)]
+    return Shown(
+        edit=newest_edit.id if newest_edit else None,
+        edits=len(edits),
+        concurrent=len(set(replaced)) < len(replaced),
+        deleted=first_delete.id if first_delete else None,
+        pinned=newest_pin is not None and isinstance(newest_pin.operation, Pin),
+    )
+
+
+def standing_reactions(others: Iterable[Placed]) -> dict[tuple[str, str], Placed]:
+    """(emoji, author key) -> the react that stands (T5)."""
+    newest: dict[tuple[str, str], Placed] = {}
+    for other in others:
+        operation = other.operation
+        if isinstance(operation, React | Unreact):
+            slot = (operation.emoji, other.by)
+            if slot not in newest or newest[slot].key < other.key:
+                newest[slot] = other
+    return {slot: placed for slot, placed in newest.items() if isinstance(placed.operation, React)}
+
+
+class Folded(msgspec.Struct):
+    """A whole channel, folded: for tests and for small channels."""
+
+    messages: list[tuple[Placed, bytes | None]]  # in order, each with its thread's root
+    shown: dict[bytes, Shown]
+    reactions: dict[bytes, dict[tuple[str, str], Placed]]
+    threads: dict[bytes, list[bytes]]  # root -> standing replies in order
+    profiles: dict[str, Profile]
+    name: str
+    topic: str
+    waiting: set[bytes]
+
+
+def fold(operations: Iterable[Placed]) -> Folded:
+    """The timeline of a set of operations."""
+    every = {placed.id: placed for placed in operations}
+    posts = {i: p for i, p in every.items() if isinstance(p.operation, Post)}
+    roots = {i: _root(i, posts) for i in posts}
+    placed_posts = {i: p for i, p in posts.items() if roots[i] != ()}
+    targeting: dict[bytes, list[Placed]] = {}
+    waiting = {i for i, root in roots.items() if root == ()}
+    for placed in every.values():
+        target = getattr(placed.operation, "target", None)
+        if target is not None:
+            targeting.setdefault(target, []).append(placed)
+            if target not in placed_posts:
+                waiting.add(placed.id)
+    views = {i: shown(p, targeting.get(i, ())) for i, p in placed_posts.items()}
+    ordered = sorted(placed_posts.values(), key=lambda p: p.key)
+    threads: dict[bytes, list[bytes]] = {}
+    for placed in ordered:
+        root = roots[placed.id]
+        if isinstance(root, bytes) and views[placed.id].deleted is None:
+            threads.setdefault(root, []).append(placed.id)
+    return Folded(
+        messages=[(p, r if isinstance(r := roots[p.id], bytes) else None) for p in ordered],
+        shown=views,
+        reactions={i: s for i in placed_posts if (s := standing_reactions(targeting.get(i, ())))},
+        threads=threads,
+        profiles=_profiles(every.values()),
+        name=_newest_text(every.values(), Name),
+        topic=_newest_text(every.values(), Topic),
+        waiting=waiting,
+    )
+
+
+def _root(post: bytes, posts: dict[bytes, Placed]) -> bytes | None | tuple[()]:
+    """The thread's root of a post (T2): an id, None for a root, () while it is unknown."""
+    seen = {post}
+    root = posts[post].operation.root  # type: ignore[union-attr]
+    if root is None:
+        return None
+    while True:
+        if root in seen or root not in posts:
+            return ()
+        seen.add(root)
+        above = posts[root].operation.root  # type: ignore[union-attr]
+        if above is None:
+            return root
+        root = above
+
+
+def _profiles(operations: Iterable[Placed]) -> dict[str, Profile]:
+    newest: dict[str, tuple[Key, Profile]] = {}
+    for placed in operations:
+        if isinstance(placed.operation, Profile):
+            profile = placed.operation
+            who = f"{profile.source}:{profile.author}" if profile.source else placed.author
+            if who not in newest or newest[who][0] < placed.key:
+                newest[who] = (placed.key, profile)
+    return {who: profile for who, (_, profile) in newest.items()}
+
+
+def _newest_text(operations: Iterable[Placed], kind: type[Name] | type[Topic]) -> str:
+    found: Sequence[Placed] = [p for p in operations if isinstance(p.operation, kind)]
+    if not found:
+        return ""
+    operation = max(found, key=lambda p: p.key).operation
+    return operation.name if isinstance(operation, Name) else operation.topic  # type: ignore[union-attr]
