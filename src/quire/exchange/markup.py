@@ -22,6 +22,8 @@ import re
 from collections.abc import Callable
 from html import unescape
 
+from quire.exchange.emoji import from_code
+
 DEPTH_MAX = 40  # open elements; deeper ones are read as their text (browsers and people stop far earlier)
 _LOOSE, _TIGHT = "\x02", "\x03"  # a blank line, a line break: before and after blocks
 
@@ -117,15 +119,6 @@ def _inline(found: re.Match[str]) -> str:
             return found["name"]
         case _:
             return _TIGHT
-
-
-def emoji_of(codes: str) -> str:
-    """The characters of code points as file names and classes write them: `1f1ea-1f1fa`; "" if none."""
-    try:
-        text = "".join(chr(int(code, 16)) for code in codes.split("-"))
-    except (ValueError, OverflowError):
-        return ""
-    return "" if any("\ud800" <= char <= "\udfff" for char in text) else text
 
 
 def link(text: str, url: str) -> str:
@@ -370,7 +363,7 @@ class _Reader:
             pass
         elif "emoji" in attributes:
             found = _CODE_POINTS.search(attributes)
-            text = (emoji_of(found[1]) if found else "") or text
+            text = (from_code(found[1]) if found else "") or text
         elif "spoiler" in attributes:
             text = mark(text, "||")
         self.parts.append(text)

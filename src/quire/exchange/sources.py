@@ -26,7 +26,15 @@ KEPT_BYTES = 32 << 20  # all such members together
 MEMBERS_MAX = 1_000_000  # more files than any export holds; bounds the listing of a hostile archive
 READ_MAX = 256 << 20  # what `read` will hold in memory; larger members are streamed with `walk`
 
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, EOFError, zlib.error, OSError, NotImplementedError)
+BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    lzma.LZMAError,
+    EOFError,
+    zlib.error,
+    OSError,
+    NotImplementedError,
+)
 
 
 class Source:
@@ -49,12 +57,19 @@ class Source:
     def walk(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, BinaryIO]]:
         """Each wanted file as (name, stream), sorted by name (a tar: in archive order, one pass).
 
-        A stream is valid until the next step.
+        A stream is valid until the next step. A file that cannot be opened comes as a stream whose
+        first read raises FormatError: the others are still there to be read.
         """
         for name in self.names():
             if wanted(name):
-                with self.open(name) as stream:
+                with self._opened(name) as stream:
                     yield name, stream
+
+    def _opened(self, name: str) -> BinaryIO:
+        try:
+            return self.open(name)
+        except (FormatError, OSError) as error:
+            return cast(BinaryIO, _Unreadable(name, str(error)))
 
     def read(self, name: str) -> bytes:
         """A whole file of at most READ_MAX bytes. Raises NotFoundError, FormatError."""
@@ -141,7 +156,9 @@ class ZipSource(Source):
         try:
             return cast(BinaryIO, _Guarded(self._zip.open(name), name))
         except (RuntimeError, *BROKEN) as error:  # RuntimeError: the member is encrypted
-            raise FormatError(f"{name} in {self.path.name}: {error}", rule="broken_archive", file=name) from error
+            raise FormatError(
+                f"{name} in {self.path.name}: {error}", rule="broken_archive", file=name
+            ) from error
 
     def close(self) -> None:
         self._zip.close()
@@ -190,7 +207,9 @@ class TarSource(Source):
             if _clean(member.name) == name:
                 data = _content(tar, member).read(READ_MAX + 1)  # the tar closes behind us
                 if len(data) > READ_MAX:
-                    raise FormatError(f"{name} is too large to read at once", rule="file_too_large", file=name)
+                    raise FormatError(
+                        f"{name} is too large to read at once", rule="file_too_large", file=name
+                    )
                 return io.BytesIO(data)
         raise NotFoundError(f"no file {name} in {self.path}", rule="file_absent", file=name)
 
@@ -237,6 +256,23 @@ class _Guarded(io.RawIOBase):
         super().close()
 
 
+class _Unreadable(io.RawIOBase):
+    """Stands for a file that could not be opened."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self._name = name
+        self._reason = reason
+
+    def read(self, size: int = -1) -> bytes:
+        raise FormatError(f"{self._name}: {self._reason}", rule="unreadable", file=self._name)
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        raise FormatError(f"{self._name}: {self._reason}", rule="unreadable", file=self._name)
+
+    def readable(self) -> bool:
+        return True
+
+
 def open_source(path: str | Path) -> Source:
     """The export at `path`. Raises NotFoundError if nothing is there, FormatError if it is unreadable."""
     path = Path(path)
@@ -278,4 +314,6 @@ def _clean(name: str) -> str:
 
 
 def _too_many(path: Path) -> FormatError:
-    return FormatError(f"{path.name} holds over {MEMBERS_MAX:,} files", rule="too_many_files", limit=MEMBERS_MAX)
+    return FormatError(
+        f"{path.name} holds over {MEMBERS_MAX:,} files", rule="too_many_files", limit=MEMBERS_MAX
+    )
