@@ -1,0 +1,424 @@
+"""IRC logs of the usual clients and bots, alone or by the folder.
+
+A log names neither itself nor, often, its day. So a first pass looks at the head of each file: is it a log
+at all, in which stamps, does it mark its days, which channel do its joins name. The second pass reads.
+
+Days. A line with a full date needs nothing. For lines with a time only, the day is the marker's ("Day
+changed", "Session Start"), else the file name's, else `options.date`; it moves on when the clock runs
+back by more than the hour that summer time takes. A clock that never shows more than 12 and jumps from
+about 12 to about 1 is a twelve-hour clock without am and pm: the jump is half a day. Zones are not logged:
+`options.timezone`, else UTC.
+
+Channels. `options.channel`; else the `#name` in the path; else the one its joins name; else the one the
+rest of the export names; else what the file name holds besides a date.
+
+Replies. IRC has none, but where `X.annotation.txt` lies beside `X.raw.txt` (lines `A B -`: line B answers line
+A, counted from 0) those links are kept: the nearest earlier line is the reply's target.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+import msgspec
+
+from quire.errors import FormatError
+from quire.exchange.irc_styles import (
+    Stamp,
+    channel_in,
+    day_marker,
+    happening,
+    plain,
+    split_stamp,
+    unstyled,
+)
+from quire.exchange.lines import LineIds, WallClock, is_clutter, text_lines
+from quire.exchange.model import Author, Channel, Message, NotCarried, Options, Record, Skipped
+from quire.exchange.sources import Source
+from quire.exchange.text import iso_ms
+
+NAME = "irc"
+TITLE = "IRC logs (irssi, WeeChat, HexChat, mIRC, ZNC and the like)"
+NOTICES_ARE_MESSAGES = False
+
+HEAD_LINES = 400  # of a file, looked at before it is read
+LINKS_MAX = 5_000_000  # annotated replies held, 8 bytes each
+NICKS_MAX = 1_000_000
+UNREADABLE_MAX = 50  # lines of one file reported one by one; then they are only counted
+BACK_MAX = 61  # minutes a clock may run back without a new day: summer time ends, or it was set
+TWELVE_GAP = 120  # minutes: the longest silence over which we see a twelve-hour clock turn
+
+ANNOTATION = re.compile(r"^(?P<stem>.+)\.annotations?\.txt$", re.I)
+LINK = re.compile(r"\s*(\d{1,9})[ \t]+(\d{1,9})[ \t]+-\s*$")
+NOT_A_LOG = re.compile(r"\.(?:jpe?g|png|gif|pdf|zip|gz|xz|bz2|html?|xml|json|jsonl|csv|tsv|mbox|db|sqlite|py|js|css)$", re.I)
+NAMED_DATE = re.compile(
+    r"(?<!\d)(?P<y>(?:19|20)\d\d)(?P<sep>[-_./]?)(?P<m>0[1-9]|1[0-2])(?P=sep)(?P<d>0[1-9]|[12]\d|3[01])(?!\d)"
+    r"|(?<!\d)(?P<d2>\d{1,2})(?P<b>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*(?P<y2>(?:19|20)\d\d)(?!\d)",
+    re.I,
+)
+MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+NAMED_CHANNEL = re.compile(r"(?P<name>#{1,2}[^\s/.,]+(?:\.[^\s/.,\d][^\s/.,]*)*?)(?=[._-]?(?:\d{4}|\d{8})|\.[^./]*$|/|$|\.)")
+EXTENSION = re.compile(r"\.(?:txt|log|weechatlog|irclog|raw|ascii|\d+)$", re.I)
+ADDRESSED = re.compile(r"([^\s:,<>]{1,32})[:,](?:\s|$)")
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What the first lines of a file tell."""
+
+    stamp: int  # the commonest of irc_styles.STAMPS
+    channel: str
+    day: date | None  # its first line's, by a marker
+    year: int  # of any marker: for stamps without one
+    star_is_action: bool
+    sure: bool  # nearly every line is in a known style
+    dated: bool  # the lines themselves carry their date
+
+
+class Survey(msgspec.Struct):
+    """What the first pass finds in the whole export."""
+
+    heads: dict[str, Head] = {}
+    links: dict[str, array[int]] = {}  # path without ending -> (line, answer) pairs, flat
+    channel: str = ""  # if all that name one name the same
+
+
+def recognise(source: Source) -> int:
+    sizes = source.sizes()
+    names = [n for n, size in sorted(sizes.items()) if size and _may_be_log(n)][:8]
+    if not names:
+        return 0
+    best = 0
+    for name in names:
+        head = _look(_peeked(source.peek(name, 16_384)))
+        if head is not None:
+            best = max(best, 2 if head.sure else 1)
+        if best == 2:
+            break
+    return best
+
+
+def read(source: Source, options: Options) -> Iterator[Record]:
+    """Every log, file by file. Raises FormatError if no line of any can be dated."""
+    clock = WallClock(options.timezone)
+    survey = _survey(source)
+    ids: dict[str, LineIds] = {}
+    nicks: set[str] = set()
+    undated = carried = 0
+    for name, stream in source.walk(lambda n: n in survey.heads):
+        head = survey.heads[name]
+        channel = _channel(name, head, survey, options)
+        day = head.day or _named_day(name) or _asked_day(options)
+        if day is None and not head.dated:
+            undated += 1
+            yield Skipped(name, "line 1", "nothing says on which day this log was written")
+            continue
+        carried += 1
+        key = channel.lower()
+        if key not in ids:
+            ids[key] = LineIds()
+            yield Channel(key, channel.lstrip("#") or channel, kind="channel" if channel.startswith("#") else "group")
+        log = _Log(name, key, head, clock, day, options, ids[key], nicks)
+        yield from log.records(stream, survey.links.get(_stem(name)))
+    if not carried:
+        rule = "no_date" if undated else "unknown_format"
+        raise FormatError(
+            f"{source.path.name} holds no IRC log that can be read",
+            rule=rule,
+            hint="say on which day it begins: --date YYYY-MM-DD" if undated else "",
+        )
+
+
+class _Log:
+    """One file being read."""
+
+    def __init__(
+        self, name: str, channel: str, head: Head, clock: WallClock, day: date | None, options: Options,
+        ids: LineIds, nicks: set[str],
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.channel = channel
+        self.head = head
+        self.likely = head.stamp
+        self.clock = clock
+        self.date_order = options.date_order
+        self.ids = ids
+        self.nicks = nicks
+        self.day = day.toordinal() if day else 0
+        self.year = head.year or (day.year if day else 0)
+        self.month = 0
+        self.minute: int | None = None  # of the day, of the last line; with `shift`
+        self.shift = 0  # minutes added to the clock's: half days that went by unmarked
+        self.hour_max = 0
+        self.now: tuple[int, str] | None = None  # the last line's time: ms, and as written
+        self.styled = 0
+
+    def records(self, stream: BinaryIO, links: array[int] | None) -> Iterator[Record]:
+        answers, targets, further = _answers(links)
+        named: dict[int, tuple[str, int]] = {}  # line -> id and time, of lines that are answered
+        unreadable = 0
+        for number, line in enumerate(text_lines(stream)):
+            if line is not None and not line.strip():
+                continue
+            message = self.message(line) if line is not None else None
+            if message is None:
+                if line is None or not self.is_marker(line):
+                    unreadable += 1
+                    if unreadable <= UNREADABLE_MAX:
+                        yield Skipped(self.name, f"line {number + 1}", "this is no line of an IRC log")
+                continue
+            if message.author and message.author not in self.nicks and len(self.nicks) < NICKS_MAX:
+                self.nicks.add(message.author)
+                yield Author(message.author, message.author)
+            if number in targets:
+                named[number] = message.id, message.time_ms
+            if (target := answers.get(number)) is not None and target in named:
+                reply_to, reply_to_time = named[target]
+                if reply_to != message.id:
+                    message = msgspec.structs.replace(message, reply_to=reply_to, reply_to_time_ms=reply_to_time)
+            yield message
+        if unreadable > UNREADABLE_MAX:
+            yield NotCarried("further unreadable log lines", unreadable - UNREADABLE_MAX)
+        if further:
+            yield NotCarried("further reply links of one line", further)
+        if self.styled:
+            yield NotCarried("coloured or styled texts", self.styled)
+
+    def message(self, line: str) -> Message | None:
+        """The line as a record; None if it has no time, tells no happening, or only names a day."""
+        found = split_stamp(line, self.likely, self.date_order)
+        if found is None:
+            told = happening(line, self.head.star_is_action) if line.startswith(("===", "***", "-->", "<--")) else None
+            if told is None or day_marker(line) is not None:
+                return None
+            time = self.now or self.at(Stamp("", 0, 0, None))
+        else:
+            self.likely, stamp = found
+            time = self.at(stamp)
+            if stamp.rest.startswith("--- ") and self.is_marker(stamp.rest):
+                return None
+            told = happening(stamp.rest, self.head.star_is_action) or plain(stamp.rest)
+        if time is None:
+            return None
+        self.now = time
+        text = told.text
+        if not text.isprintable():
+            text = unstyled(text)
+            self.styled += text != told.text
+        spoken = told.kind in ("", "action")
+        mentions: tuple[str, ...] = ()
+        if spoken and (called := ADDRESSED.match(text)) and called[1] in self.nicks:
+            mentions = (called[1],)
+        return Message(
+            self.channel,
+            self.ids.name(time[1], told.nick, f"{told.kind}\0{text}"),
+            time[0],
+            told.nick or ("unknown" if spoken else ""),
+            text,
+            notice="" if spoken else told.kind,
+            mentions=mentions,
+            action=told.kind == "action",
+        )
+
+    def is_marker(self, line: str) -> bool:
+        """Takes the day from a line that names one."""
+        marked = day_marker(line)
+        if marked is not None:
+            self.day, self.year, self.month = marked[0].toordinal(), marked[0].year, marked[0].month
+            self.minute, self.shift = None, 0
+            return True
+        return line.startswith(("Session ", "****", "---", "Conversation with"))
+
+    def at(self, stamp: Stamp) -> tuple[int, str] | None:
+        """The time of a line: milliseconds, and as written (for its id)."""
+        if stamp.unix_ms is not None:
+            return stamp.unix_ms, str(stamp.unix_ms)
+        second = stamp.second or 0
+        if stamp.zone:
+            zone = "+0000" if stamp.zone.isalpha() else stamp.zone
+            text = f"{stamp.year:04}-{stamp.month:02}-{stamp.day:02}T{stamp.hour:02}:{stamp.minute:02}:{second:02}{zone}"
+            exact = iso_ms(text)
+            return None if exact is None else (exact, text)
+        if stamp.month:
+            year = stamp.year or self.year_of(stamp.month)
+            return self.made(year, stamp.month, stamp.day, stamp.hour * 60 + stamp.minute, second)
+        if not self.day:
+            return None
+        minute = self.onwards(stamp.hour, stamp.minute)
+        days, minute = divmod(minute, 1440)
+        try:
+            day = date.fromordinal(self.day + days)
+        except (ValueError, OverflowError):
+            return None
+        return self.made(day.year, day.month, day.day, minute, second)
+
+    def made(self, year: int, month: int, day: int, minute: int, second: int) -> tuple[int, str] | None:
+        ms = self.clock.ms(year, month, day, minute // 60, minute % 60, second)
+        return None if ms is None else (ms, f"{year}-{month}-{day} {minute} {second}")
+
+    def year_of(self, month: int) -> int:
+        """For stamps of month and day: the year goes on when December turns into January."""
+        if self.month - month > 6:
+            self.year += 1
+        self.month = month
+        return self.year
+
+    def onwards(self, hour: int, minute: int) -> int:
+        """Minutes since `self.day` began, never far back: past midnight the day goes on."""
+        shown = hour * 60 + minute
+        self.hour_max = max(self.hour_max, hour)
+        if self.hour_max > 12 and self.shift % 1440:
+            self.shift += 720  # it was a full clock after all
+        now = shown + self.shift
+        if self.minute is not None and now < self.minute - BACK_MAX:
+            turned = now + 720
+            twelve = self.hour_max <= 12 and 0 <= turned - self.minute <= TWELVE_GAP
+            self.shift += 720 if twelve else 1440
+            now = shown + self.shift
+        self.minute = now
+        return now
+
+
+def _survey(source: Source) -> Survey:
+    """The first pass: every file's head, and all annotations."""
+    survey = Survey({}, {})
+    names = set(source.names())
+    channels: Counter[str] = Counter()
+    room = LINKS_MAX
+    for name, stream in source.walk(_may_be_log):
+        if match := ANNOTATION.match(name):
+            links = _links(stream, room)
+            if links is not None:
+                survey.links[match["stem"]] = links
+                room -= len(links) // 2
+                continue
+        if re.sub(r"\.(?:ascii|tok)\.txt$", ".raw.txt", name) != name and f"{_stem(name)}.raw.txt" in names:
+            continue  # a worked-over copy of a log that is here itself
+        head = _look(islice(text_lines(stream), HEAD_LINES))
+        if head is not None:
+            survey.heads[name] = head
+            if head.channel:
+                channels[head.channel.lower()] += 1
+    if len(channels) == 1:
+        survey.channel = next(iter(channels))
+    return survey
+
+
+def _look(lines: Iterator[str | None]) -> Head | None:
+    """What a file's first lines tell; None if it is no IRC log."""
+    stamps: Counter[int] = Counter()
+    channels: Counter[str] = Counter()
+    total = known = marked = spoken = dated = 0
+    day: date | None = None
+    year = 0
+    for line in lines:
+        if line is None or not line.strip():
+            continue
+        total += 1
+        if (marker := day_marker(line)) is not None:
+            if day is None and not stamps:
+                day = marker[0]
+            elif day is None:
+                day = date.fromordinal(max(1, marker[0].toordinal() - marker[1]))
+            year = year or marker[0].year
+            known += 1
+        found = split_stamp(line, stamps.most_common(1)[0][0] if stamps else 0, "")
+        if found is not None:
+            stamps[found[0]] += 1
+            dated += found[1].year > 0 or found[1].unix_ms is not None
+        rest = found[1].rest if found is not None else line
+        told = happening(rest, True)
+        known += told is not None and (found is not None or line.startswith("==="))
+        spoken += told is not None and found is not None and told.kind in ("", "action")
+        marked += rest.lstrip().startswith(("===", "-!-", "*** ", "-->", "<--"))
+        if told is not None and told.kind not in ("", "action") or "\t" in rest or found is None or rest.startswith("*"):
+            channels[channel_in(line)] += 1
+    del channels[""]
+    if not stamps or not spoken or known * 2 < total:
+        return None
+    name = channels.most_common(1)[0][0] if channels else ""
+    sure = known * 10 >= total * 8 and spoken > 0
+    return Head(stamps.most_common(1)[0][0], name, day, year, marked > 0, sure, dated * 2 > sum(stamps.values()))
+
+
+def _peeked(data: bytes) -> Iterator[str | None]:
+    """The lines of a file's first bytes; the last may be cut, so it does not count."""
+    import io
+
+    lines = list(text_lines(io.BytesIO(data)))
+    return iter(lines[:-1] if len(lines) > 1 and not data.endswith(b"\n") else lines)
+
+
+def _links(stream: BinaryIO, room: int) -> array[int] | None:
+    """The pairs of an annotation file; None if it is something else."""
+    links = array("I")
+    for line in text_lines(stream):
+        if not line:
+            continue
+        match = LINK.match(line)
+        if match is None:
+            return None
+        if len(links) < 2 * room:
+            links.extend((int(match[1]), int(match[2])))
+    return links
+
+
+def _answers(links: array[int] | None) -> tuple[dict[int, int], set[int], int]:
+    """(line -> the nearest line it answers, all lines answered, how many links are left out)."""
+    answers: dict[int, int] = {}
+    further = 0
+    for one, other in zip(links[::2], links[1::2], strict=True) if links else ():
+        earlier, later = min(one, other), max(one, other)
+        if earlier == later:
+            continue  # begins a conversation
+        further += later in answers
+        answers[later] = max(earlier, answers.get(later, 0))
+    return answers, set(answers.values()), further
+
+
+def _may_be_log(name: str) -> bool:
+    return not is_clutter(name) and not NOT_A_LOG.search(name)
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"(?:\.(?:raw|ascii|tok))?\.(?:txt|log)$", "", name, flags=re.I)
+
+
+def _named_day(name: str) -> date | None:
+    """The last date in the path: `2004-11-15_03.raw.txt`, `2020/01/02/#chan.txt`, `chan.log.20200102`."""
+    for match in reversed(list(NAMED_DATE.finditer(name))):
+        try:
+            if match["y"]:
+                return date(int(match["y"]), int(match["m"]), int(match["d"]))
+            month = MONTH_NAMES.index(match["b"][:3].lower()) + 1
+            return date(int(match["y2"]), month, int(match["d2"]))
+        except ValueError:
+            continue
+    return None
+
+
+def _asked_day(options: Options) -> date | None:
+    try:
+        return date.fromisoformat(options.date) if options.date else None
+    except ValueError:
+        return None
+
+
+def _channel(name: str, head: Head, survey: Survey, options: Options) -> str:
+    if options.channel:
+        return "#" + options.channel.lstrip("#")
+    if found := list(NAMED_CHANNEL.finditer(name)):
+        return found[-1]["name"]
+    if head.channel or survey.channel:
+        return head.channel or survey.channel
+    rest = NAMED_DATE.sub("", PurePosixPath(name).name)
+    while (shorter := EXTENSION.sub("", rest)) != rest:
+        rest = shorter
+    rest = rest.strip("._- ")
+    return rest or PurePosixPath(name).parent.name or "irc"
