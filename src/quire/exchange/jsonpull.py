@@ -188,6 +188,7 @@ class JsonPull:
             for _ in self._keys():
                 self._pass_over(depth + 1)
         elif kind == "[":
+            self._taken += 1
             self._expect("[")
             if self._close("]"):
                 return
