@@ -51,9 +51,9 @@ _decode = json.JSONDecoder(parse_int=_whole, strict=False).raw_decode
 class JsonPull:
     """One document. Values must be taken in order; what is not taken is passed over."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, head: bytes = b"") -> None:
+        """head     what was read of the stream before"""
         self._stream = stream
-        head = b""
         while len(head) < 4 and (more := stream.read(4)):
             head += more
         self._decoder = codecs.getincrementaldecoder(_encoding(head))("replace")
