@@ -1,0 +1,258 @@
+"""The slots file: the database key, sealed once per slot, in bytes that cannot be mistaken.
+
+A slot is a key pair. Its X-Wing seed (ML-KEM-768 with X25519: a thief keeps the file for years, so it
+must outlast a quantum computer) is derived from what the user holds: passphrase, phrase, key file or
+keyring entry. The file keeps the public key and the database key sealed to it with HPKE. So a NEW
+database key can be sealed to every slot without asking for a single secret: that is `rekey`.
+
+Public keys can be planted, though: whoever can write the file could add their own and wait for the next
+rekey. Hence the MAC over the whole body, under a key derived from the database key: only someone who
+already has that key makes a slot that survives the next open.
+
+Three kinds of wrong are kept apart. Damage fails the SHA-256 trailer (`MalformedError`). A wrong
+passphrase derives another public key, and nothing else is looked at. A forgery has a right trailer and
+a wrong MAC or seal. docs/spec/04-keys.md, section 5; why HPKE: docs/decisions/0003-key-slots.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+
+from quire.core.crypto.keys import Label, derive_key
+from quire.core.crypto.sealing import OVERHEAD, PUBLIC_SIZE, open_sealed, seal
+from quire.core.crypto.secrets import KEY_SIZE, DatabaseKey, RandomBytes
+from quire.core.limits import NAME_CHARS_MAX, TIME_MS_MAX
+from quire.errors import MalformedError
+
+MAGIC = b"\x89QSLOTS\n"  # the first byte is no text, the last shows a newline-mangling copy
+VERSION = 1
+HEADER = MAGIC + VERSION.to_bytes(2, "big")
+TRAILER_SIZE = 32
+SLOTS_MAX = 32  # a handful is normal; each costs a wrong passphrase one more Argon2id
+FILE_BYTES_MAX = 256 << 10  # 32 slots of under 4 KiB each, twice over
+
+SALT_SIZE = 16
+SEALED_SIZE = KEY_SIZE + OVERHEAD
+LINK_SIZE = 12 + 32 + 16  # nonce || database key || tag
+
+# Argon2id: RFC 9106's second choice (64 MiB, 3 passes) is the floor, for writing and for reading. The
+# ceilings let a tampered file cost a reader 4 GiB and a minute, not its machine.
+ARGON2_MEMORY_KIB_MIN, ARGON2_MEMORY_KIB_MAX = 64 << 10, 4 << 20
+ARGON2_ITERATIONS_MIN, ARGON2_ITERATIONS_MAX = 3, 64
+ARGON2_LANES_MAX = 16
+ARGON2_WORK_KIB_MAX = ARGON2_MEMORY_KIB_MAX * 4  # memory times passes
+
+Kind = Literal["passphrase", "recovery_phrase", "key_file", "keyring"]
+LABELS: dict[Kind, Label] = {
+    "passphrase": Label.PASSPHRASE_SLOT,
+    "recovery_phrase": Label.RECOVERY_SLOT,
+    "key_file": Label.KEY_FILE_SLOT,
+    "keyring": Label.KEYRING_SLOT,
+}
+
+_Count = Annotated[int, msgspec.Meta(ge=1, le=(1 << 53) - 1)]
+
+
+class Argon2Cost(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What one guess at a passphrase costs."""
+
+    memory_kib: Annotated[int, msgspec.Meta(ge=ARGON2_MEMORY_KIB_MIN, le=ARGON2_MEMORY_KIB_MAX)]
+    iterations: Annotated[int, msgspec.Meta(ge=ARGON2_ITERATIONS_MIN, le=ARGON2_ITERATIONS_MAX)]
+    lanes: Annotated[int, msgspec.Meta(ge=1, le=ARGON2_LANES_MAX)]
+
+
+class SlotRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """One slot. `sealed_next` is empty except while a rekey is under way."""
+
+    id: _Count
+    kind: Kind
+    label: Annotated[str, msgspec.Meta(max_length=NAME_CHARS_MAX)]
+    created_ms: Annotated[int, msgspec.Meta(ge=0, le=TIME_MS_MAX)]
+    salt: Annotated[bytes, msgspec.Meta(min_length=SALT_SIZE, max_length=SALT_SIZE)]
+    argon2: Argon2Cost | None
+    public: Annotated[bytes, msgspec.Meta(min_length=PUBLIC_SIZE, max_length=PUBLIC_SIZE)]
+    sealed: Annotated[bytes, msgspec.Meta(min_length=SEALED_SIZE, max_length=SEALED_SIZE)]
+    sealed_next: Annotated[bytes, msgspec.Meta(max_length=SEALED_SIZE)] = b""
+
+
+class SlotsBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """All that the MAC covers. `link` is the current key sealed under the next one, or empty."""
+
+    vault_id: Annotated[bytes, msgspec.Meta(min_length=1, max_length=64)]
+    generation: _Count  # grows with every change
+    next_id: _Count
+    slots: Annotated[tuple[SlotRecord, ...], msgspec.Meta(max_length=SLOTS_MAX)]
+    link: Annotated[bytes, msgspec.Meta(max_length=LINK_SIZE)] = b""
+
+
+class _Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    body: bytes
+    mac: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    mac_next: Annotated[bytes, msgspec.Meta(max_length=32)]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsFile:
+    """A file that is whole. Whether its writer had the key is what the two methods answer."""
+
+    body: SlotsBody
+    mac: bytes
+    mac_next: bytes
+    _body: bytes
+
+    @property
+    def rekeying(self) -> bool:
+        return bool(self.mac_next)
+
+    def is_under(self, key: DatabaseKey) -> bool:
+        """Whether a holder of `key`, as the current key, wrote this."""
+        return hmac.compare_digest(self.mac, _mac(key, self._body))
+
+    def is_next_under(self, key: DatabaseKey) -> bool:
+        """Whether a holder of `key`, as the next key, wrote this."""
+        return hmac.compare_digest(self.mac_next, _mac(key, self._body))
+
+
+def encode_slots(body: SlotsBody, key: DatabaseKey, next_key: DatabaseKey | None = None) -> bytes:
+    """The file: header || msgpack [body, mac, mac_next] || SHA-256 of all before."""
+    encoded = msgspec.msgpack.encode(body)
+    mac_next = _mac(next_key, encoded) if next_key else b""
+    whole = HEADER + msgspec.msgpack.encode(_Envelope(encoded, _mac(key, encoded), mac_next))
+    return whole + hashlib.sha256(whole).digest()
+
+
+def decode_slots(encoded: bytes) -> SlotsFile:
+    """Raises: MalformedError with rule "slots_length", "slots_magic", "slots_checksum", "slots_version"
+    or "slots_form", tried in that order: a newer version keeps magic and trailer."""
+    if not len(HEADER) + TRAILER_SIZE < len(encoded) <= FILE_BYTES_MAX:
+        raise MalformedError("a slots file of impossible length", rule="slots_length")
+    if not encoded.startswith(MAGIC):
+        raise MalformedError("not a slots file", rule="slots_magic")
+    whole, trailer = encoded[:-TRAILER_SIZE], encoded[-TRAILER_SIZE:]
+    if hashlib.sha256(whole).digest() != trailer:
+        raise MalformedError("the slots file is damaged", rule="slots_checksum")
+    if whole[len(MAGIC) : len(HEADER)] != HEADER[len(MAGIC) :]:
+        raise MalformedError("a slots file of another version", rule="slots_version")
+    try:
+        envelope = msgspec.msgpack.decode(whole[len(HEADER) :], type=_Envelope)
+        body = msgspec.msgpack.decode(envelope.body, type=SlotsBody)
+    except msgspec.MsgspecError as error:
+        raise MalformedError("the slots file breaks its format", rule="slots_form") from error
+    canonical = (msgspec.msgpack.encode(envelope), msgspec.msgpack.encode(body))
+    if canonical != (whole[len(HEADER) :], envelope.body) or not _agrees(body, envelope.mac_next):
+        raise MalformedError("the slots file breaks its format", rule="slots_form")
+    return SlotsFile(body, envelope.mac, envelope.mac_next, envelope.body)
+
+
+def _agrees(body: SlotsBody, mac_next: bytes) -> bool:
+    """What no single field shows."""
+    ids = [slot.id for slot in body.slots]
+    rekeying = bool(mac_next)
+    return (
+        ids == sorted(set(ids))
+        and all(number < body.next_id for number in ids)
+        and all((slot.kind == "passphrase") == (slot.argon2 is not None) for slot in body.slots)
+        and all(_is_affordable(slot.argon2) for slot in body.slots if slot.argon2)
+        and len(mac_next) == 32 * rekeying
+        and len(body.link) == LINK_SIZE * rekeying
+        and all(len(slot.sealed_next) == SEALED_SIZE * rekeying for slot in body.slots)
+    )
+
+
+def _is_affordable(cost: Argon2Cost) -> bool:
+    return cost.memory_kib * cost.iterations <= ARGON2_WORK_KIB_MAX
+
+
+def _mac(key: DatabaseKey, body: bytes) -> bytes:
+    return hmac.digest(derive_key(key.reveal(), Label.SLOTS_MAC), HEADER + body, "sha256")
+
+
+# What a rekey does to the body.
+
+
+def with_next(
+    body: SlotsBody, key: DatabaseKey, next_key: DatabaseKey, random_bytes: RandomBytes
+) -> SlotsBody:
+    """Every slot opens both keys."""
+    slots = tuple(
+        msgspec.structs.replace(slot, sealed_next=seal_key(next_key, slot.public, body.vault_id, slot.id))
+        for slot in body.slots
+    )
+    return msgspec.structs.replace(
+        body, slots=slots, link=seal_link(key, next_key, body.vault_id, random_bytes)
+    )
+
+
+def only_next(body: SlotsBody) -> SlotsBody:
+    """Every slot opens the next key only."""
+    slots = tuple(
+        msgspec.structs.replace(slot, sealed=slot.sealed_next, sealed_next=b"") for slot in body.slots
+    )
+    return msgspec.structs.replace(body, slots=slots, link=b"")
+
+
+def only_current(body: SlotsBody) -> SlotsBody:
+    """Every slot opens the current key only."""
+    slots = tuple(msgspec.structs.replace(slot, sealed_next=b"") for slot in body.slots)
+    return msgspec.structs.replace(body, slots=slots, link=b"")
+
+
+# The secrets of a slot.
+
+
+def slot_seed(kind: Kind, secret: bytes, salt: bytes, cost: Argon2Cost | None) -> bytes:
+    """The seed of a slot's key pair, from what its user holds. A passphrase is stretched first."""
+    if cost is not None:
+        secret = stretch(secret, salt, cost)
+    return derive_key(secret, LABELS[kind], salt=salt)
+
+
+def stretch(passphrase: bytes, salt: bytes, cost: Argon2Cost) -> bytes:
+    """Argon2id, version 0x13, 32 bytes. Source: RFC 9106. Raises: MemoryError."""
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+    lanes, memory = cost.lanes, cost.memory_kib
+    kdf = Argon2id(salt=salt, length=32, iterations=cost.iterations, lanes=lanes, memory_cost=memory)
+    return kdf.derive(passphrase)
+
+
+def seal_key(key: DatabaseKey, public: bytes, vault_id: bytes, slot_id: int) -> bytes:
+    """The database key, for the holder of the slot's secret only."""
+    return seal(key.reveal(), public, _info(vault_id, slot_id))
+
+
+def open_key(sealed: bytes, seed: bytes, vault_id: bytes, slot_id: int) -> DatabaseKey:
+    """Raises: MalformedError(rule="sealing_open") if it was not sealed to this slot of this vault."""
+    return DatabaseKey(open_sealed(sealed, seed, _info(vault_id, slot_id)))
+
+
+def _info(vault_id: bytes, slot_id: int) -> bytes:
+    return Label.SLOT.encode() + slot_id.to_bytes(8, "big") + vault_id
+
+
+def seal_link(key: DatabaseKey, next_key: DatabaseKey, vault_id: bytes, random_bytes: RandomBytes) -> bytes:
+    """The current key for the holder of the next one. Never the other way round: a rekey may be there
+    to shut out someone who has the current key."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    nonce = random_bytes(12)
+    return nonce + AESGCM(derive_key(next_key.reveal(), Label.SLOTS_LINK)).encrypt(
+        nonce, key.reveal(), vault_id
+    )
+
+
+def open_link(link: bytes, next_key: DatabaseKey, vault_id: bytes) -> DatabaseKey:
+    """Raises: MalformedError(rule="slots_link")."""
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    cipher = AESGCM(derive_key(next_key.reveal(), Label.SLOTS_LINK))
+    try:
+        return DatabaseKey(cipher.decrypt(link[:12], link[12:], vault_id))
+    except InvalidTag as error:
+        raise MalformedError("the link between two keys does not open", rule="slots_link") from error

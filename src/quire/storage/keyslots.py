@@ -1,0 +1,418 @@
+"""Several keys to one vault: the file `slots` in its folder, and what is done with it.
+
+The database key never lies there in the clear: each slot of the file holds it sealed to a key pair
+derived from one thing a user has (core/crypto/slots.py says how, and why a thief or a planter gains
+nothing). Any slot opens; adding, changing and removing one rewrites this file alone.
+
+Every change is read, checked, modified and written under one lock, from the file as it then is: two
+processes lose nothing of each other's, and a slot planted meanwhile fails the MAC before anything is
+sealed to it. The write is a rename: killed at any point, the old file or the new one is there.
+
+`rekey` changes the database key in two steps, around the re-encryption of the database:
+
+    begin_rekey(new)   every slot opens both keys   ── re-encrypt ──   finish_rekey()   the new one only
+                                                    ── or not ──────   abort_rekey()    the old one only
+
+From the first step to the last the lock is held. So whoever finds the file in the middle state and gets
+the lock knows that the other process is dead; `open` then returns with the lock, both keys, and
+`rekeying` set, and the caller, who can try which key opens the database, finishes or aborts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from quire.core.crypto import slots as form
+from quire.core.crypto.sealing import public_of
+from quire.core.crypto.secrets import (
+    DatabaseKey,
+    KeyFile,
+    Keyring,
+    RandomBytes,
+    RawKey,
+    Unlock,
+)  # fmt: skip
+from quire.core.limits import NAME_CHARS_MAX
+from quire.errors import (
+    CorruptError,
+    MalformedError,
+    NotFoundError,
+    SchemaError,
+    StorageError,
+    UnlockError,
+    UsageError,
+)  # fmt: skip
+from quire.storage.files import FileLock, replace_file
+from quire.storage.outside import ensure_keyring_secret
+from quire.storage.unlocking import argon2_cost, is_opened_by, kind_of, matching_slot, secret_of, seed_of
+
+FILE_NAME = "slots"
+LOCK_NAME = "slots.lock"
+
+_RESTORE_HINT = "put the file `slots` back from a backup of the vault folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What may be shown of a slot."""
+
+    id: int
+    kind: form.Kind
+    label: str
+    created_ms: int
+
+
+class KeySlots:
+    """The slots of one vault, in the hands of someone who has its database key."""
+
+    def __init__(self, folder: Path, body: form.SlotsBody, key: DatabaseKey) -> None:
+        self._folder = folder
+        self._body = body
+        self._key = key
+        self._next_key: DatabaseKey | None = None
+        self._rekey_lock: FileLock | None = None
+        self._random: RandomBytes = os.urandom
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | os.PathLike[str],
+        key: DatabaseKey,
+        unlocks: Sequence[Unlock],
+        *,
+        vault_id: bytes,
+        now_ms: int,
+        random_bytes: RandomBytes = os.urandom,
+        argon2_memory_kib: int | None = None,
+    ) -> KeySlots:
+        """Write the slots file of a new vault. `RawKey(key)` makes no slot, and alone it makes none at all.
+
+        argon2_memory_kib    what a guess at a passphrase costs; None: measured, about half a second
+
+        Raises: UsageError (rule "slots_exist", "no_unlock", "raw_key_differs" or of an unlock), StorageError.
+        """
+        if not unlocks:
+            raise UsageError("a vault needs at least one key", rule="no_unlock")
+        if any(isinstance(one, RawKey) and one.key != key for one in unlocks):
+            raise UsageError("the raw key is not the vault's", rule="raw_key_differs")
+        body = form.SlotsBody(vault_id=vault_id, generation=1, next_id=1, slots=())
+        slots = cls(Path(folder), body, key)
+        slots._random = random_bytes
+        for unlock in unlocks:
+            if not isinstance(unlock, RawKey):
+                draft = slots._draft(unlock, "", now_ms, argon2_memory_kib)
+                body = _appended(body, draft, key)
+                slots._body = body
+        with FileLock(slots._folder / LOCK_NAME):
+            if (slots._folder / FILE_NAME).exists():
+                raise UsageError(
+                    "this folder has key slots", rule="slots_exist", hint="open the vault instead"
+                )
+            replace_file(slots._folder / FILE_NAME, form.encode_slots(body, key))
+        return slots
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], unlock: Unlock) -> tuple[KeySlots, DatabaseKey]:
+        """Find the slot this opens, and the (current) database key in it.
+
+        Raises: UnlockError (rule "wrong_passphrase", "wrong_phrase", "wrong_key_file", "wrong_keyring",
+        "wrong_key", "keyring_empty", "no_such_slot"), CorruptError (rule "slots_damaged": not the bytes that
+        were written; "slots_forged": written by someone without the key), SchemaError, StorageError
+        (rule "slots_missing", ...), BusyError while another process changes the database key.
+        """
+        path = Path(folder)
+        file = _read(path)
+        slots = cls._opened_amid_rekey(path, unlock) if file.rekeying else cls._opened(path, file, unlock)
+        return slots, slots._key
+
+    @classmethod
+    def _opened(cls, folder: Path, file: form.SlotsFile, unlock: Unlock) -> KeySlots:
+        if isinstance(unlock, RawKey):
+            return cls._opened_raw(folder, file, unlock.key)
+        slot, seed = matching_slot(file.body, unlock)
+        slots = cls(folder, file.body, _open_sealed(slot.sealed, seed, file.body, slot))
+        if file.rekeying:
+            slots._next_key = _open_sealed(slot.sealed_next, seed, file.body, slot)
+        slots._check(file)
+        return slots
+
+    @classmethod
+    def _opened_raw(cls, folder: Path, file: form.SlotsFile, key: DatabaseKey) -> KeySlots:
+        """By the current key; or, amid a rekey, by the next one, which leads to the current one."""
+        if file.is_under(key):
+            return cls(folder, file.body, key)
+        if not (file.rekeying and file.is_next_under(key)):
+            raise UnlockError("this is not the vault's key", rule="wrong_key", hint="give another key")
+        try:
+            slots = cls(folder, file.body, form.open_link(file.body.link, key, file.body.vault_id))
+        except MalformedError as error:
+            raise _forged() from error
+        slots._next_key = key
+        slots._check(file)
+        return slots
+
+    @classmethod
+    def _opened_amid_rekey(cls, folder: Path, unlock: Unlock) -> KeySlots:
+        lock: FileLock | None = FileLock(folder / LOCK_NAME)  # BusyError: the process that began is alive
+        try:
+            file = _read(folder)
+            slots = cls._opened(folder, file, unlock)
+            if file.rekeying:
+                slots._rekey_lock, lock = lock, None
+            return slots
+        finally:
+            if lock:
+                lock.release()
+
+    @property
+    def vault_id(self) -> bytes:
+        return self._body.vault_id
+
+    @property
+    def generation(self) -> int:
+        """Grows with every change: a vault that remembers it notices an old slots file put back."""
+        return self._body.generation
+
+    @property
+    def rekeying(self) -> bool:
+        """Whether a change of the database key is under way, or was interrupted and waits for us."""
+        return self._rekey_lock is not None
+
+    @property
+    def next_key(self) -> DatabaseKey | None:
+        """The key to come while `rekeying`; None also if we were opened by the raw current key."""
+        return self._next_key
+
+    def list(self) -> _SlotList:
+        return [Slot(slot.id, slot.kind, slot.label, slot.created_ms) for slot in self._body.slots]
+
+    def add(
+        self,
+        unlock: Unlock,
+        label: str = "",
+        *,
+        now_ms: int | None = None,
+        argon2_memory_kib: int | None = None,
+    ) -> Slot:
+        """One more key to the vault. Raises: UsageError, StorageError, CorruptError(rule="slots_forged")."""
+        draft = self._draft(unlock, label, now_ms, argon2_memory_kib)
+        self._change(lambda body: _appended(body, draft, self._key))
+        return self.list()[-1]
+
+    def replace(
+        self,
+        slot_id: int,
+        unlock: Unlock,
+        *,
+        now_ms: int | None = None,
+        argon2_memory_kib: int | None = None,
+    ) -> Slot:
+        """Another key in the place of this one, in one step: how a passphrase is changed.
+
+        Raises: NotFoundError(rule="no_such_slot") and as `add`. An old copy of the file still opens with the
+        old key: `rekey` is what shuts that out.
+        """
+        draft = self._draft(unlock, _slot(self._body, slot_id).label, now_ms, argon2_memory_kib)
+        self._change(lambda body: _replaced(body, slot_id, draft, self._key))
+        return next(slot for slot in self.list() if slot.id == slot_id)
+
+    def remove(self, slot_id: int) -> None:
+        """Raises: NotFoundError(rule="no_such_slot"), UsageError(rule="last_slot") and as `add`."""
+        self._change(lambda body: _removed(body, slot_id))
+
+    def begin_rekey(self, new_key: DatabaseKey) -> None:
+        """Let every slot open the new database key too, and keep everyone else out until it is decided.
+
+        Raises: UsageError (rule "rekey_unfinished", "same_key"), BusyError, StorageError, CorruptError.
+        """
+        self._refuse_amid_rekey()
+        if new_key == self._key:
+            raise UsageError("the new key is the old one", rule="same_key")
+        lock = FileLock(self._folder / LOCK_NAME)
+        try:
+            body = form.with_next(self._current().body, self._key, new_key, self._random)
+            self._write(body, self._key, new_key)
+        except BaseException:
+            lock.release()
+            raise
+        self._rekey_lock, self._next_key = lock, new_key
+
+    def finish_rekey(self) -> None:
+        """The database is under the new key: forget the old one. Raises: UsageError(rule="no_rekey")."""
+        body = self._amid_rekey().body
+        if self._next_key is None:
+            raise UsageError("the new key is not known", rule="no_rekey", hint="unlock with another key")
+        self._write(form.only_next(body), self._next_key)
+        self._end_rekey(self._next_key)
+
+    def abort_rekey(self) -> None:
+        """The database is under the old key: forget the new one. Raises: UsageError(rule="no_rekey")."""
+        self._write(form.only_current(self._amid_rekey().body), self._key)
+        self._end_rekey(self._key)
+
+    def _end_rekey(self, key: DatabaseKey) -> None:
+        assert self._rekey_lock is not None
+        self._rekey_lock.release()
+        self._rekey_lock, self._next_key, self._key = None, None, key
+
+    def _amid_rekey(self) -> form.SlotsFile:
+        if self._rekey_lock is None:
+            raise UsageError("no change of the database key is under way", rule="no_rekey")
+        file = _read(self._folder)
+        self._check(file)
+        return file
+
+    def _refuse_amid_rekey(self) -> None:
+        if self._rekey_lock is not None:
+            raise _rekey_unfinished()
+
+    def _change(self, change: Callable[[form.SlotsBody], form.SlotsBody]) -> None:
+        self._refuse_amid_rekey()
+        with FileLock(self._folder / LOCK_NAME):
+            self._write(change(self._current().body), self._key)
+
+    def _current(self) -> form.SlotsFile:
+        """The file as it is now, written by someone with our key. Call it under the lock."""
+        file = _read(self._folder)
+        self._check(file)
+        if file.rekeying:
+            raise _rekey_unfinished()
+        return file
+
+    def _check(self, file: form.SlotsFile) -> None:
+        """Nothing in the file counts before this: a slot in it may be planted."""
+        right = file.is_under(self._key) and (not self._next_key or file.is_next_under(self._next_key))
+        if not right:
+            raise _forged()
+
+    def _write(self, body: form.SlotsBody, key: DatabaseKey, next_key: DatabaseKey | None = None) -> None:
+        body = replace(body, generation=body.generation + 1)
+        replace_file(self._folder / FILE_NAME, form.encode_slots(body, key, next_key))
+        self._body = body
+
+    def _draft(self, unlock: Unlock, label: str, now_ms: int | None, argon2_memory_kib: int | None) -> _Draft:
+        """All of a new slot that can be made before the lock is taken (Argon2id takes its time)."""
+        kind = kind_of(unlock)
+        if len(label) > NAME_CHARS_MAX or not label.isprintable():
+            raise UsageError("a slot's label is a short line of text", rule="slot_label")
+        if isinstance(unlock, KeyFile) and _is_inside(unlock.path, self._folder):
+            hint = "keep it elsewhere: who takes the folder would have both"
+            raise UsageError("the key file is in the vault's folder", rule="key_file_inside", hint=hint)
+        secret = self._new_secret(unlock)
+        cost = argon2_cost(argon2_memory_kib) if kind == "passphrase" else None
+        if cost is None and any(is_opened_by(slot, secret) for slot in self._body.slots if slot.kind == kind):
+            raise UsageError("this key opens the vault already", rule="slot_exists")
+        salt = self._random(form.SALT_SIZE)
+        public = public_of(seed_of(kind, secret, salt, cost))
+        return _Draft(kind, label, _now_ms() if now_ms is None else now_ms, salt, cost, public)
+
+    def _new_secret(self, unlock: Unlock) -> bytes:
+        if isinstance(unlock, Keyring):
+            return ensure_keyring_secret(unlock, self.vault_id, self._random)
+        return secret_of(unlock, self.vault_id)
+
+
+_SlotList = list[Slot]  # inside the class, `list` is the method
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A slot without its place and without the key sealed in it."""
+
+    kind: form.Kind
+    label: str
+    created_ms: int
+    salt: bytes
+    argon2: form.Argon2Cost | None
+    public: bytes
+
+    def record(self, slot_id: int, key: DatabaseKey, vault_id: bytes) -> form.SlotRecord:
+        sealed = form.seal_key(key, self.public, vault_id, slot_id)
+        return form.SlotRecord(
+            slot_id, self.kind, self.label, self.created_ms, self.salt, self.argon2, self.public, sealed
+        )
+
+
+def _appended(body: form.SlotsBody, draft: _Draft, key: DatabaseKey) -> form.SlotsBody:
+    if len(body.slots) >= form.SLOTS_MAX:
+        raise UsageError(f"a vault has at most {form.SLOTS_MAX} keys", rule="slots_full", hint="remove one")
+    record = draft.record(body.next_id, key, body.vault_id)
+    return replace(body, next_id=body.next_id + 1, slots=(*body.slots, record))
+
+
+def _replaced(body: form.SlotsBody, slot_id: int, draft: _Draft, key: DatabaseKey) -> form.SlotsBody:
+    _slot(body, slot_id)
+    record = draft.record(slot_id, key, body.vault_id)
+    return replace(body, slots=tuple(record if slot.id == slot_id else slot for slot in body.slots))
+
+
+def _removed(body: form.SlotsBody, slot_id: int) -> form.SlotsBody:
+    _slot(body, slot_id)
+    if len(body.slots) == 1:
+        raise UsageError("this is the vault's last key", rule="last_slot", hint="add another first")
+    return replace(body, slots=tuple(slot for slot in body.slots if slot.id != slot_id))
+
+
+def _slot(body: form.SlotsBody, slot_id: int) -> form.SlotRecord:
+    for slot in body.slots:
+        if slot.id == slot_id:
+            return slot
+    raise NotFoundError(f"there is no key slot {slot_id}", rule="no_such_slot", slot=slot_id)
+
+
+def _read(folder: Path) -> form.SlotsFile:
+    path = folder / FILE_NAME
+    try:
+        with path.open("rb") as file:
+            encoded = file.read(form.FILE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        message = "the vault's key slots are missing"
+        raise StorageError(message, rule="slots_missing", hint=_RESTORE_HINT, path=str(path)) from None
+    except OSError as error:
+        message = f"cannot read the key slots: {error.strerror}"
+        hint = "check the permissions of the vault's folder"
+        raise StorageError(message, rule="slots_unreadable", hint=hint, path=str(path)) from error
+    try:
+        return form.decode_slots(encoded)
+    except MalformedError as error:
+        if error.rule == "slots_version":
+            message = "the key slots were written by a newer Quire"
+            raise SchemaError(message, rule="slots_newer", hint="upgrade Quire", path=str(path)) from error
+        message = "the key slots are not the bytes that were written"
+        raise CorruptError(
+            message, rule="slots_damaged", hint=_RESTORE_HINT, path=str(path), clause=error.rule
+        ) from error
+
+
+def _open_sealed(sealed: bytes, seed: bytes, body: form.SlotsBody, slot: form.SlotRecord) -> DatabaseKey:
+    try:
+        return form.open_key(sealed, seed, body.vault_id, slot.id)
+    except MalformedError as error:
+        raise _forged() from error
+
+
+def _forged() -> CorruptError:
+    return CorruptError(
+        "the key slots were written by someone without this vault's key",
+        rule="slots_forged",
+        hint="if the key was changed just now, open the vault again; else " + _RESTORE_HINT,
+    )
+
+
+def _rekey_unfinished() -> UsageError:
+    message = "a change of the database key is not finished"
+    return UsageError(message, rule="rekey_unfinished", hint="open the vault again: that decides it")
+
+
+def _is_inside(path: str, folder: Path) -> bool:
+    return Path(path).resolve().is_relative_to(folder.resolve())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
