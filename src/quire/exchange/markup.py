@@ -35,17 +35,21 @@ _TAG = re.compile(
 )
 _ATTRIBUTE = re.compile(r"([\w:-]+)(?:\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+)))?")
 _INLINE = re.compile(
-    r"<br ?/?>\n?"
+    r"<br ?/?>[ \n]?"
     r"|<code>(?P<code>[^<]*)</code>"
     r"|<span class=\"user-(?:group-)?mention[^\"]*\" data-user-(?:group-)?id=\"[^\"]*\">"
     r"(?P<name>[^<]*)</span>"
     r"|<a href=\"(?P<href>[^\"<]*)\"(?: rel=\"[^\"<]*\")?(?: target=\"_blank\")?(?: title=\"[^\"<]*\")?>"
     r"(?P<text>[^<]*)</a>"
+    r"|<a class=\"stream(?:-topic)?\"[^<>]*>(?P<stream>[^<]*)</a>"
+    r"|<span (?:aria-label=\"[^\"<]*\" )?class=\"emoji emoji-(?P<emoji>[0-9a-f-]+)\"[^<>]*>[^<]*</span>"
     r"|<(?P<tag>strong|em|del)>(?P<words>[^<]*)</(?P=tag)>"
 )
 _SPACE = re.compile(r"[ \t\r\n\f]+")
-_GAP = re.compile(r"[ \t\r\n]*[\x02\x03][\s\x02\x03]*")
+_GAP = re.compile(r"[\x02\x03][\s\x02\x03]*")
 _CONTROL = {2: "�", 3: "�"}
+_COLOURED = re.compile(r"<pre>([^<]*+(?:</?span[^<>]*>[^<]*+)*+)")
+_COLOUR = re.compile(r"</?span[^<>]*>")
 _TICKS = re.compile(r"`+")
 _LANGUAGE = re.compile(r"\blanguage-([\w+#.-]+)")
 _CODE_POINTS = re.compile(r"\bemoji-([0-9a-f]{2,6}(?:-[0-9a-f]{2,6})*)\b")
@@ -99,9 +103,13 @@ def _simple(html: str) -> str | None:
     """The Markdown of paragraphs of text and flat inline elements; None if there is anything else."""
     if html.startswith("<p>") and html.endswith("</p>"):
         html = html[3:-4].replace("</p>\n<p>", _LOOSE)
+    if ("\n" in html or "  " in html) and "<code" not in html:
+        html = _SPACE.sub(" ", html)
     text = _INLINE.sub(_inline, html)
-    if "<" in text or "\n" in text or "  " in text or " \x02" in text or " \x03" in text:
+    if "<" in text or "\n" in text or "  " in text:
         return None
+    if " \x02" in text or " \x03" in text:
+        text = text.replace(" \x02", _LOOSE).replace(" \x03", _TIGHT)
     if "&" in text:
         text = unescape(text)
     return text.replace(_LOOSE, "\n\n").replace(_TIGHT, "\n").strip()
@@ -117,6 +125,10 @@ def _inline(found: re.Match[str]) -> str:
             return mark(found["words"], _MARKS[found["tag"]])
         case "name":
             return found["name"]
+        case "stream":
+            return found["stream"]
+        case "emoji":
+            return from_code(found["emoji"]) or found[0]
         case _:
             return _TIGHT
 
@@ -192,6 +204,8 @@ class _Reader:
     def __init__(self, html: str, preserve: bool) -> None:
         if "<!" in html or "<?" in html:
             html = _without_comments(html)
+        if "codehilite" in html:  # a tag for every word: cheaper gone before the cutting
+            html = _COLOURED.sub(lambda block: "<pre>" + _COLOUR.sub("", block[1]), html)
         self.cut: list[str] = _TAG.split(html)
         self.preserve = preserve
         self.gap = _TIGHT if preserve else _LOOSE
@@ -270,6 +284,8 @@ class _Reader:
 
     def block(self, text: str, gap: str = _LOOSE) -> None:
         if text:
+            if self.parts:
+                self.parts[-1] = self.parts[-1].rstrip()
             self.parts += (gap, text, gap)
 
     def void(self, tag: str, attributes: str) -> None:

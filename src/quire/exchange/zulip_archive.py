@@ -147,10 +147,10 @@ class _Archive:
         key = self.key(name)
         file = name.rpartition("/")[2].removesuffix(".json")
         title = clean(unquote(re.sub(r"\.(?=[0-9A-Fa-f]{2})", "%", file), errors="replace"))
-        root, root_ms, number = "", 0, 0
+        channel, root, root_ms, number = clean(key), "", 0, 0
         try:
             for number, item in enumerate(_items(stream), 1):
-                message = self.message(clean(key), item, title, root, root_ms)
+                message = self.message(channel, item, title, root, root_ms)
                 if message is None:
                     reason = item.reason if isinstance(item, Broken) else "no id or no time, or not a message"
                     self.damaged = True
@@ -159,7 +159,7 @@ class _Archive:
                 if key not in self.channels:
                     self.channels.add(key)
                     yield self.channel(key)
-                author = clean(string(item.get("sender_full_name"))) or "(unknown)"
+                author = string(item.get("sender_full_name")) or "(unknown)"
                 if self.authors.get(message.author) != author:
                     self.authors[message.author] = author
                     yield Author(message.author, author, bot=_is_bot(item, author))
@@ -180,7 +180,7 @@ class _Archive:
             return None
         name = string(identity)
         sender = string(item.get("sender_full_name")) or "(unknown)"
-        by_id = "sender_id" in item
+        by_id = "sender_id" in item  # a fork's
         html = string(item.get("content"))
         raw = item.get("content_type") == "text/x-markdown"
         body = html if raw else to_markdown(html)
@@ -199,7 +199,7 @@ class _Archive:
             attachments=_uploads(html) if "/user_uploads/" in html else (),
             mentions=_mentions(html, by_id) if "user-mention" in html else (),
             reactions=_reactions(item["reactions"]) if item.get("reactions") else (),
-            edited_ms=time_ms(item.get("last_edit_timestamp")),
+            edited_ms=time_ms(item["last_edit_timestamp"]) if "last_edit_timestamp" in item else None,
             action=action,
         )
 
