@@ -1,0 +1,5 @@
+"""`python -m quire`: the command line without its script."""
+
+from quire.cli.main import run
+
+run()

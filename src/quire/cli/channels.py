@@ -1,0 +1,148 @@
+"""Commands about channels: channels, channel create / rename / topic, mark-read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quire.cli import records
+from quire.cli.reading import ChannelName
+from quire.cli.session import Session, opened
+from quire.cli.text import line, plural
+from quire.core.views import ChannelInfo
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["app"]
+
+app = typer.Typer(rich_markup_mode=None)
+one = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Create, rename or describe a channel.")
+app.add_typer(one, name="channel")
+
+
+@app.command()
+def channels(
+    ctx: typer.Context,
+    unread: Annotated[bool, typer.Option("--unread", help="Only those with unread messages.")] = False,
+) -> None:
+    """List the channels.
+
+    What they hold, what is unread, when the last message came.
+
+    \b
+    Example:
+      quire channels
+    """
+    with opened(ctx) as session:
+        found = [info for info in session.manager.list_channels() if info.unread or not unread]
+        if session.out.json:
+            session.out.emit({"channels": [records.channel(info) for info in found]})
+        elif found:
+            session.out.paged([_table(found)])
+        else:
+            session.out.note("no unread messages" if unread else "no channels yet: quire channel create NAME")
+
+
+@one.command()
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it, with or without #.")],
+    topic: Annotated[str, typer.Option("--topic", metavar="TEXT", help="What it is about.")] = "",
+) -> None:
+    """Create a channel.
+
+    \b
+    Example:
+      quire channel create general --topic 'Everything else'
+    """
+    with opened(ctx) as session:
+        _changed(session, session.manager.create_channel(name, topic=topic), "created")
+
+
+@one.command()
+def rename(
+    ctx: typer.Context,
+    channel: ChannelName,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new name.")],
+) -> None:
+    """Give a channel another name.
+
+    \b
+    Example:
+      quire channel rename general lobby
+    """
+    with opened(ctx) as session:
+        info = session.channel(channel)
+        session.manager.rename_channel(info.id, name)
+        _changed(session, session.manager.get_channel(info.id), "renamed to")
+
+
+@one.command()
+def topic(
+    ctx: typer.Context,
+    channel: ChannelName,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What it is about; '' for nothing.")],
+) -> None:
+    """Say what a channel is about.
+
+    \b
+    Example:
+      quire channel topic general 'Everything else'
+    """
+    with opened(ctx) as session:
+        info = session.channel(channel)
+        session.manager.set_topic(info.id, text)
+        _changed(session, session.manager.get_channel(info.id), "set the topic of")
+
+
+@app.command(name="mark-read")
+def mark_read(
+    ctx: typer.Context,
+    channel: ChannelName,
+    up_to: Annotated[
+        str | None,
+        typer.Argument(metavar="[MESSAGE]", help="The last message read; else all.", show_default=False),
+    ] = None,
+) -> None:
+    """Mark a channel's messages as read, all or up to one.
+
+    \b
+    Example:
+      quire mark-read general
+    """
+    with opened(ctx) as session:
+        info = session.channel(channel)
+        session.manager.mark_read(info.id, session.message(up_to) if up_to else None)
+        now = session.manager.get_channel(info.id)
+        session.out.done(records.channel(now), f"#{line(now.name)}: {plural(now.unread, 'unread message')}")
+
+
+def _changed(session: Session, info: ChannelInfo, what: str) -> None:
+    session.out.done(records.channel(info), f"{what} #{line(info.name)}")
+
+
+def _table(found: list[ChannelInfo]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from quire.cli.render import FAINT, stamp
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("channel", overflow="ellipsis", no_wrap=True, ratio=None)
+    for name in ("messages", "threads", "unread"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last", no_wrap=True)
+    table.add_column("topic", overflow="ellipsis", no_wrap=True)
+    for info in found:
+        unread = f"{info.unread:,}" + (f" @{info.mentions:,}" if info.mentions else "") if info.unread else ""
+        table.add_row(
+            Text(f"#{line(info.name)}", "bold" if info.unread else ""),
+            f"{info.messages:,}",
+            f"{info.threads:,}",
+            Text(unread, "bold"),
+            Text(stamp(info.last_ms), FAINT),
+            Text(line(info.topic, 120), FAINT),
+        )
+    return table

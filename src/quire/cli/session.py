@@ -1,0 +1,95 @@
+"""One command's hold on a vault: opened, used, closed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from quire.cli import unlock
+from quire.cli.output import Output
+from quire.cli.settings import Settings
+from quire.core.ids import MessageId
+from quire.errors import NotFoundError, UnlockError
+
+if TYPE_CHECKING:
+    from quire.channels import ChannelManager
+    from quire.cli.render import Renderer
+    from quire.core.views import ChannelInfo, Message
+    from quire.store import LocalStore
+
+__all__ = ["Session", "opened", "output_of", "settings_of"]
+
+TRIES = 3  # typing errors happen; a script never comes here
+
+
+class Session:
+    """An open vault and a place to print."""
+
+    def __init__(self, store: LocalStore, manager: ChannelManager, out: Output) -> None:
+        self.store = store
+        self.manager = manager
+        self.out = out
+        self.settings = out.settings
+
+    def channel(self, name: str) -> ChannelInfo:
+        """The channel people call so. Raises NotFoundError."""
+        return self.manager.get_channel(name)
+
+    def message(self, text: str) -> MessageId:
+        """The message with that id, perhaps abbreviated. Raises NotFoundError, UsageError."""
+        return self.manager.find_message(text)
+
+    def short(self, message: MessageId) -> str:
+        """The id as people are shown it."""
+        return self.manager.short_id(message)
+
+    def renderer(self, *, full: bool = False) -> Renderer:
+        """What turns this vault's messages into lines on stdout."""
+        from quire.cli.render import Renderer
+
+        return Renderer(self.out.console, self.short, self._find, full=full)
+
+    def _find(self, message: MessageId) -> Message | None:
+        try:
+            return self.manager.get_message(message)
+        except NotFoundError:
+            return None
+
+
+def settings_of(ctx: typer.Context) -> Settings:
+    """The global options of this run."""
+    settings = ctx.find_root().obj
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def output_of(ctx: typer.Context) -> Output:
+    """A place to print, for a command that needs no vault."""
+    return Output(settings_of(ctx))
+
+
+@contextlib.contextmanager
+def opened(ctx: typer.Context) -> Iterator[Session]:
+    """The vault of this run, for as long as the block lasts."""
+    from quire.channels import ChannelManager
+
+    settings = settings_of(ctx)
+    with _open(settings) as store:
+        yield Session(store, ChannelManager(store), Output(settings))
+
+
+def _open(settings: Settings) -> LocalStore:
+    from quire.store import LocalStore
+
+    tries = TRIES if unlock.prompts(settings) and unlock.can_ask() else 1
+    while True:
+        try:
+            return LocalStore.open(settings.vault, unlock.unlock(settings))
+        except UnlockError as error:
+            tries -= 1
+            if not tries:
+                raise
+            Output(settings).note(f"{error}; try again")

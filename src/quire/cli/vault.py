@@ -1,0 +1,283 @@
+"""Commands about the vault as a whole: init, stats, verify, doctor, backup, compact, rekey, name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quire.cli import records, unlock
+from quire.cli.exits import FOUND
+from quire.cli.output import Output
+from quire.cli.progress import Meter
+from quire.cli.session import opened, output_of, settings_of
+from quire.cli.settings import Settings
+from quire.cli.text import bytes_text, line, plural
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from quire.core.crypto.secrets import Unlock
+    from quire.core.views import Problem, VerifyReport
+
+__all__ = ["app", "two_columns"]
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def init(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What others see as your name.")] = "",
+) -> None:
+    """Make a new vault.
+
+    Shows the 24 words that open the vault should all else be lost.
+    The passphrase is asked for twice, or comes from the environment; with --key-file a key
+    file opens the vault instead (it is made if it does not exist), with --keyring the OS keyring.
+
+    \b
+    Examples:
+      quire init
+      quire --vault work.quire init --name Ada
+    """
+    from quire.channels import ChannelManager
+    from quire.store import LocalStore
+
+    settings, out = settings_of(ctx), output_of(ctx)
+    with LocalStore.create(settings.vault, _first_unlock(settings)) as store:
+        if name:
+            ChannelManager(store).set_name(name)
+        phrase = store.recovery_phrase
+        assert phrase is not None
+        words = phrase.words()
+    if out.json:
+        out.emit({"vault": str(settings.vault), "recovery_phrase": words})
+        return
+    from rich.text import Text
+
+    out.show(Text(f"New vault: {line(str(settings.vault))}"), Text(), *_phrase(words), Text())
+    out.show(Text("Next: quire channel create general, or quire import PATH"))
+
+
+@app.command()
+def name(
+    ctx: typer.Context,
+    new: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Your new name.", show_default=False)
+    ] = None,
+) -> None:
+    """Show or set the name others see on your messages.
+
+    \b
+    Example:
+      quire name Ada
+    """
+    with opened(ctx) as session:
+        if new is not None:
+            session.manager.set_name(new)
+        me = session.manager.me()
+        if session.out.json:
+            session.out.emit(records.plain(me))
+        else:
+            from rich.text import Text
+
+            session.out.show(Text(line(me.name)))
+
+
+@app.command()
+def stats(ctx: typer.Context) -> None:
+    """Count what the vault holds and how much room it takes.
+
+    \b
+    Example:
+      quire stats
+    """
+    with opened(ctx) as session:
+        found = session.store.stats()
+        if session.out.json:
+            session.out.emit(records.plain(found))
+            return
+        from quire.cli.render import stamp
+
+        counts = (
+            "channels",
+            "messages",
+            "threads",
+            "reactions",
+            "authors",
+            "commits",
+            "operations",
+            "waiting",
+        )
+        rows = [(name, f"{getattr(found, name):,}") for name in counts]
+        rows += [("first message", stamp(found.first_ms)), ("last message", stamp(found.last_ms))]
+        rows += [("on disk", bytes_text(found.file_bytes)), ("write-ahead log", bytes_text(found.wal_bytes))]
+        session.out.show(two_columns([*rows, ("schema", str(found.schema))]))
+
+
+@app.command()
+def verify(ctx: typer.Context) -> None:
+    """Recompute everything from the commit log and compare.
+
+    Signatures, chains, commitments, all views and the search index.
+    Exit code 1 if anything differs.
+
+    \b
+    Example:
+      quire verify
+    """
+    with opened(ctx) as session:
+        with Meter(session.out, "Verifying") as meter:
+            report = session.store.verify(progress=meter)
+        _report(session.out, report)
+
+
+@app.command()
+def doctor(
+    ctx: typer.Context,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Rebuild all views from the commit log, then verify.")
+    ] = False,
+) -> None:
+    """Check the vault quickly, or repair it.
+
+    Looks at files, permissions, key slots and pages; `verify` reads everything.
+    Exit code 1 if anything is wrong.
+
+    \b
+    Examples:
+      quire doctor
+      quire doctor --repair
+    """
+    with opened(ctx) as session:
+        if repair:
+            with Meter(session.out, "Repairing") as meter:
+                report = session.store.repair(progress=meter)
+            _report(session.out, report)
+            return
+        problems = session.store.doctor()
+        if session.out.json:
+            session.out.emit({"ok": not problems, "problems": records.plain(problems)})
+        else:
+            _problems(session.out, problems, "nothing wrong found; quire verify checks every message")
+    if problems:
+        raise typer.Exit(FOUND)
+
+
+@app.command()
+def backup(
+    ctx: typer.Context,
+    target: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that does not exist yet.")],
+) -> None:
+    """Copy the vault, as it is now, to another folder.
+
+    The copy opens with the same passphrase and keys.
+
+    \b
+    Example:
+      quire backup /media/stick/quire-2024-03-05
+    """
+    with opened(ctx) as session:
+        with Meter(session.out, "Backing up") as meter:
+            session.store.backup(target, progress=meter)
+        size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+        session.out.done(
+            {"target": str(target), "bytes": size}, f"backed up to {line(str(target))}, {bytes_text(size)}"
+        )
+
+
+@app.command()
+def compact(ctx: typer.Context) -> None:
+    """Give freed space back to the file system.
+
+    \b
+    Example:
+      quire compact
+    """
+    with opened(ctx) as session:
+        before = session.store.stats()
+        session.out.note("compacting …")
+        session.store.compact()
+        after = session.store.stats()
+        sizes = [found.file_bytes + found.wal_bytes for found in (before, after)]
+        session.out.done(
+            {"bytes_before": sizes[0], "bytes_after": sizes[1]},
+            f"{bytes_text(sizes[0])} before, {bytes_text(sizes[1])} now",
+        )
+
+
+@app.command()
+def rekey(ctx: typer.Context) -> None:
+    """Encrypt the whole vault anew, under a new key.
+
+    The passphrase and the other ways to unlock stay.
+
+    \b
+    Example:
+      quire rekey
+    """
+    with opened(ctx) as session:
+        session.out.note("encrypting everything anew …")
+        session.store.rekey()
+        session.out.done({"ok": True}, "the vault has a new key; everything that opened it still does")
+
+
+def two_columns(rows: Sequence[tuple[str, str]]) -> Table:
+    """Names and values, the values aligned."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        if value:
+            table.add_row(Text(name), Text(value))
+    return table
+
+
+def _first_unlock(settings: Settings) -> Unlock:
+    """What a new vault shall open with: as `unlock`, but a passphrase typed is typed twice."""
+    return unlock.new_passphrase(settings) if unlock.prompts(settings) else unlock.unlock(settings)
+
+
+def _phrase(words: str) -> list[Table | Text]:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 3))
+    listed = words.split()
+    for row in range(6):
+        table.add_row(*(Text(f"{row + at + 1:2}  {listed[row + at]}") for at in (0, 6, 12, 18)))
+    return [
+        Text("Recovery phrase. Write these 24 words on paper; they are shown only now."),
+        Text("They open the vault without the passphrase, and nothing else can replace it."),
+        Text(),
+        table,
+    ]
+
+
+def _report(out: Output, report: VerifyReport) -> None:
+    if out.json:
+        out.emit(records.plain(report) | {"ok": report.ok})
+    else:
+        read = ", ".join(
+            plural(getattr(report, name + "s"), name) for name in ("commit", "operation", "message", "log")
+        )
+        _problems(out, report.problems, "all as it was written")
+        if more := report.problem_count - len(report.problems):
+            out.show(f"and {plural(more, 'more problem')}")
+        out.show(f"read {read}")
+    if not report.ok:
+        raise typer.Exit(FOUND)
+
+
+def _problems(out: Output, problems: Sequence[Problem], none: str) -> None:
+    from rich.text import Text
+
+    for one in problems:
+        out.show(Text(f"{line(one.what)}: {line(one.where)}: {line(one.detail, 1000)}", "red"))
+    if not problems:
+        out.show(Text(none, "green"))
