@@ -17,11 +17,14 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from quire.exchange.jsonin import BrokenJson, objects
-from quire.exchange.lines import is_clutter, text_lines
+from quire.errors import FormatError
+from quire.exchange.jsonin import objects
+from quire.exchange.jsonpull import Broken
+from quire.exchange.lines import guarded, is_clutter, text_lines
 from quire.exchange.model import Author, Channel, Message, Options, Record, Skipped
 from quire.exchange.sources import Source
 from quire.exchange.text import clean, iso_ms, string
@@ -40,7 +43,9 @@ OTHER_NAMES = {
 }  # fmt: skip
 TIME = r'"?\d{4}-\d\d-\d\d[T ]\d\d:\d\d[^\t]*'
 FIRST_ROW = re.compile(r'"?[0-9a-f]{24}"?\t[^\t]+\t' + TIME + r"\t")
-API_OBJECT = re.compile(rb'^(?:\xef\xbb\xbf)?\s*\[\s*\{(?=.{0,8000}"sent"\s*:)(?=.{0,8000}"fromUser"\s*:)', re.S)
+API_OBJECT = re.compile(
+    rb'^(?:\xef\xbb\xbf)?\s*\[\s*\{(?=.{0,8000}"sent"\s*:)(?=.{0,8000}"fromUser"\s*:)', re.S
+)
 MENTION = re.compile(r"(?<![\w`])@([A-Za-z0-9][A-Za-z0-9_-]*)")
 RECORD_MAX = 1 << 20  # characters of one record; Gitter itself allowed 4,096 of text
 PEOPLE_MAX = 1_000_000
@@ -65,7 +70,7 @@ def read(source: Source, options: Options) -> Iterator[Record]:
     rooms: set[str] = set()
     for name, stream in source.walk(lambda n: _is_table(n) or _is_json(n)):
         rows = _table(name, stream, people) if _is_table(name) else _pages(name, stream, options)
-        for record in rows:
+        for record in guarded(name, rows):
             match record:
                 case Author(key=key, name=shown):
                     if names.get(key) == shown:
@@ -101,10 +106,10 @@ def _people(source: Source) -> dict[str, str]:
     """Lower-case user name -> Author.key, from all tables."""
     people: dict[str, str] = {}
     for _, stream in source.walk(_is_table):
-        for line in text_lines(stream):
-            if line and FIRST_ROW.match(line):
-                cells = line.split("\t", 5)
-                if len(cells) == 6 and len(people) < PEOPLE_MAX:
+        with suppress(FormatError):  # the second pass reports it
+            for line in text_lines(stream):
+                if line and FIRST_ROW.match(line) and len(people) < PEOPLE_MAX:
+                    cells = line.split("\t", 5)
                     people[cells[4].strip('"').lower()] = cells[3].strip('"')
     return people
 
@@ -187,20 +192,18 @@ def _pages(name: str, stream: BinaryIO, options: Options) -> Iterator[Record]:
     numbered = re.fullmatch(r"(?:page|messages|chat-?messages)?[-_ ]?\d*", path.stem, re.I)
     room = options.channel or (path.parent.name if numbered and path.parent.name else path.stem)
     place, begun = 0, False
-    try:
-        for _, item in objects(stream, frozenset({""}), lambda key, value: None):
-            place += 1
-            if not isinstance(item, dict) or not item.keys() & {"fromUser", "sent"}:
-                if place == 1:
-                    return  # some other file beside the rooms
-                yield Skipped(name, f"item {place}", "this is not a Gitter message")
-                continue
-            if not begun:
-                yield Channel(room, room)
-                begun = True
-            yield from _api_message(name, place, room, item)
-    except BrokenJson as error:
-        yield Skipped(name, f"after item {place}", str(error))
+    for _, item in objects(stream, frozenset({""}), lambda key, value: None):
+        place += 1
+        if not isinstance(item, dict) or not item.keys() & {"fromUser", "sent"}:
+            if place == 1:
+                return  # some other file beside the rooms
+            reason = item.reason if isinstance(item, Broken) else "this is not a Gitter message"
+            yield Skipped(name, f"item {place}", reason)
+            continue
+        if not begun:
+            yield Channel(room, room)
+            begun = True
+        yield from _api_message(name, place, room, item)
 
 
 def _api_message(file: str, place: int, room: str, item: dict[str, Any]) -> Iterator[Record]:
@@ -213,7 +216,9 @@ def _api_message(file: str, place: int, room: str, item: dict[str, Any]) -> Iter
     author = string(user.get("id")) or string(user.get("username")) or "unknown"
     yield Author(author, string(user.get("username")) or string(user.get("displayName")) or author)
     listed = item.get("mentions")
-    mentions = [string(m.get("userId")) for m in listed if isinstance(m, dict)] if isinstance(listed, list) else []
+    mentions = (
+        [string(m.get("userId")) for m in listed if isinstance(m, dict)] if isinstance(listed, list) else []
+    )
     parent = string(item.get("parentId"))
     yield Message(
         room,

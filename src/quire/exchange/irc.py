@@ -39,7 +39,7 @@ from quire.exchange.irc_styles import (
     split_stamp,
     unstyled,
 )
-from quire.exchange.lines import LineIds, WallClock, is_clutter, text_lines
+from quire.exchange.lines import LineIds, WallClock, guarded, is_clutter, text_lines
 from quire.exchange.model import Author, Channel, Message, NotCarried, Options, Record, Skipped
 from quire.exchange.sources import Source
 from quire.exchange.text import iso_ms
@@ -57,14 +57,18 @@ TWELVE_GAP = 120  # minutes: the longest silence over which we see a twelve-hour
 
 ANNOTATION = re.compile(r"^(?P<stem>.+)\.annotations?\.txt$", re.I)
 LINK = re.compile(r"\s*(\d{1,9})[ \t]+(\d{1,9})[ \t]+-\s*$")
-NOT_A_LOG = re.compile(r"\.(?:jpe?g|png|gif|pdf|zip|gz|xz|bz2|html?|xml|json|jsonl|csv|tsv|mbox|db|sqlite|py|js|css)$", re.I)
+NOT_A_LOG = re.compile(
+    r"\.(?:jpe?g|png|gif|pdf|zip|gz|xz|bz2|html?|xml|json|jsonl|csv|tsv|mbox|db|sqlite|py|js|css)$", re.I
+)
 NAMED_DATE = re.compile(
     r"(?<!\d)(?P<y>(?:19|20)\d\d)(?P<sep>[-_./]?)(?P<m>0[1-9]|1[0-2])(?P=sep)(?P<d>0[1-9]|[12]\d|3[01])(?!\d)"
     r"|(?<!\d)(?P<d2>\d{1,2})(?P<b>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*(?P<y2>(?:19|20)\d\d)(?!\d)",
     re.I,
 )
 MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-NAMED_CHANNEL = re.compile(r"(?P<name>#{1,2}[^\s/.,]+(?:\.[^\s/.,\d][^\s/.,]*)*?)(?=[._-]?(?:\d{4}|\d{8})|\.[^./]*$|/|$|\.)")
+NAMED_CHANNEL = re.compile(
+    r"(?P<name>#{1,2}[^\s/.,]+(?:\.[^\s/.,\d][^\s/.,]*)*?)(?=[._-]?(?:\d{4}|\d{8})|\.[^./]*$|/|$|\.)"
+)
 EXTENSION = re.compile(r"\.(?:txt|log|weechatlog|irclog|raw|ascii|\d+)$", re.I)
 ADDRESSED = re.compile(r"([^\s:,<>]{1,32})[:,](?:\s|$)")
 
@@ -123,9 +127,11 @@ def read(source: Source, options: Options) -> Iterator[Record]:
         key = channel.lower()
         if key not in ids:
             ids[key] = LineIds()
-            yield Channel(key, channel.lstrip("#") or channel, kind="channel" if channel.startswith("#") else "group")
+            yield Channel(
+                key, channel.lstrip("#") or channel, kind="channel" if channel.startswith("#") else "group"
+            )
         log = _Log(name, key, head, clock, day, options, ids[key], nicks)
-        yield from log.records(stream, survey.links.get(_stem(name)))
+        yield from guarded(name, log.records(stream, survey.links.get(_stem(name))))
     if not carried:
         rule = "no_date" if undated else "unknown_format"
         raise FormatError(
@@ -181,7 +187,9 @@ class _Log:
             if (target := answers.get(number)) is not None and target in named:
                 reply_to, reply_to_time = named[target]
                 if reply_to != message.id:
-                    message = msgspec.structs.replace(message, reply_to=reply_to, reply_to_time_ms=reply_to_time)
+                    message = msgspec.structs.replace(
+                        message, reply_to=reply_to, reply_to_time_ms=reply_to_time
+                    )
             yield message
         if unreadable > UNREADABLE_MAX:
             yield NotCarried("further unreadable log lines", unreadable - UNREADABLE_MAX)
@@ -194,7 +202,11 @@ class _Log:
         """The line as a record; None if it has no time, tells no happening, or only names a day."""
         found = split_stamp(line, self.likely, self.date_order)
         if found is None:
-            told = happening(line, self.head.star_is_action) if line.startswith(("===", "***", "-->", "<--")) else None
+            told = (
+                happening(line, self.head.star_is_action)
+                if line.startswith(("===", "***", "-->", "<--"))
+                else None
+            )
             if told is None or day_marker(line) is not None:
                 return None
             time = self.now or self.at(Stamp("", 0, 0, None))
@@ -337,14 +349,21 @@ def _look(lines: Iterator[str | None]) -> Head | None:
         known += told is not None and (found is not None or line.startswith("==="))
         spoken += told is not None and found is not None and told.kind in ("", "action")
         marked += rest.lstrip().startswith(("===", "-!-", "*** ", "-->", "<--"))
-        if told is not None and told.kind not in ("", "action") or "\t" in rest or found is None or rest.startswith("*"):
+        if (
+            (told is not None and told.kind not in ("", "action"))
+            or "\t" in rest
+            or found is None
+            or rest.startswith("*")
+        ):
             channels[channel_in(line)] += 1
     del channels[""]
     if not stamps or not spoken or known * 2 < total:
         return None
     name = channels.most_common(1)[0][0] if channels else ""
     sure = known * 10 >= total * 8 and spoken > 0
-    return Head(stamps.most_common(1)[0][0], name, day, year, marked > 0, sure, dated * 2 > sum(stamps.values()))
+    return Head(
+        stamps.most_common(1)[0][0], name, day, year, marked > 0, sure, dated * 2 > sum(stamps.values())
+    )
 
 
 def _peeked(data: bytes) -> Iterator[str | None]:

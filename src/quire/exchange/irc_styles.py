@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 MONTHS = {
     name: number
-    for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)
+    for number, name in enumerate(
+        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], start=1
+    )
 }
 
 CLOCK = r"(?P<h>\d{1,2}):(?P<m>\d\d)(?::(?P<s>\d\d)(?:[.,]\d{1,9})?)?(?: ?(?P<ap>[AaPp])\.?[Mm]\.?)?"
@@ -117,7 +119,7 @@ def split_stamp(line: str, likely: int, date_order: str) -> tuple[int, Stamp] | 
     """(which of STAMPS, stamp), trying the likely one first; None if the line begins with no time."""
     match = STAMPS[likely].match(line)
     if match is None:
-        for likely, pattern in enumerate(STAMPS):  # noqa: B020  the pattern found is what we return
+        for likely, pattern in enumerate(STAMPS):
             if (match := pattern.match(line)) is not None:
                 break
         else:
@@ -147,7 +149,16 @@ def _stamp(match: re.Match[str], rest: str, date_order: str) -> Stamp | None:
         year += 2000 if year < 70 else 1900 if year < 100 else 0
     if ("b" in parts or year) and not (1 <= month <= 12 and 1 <= day <= 31):
         return None
-    return Stamp(rest, hour % 24, minute, None if second is None else min(int(second), 59), year, month, day, parts.get("z") or "")
+    return Stamp(
+        rest,
+        hour % 24,
+        minute,
+        None if second is None else min(int(second), 59),
+        year,
+        month,
+        day,
+        parts.get("z") or "",
+    )
 
 
 def happening(text: str, star_is_action: bool) -> Happening | None:
@@ -246,7 +257,14 @@ def _raw(nick: str, verb: str, rest: str) -> Happening:
         if text.startswith("\x01ACTION "):
             return Happening("action", nick, text[8:].rstrip("\x01"))
         return Happening("", nick, text)
-    kind = {"JOIN": "join", "PART": "leave", "QUIT": "leave", "KICK": "leave", "NICK": "name", "TOPIC": "topic"}
+    kind = {
+        "JOIN": "join",
+        "PART": "leave",
+        "QUIT": "leave",
+        "KICK": "leave",
+        "NICK": "name",
+        "TOPIC": "topic",
+    }
     return Happening(kind.get(verb, "other"), nick, f"{nick} {verb} {rest}".rstrip())
 
 

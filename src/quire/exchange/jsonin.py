@@ -1,36 +1,30 @@
-"""JSON documents of messages, one object at a time, however large or broken the file is.
+"""JSON documents whose messages lie in arrays somewhere inside: found by their key, taken one by one.
 
-`objects` finds the arrays of objects that a caller names by key ("messages", "chunk", or the top-level
-array itself) and yields their items. A document of moderate size is split by msgspec without building
-its objects (`Raw`), which is fast; a larger one, or one that breaks off, goes through ijson, which also
-saves what stands before the break. Nothing here knows a chat format.
+`objects` walks a document of any size and yields the items of the arrays a caller names ("messages",
+"chunk", or the top-level array itself); all other values of the top-level object are told to `seen`.
+`document_or_lines` says whether a stream is one document or one a line, without using it up.
+Nothing here knows a chat format.
 """
 
 from __future__ import annotations
 
 import codecs
 import io
-import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-import ijson
-import msgspec
-
+from quire.exchange.jsonpull import Broken, JsonPull
+from quire.exchange.loose_json import decode
 from quire.exchange.text import clean
 
-WHOLE_MAX = 24 << 20  # bytes of a document that is held at once; its items are still decoded singly
-DEPTH_MAX = 12  # of objects searched for the named arrays
+DEPTH_MAX = 10  # of objects searched for the named arrays
+HEAD_BYTES = 1 << 16
+FIRST_LINE_MAX = 8 << 20  # bytes: a first line may be a table of all users
+PIECE_MAX = 64 << 10  # bytes a stream is asked for at a time
 
-BROKEN = (ijson.JSONError, ValueError, RecursionError, UnicodeError, OverflowError)
-
-_raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_raw_array = msgspec.json.Decoder(list[msgspec.Raw])
-_any = msgspec.json.Decoder()
-
-
-class BrokenJson(Exception):
-    """The document ends or goes wrong here; what came before was yielded."""
+Path = tuple[str, ...]
+Seen = Callable[[str, Any], None]
 
 
 class Prefixed(io.RawIOBase):
@@ -45,7 +39,7 @@ class Prefixed(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         if not self._head:
-            return self._rest.read(size)
+            return self._rest.read(size) or b""
         if size < 0:
             data, self._head = self._head + self._rest.read(), b""
             return data
@@ -58,107 +52,71 @@ class Prefixed(io.RawIOBase):
         return len(data)
 
 
-def loads(data: bytes | msgspec.Raw) -> Any:
-    """One JSON value. Lone surrogates, which msgspec refuses, come as they stand. Raises ValueError."""
-    try:
-        return _any.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return json.loads(bytes(data))
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+def taken(stream: BinaryIO, size: int) -> bytes:
+    """The next `size` bytes, or all there are: a raw stream may give fewer at a time."""
+    pieces = []
+    while size > 0 and (piece := stream.read(min(size, PIECE_MAX))):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
-Seen = Callable[[str, Any], None]
-
-
-def objects(stream: BinaryIO, arrays: frozenset[str], seen: Seen) -> Iterator[tuple[tuple[str, ...], Any]]:
+def objects(stream: BinaryIO, arrays: frozenset[str], seen: Seen) -> Iterator[tuple[Path, Any]]:
     """Yield (path, item) for each item of the arrays named in `arrays`, "" being a top-level array.
 
-    path is the keys that led there, the array's own last. `seen(key, value)` is told the plain
-    values of the top-level object and its small other arrays. Raises BrokenJson where the document
-    goes wrong.
+    path is the keys that led there, the array's own last. An item may be `Broken`; a final one ends
+    the walk.
     """
-    head = stream.read(WHOLE_MAX + 1)
-    start = 3 if head.startswith(codecs.BOM_UTF8) else 0
-    if len(head) <= WHOLE_MAX:
-        more = stream.read(1)  # a raw stream may give less than asked for
-        while more and len(head) <= WHOLE_MAX:
-            head += more + stream.read(WHOLE_MAX)
-            more = stream.read(1)
-        head += more
-        if not more:
-            try:
-                top = msgspec.Raw(head[start:])
-                found = list(_arrays(top, arrays, seen, (), 0))
-            except (ValueError, RecursionError):
-                pass  # ijson says where, and saves the first part
-            else:
-                for path, raws in found:
-                    for raw in raws:
-                        yield path, _item(raw)
-                return
-    yield from _streamed(Prefixed(head[start:], stream), arrays, seen)
-
-
-def _item(raw: msgspec.Raw) -> Any:
-    try:
-        return loads(raw)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _arrays(
-    raw: msgspec.Raw, arrays: frozenset[str], seen: Seen, path: tuple[str, ...], depth: int
-) -> Iterator[tuple[tuple[str, ...], list[msgspec.Raw]]]:
-    first = bytes(memoryview(raw)[:64]).lstrip()[:1]
-    key = path[-1] if path else ""
-    if first == b"[" and key in arrays:
-        yield path, _raw_array.decode(raw)
-    elif first == b"{" and depth < DEPTH_MAX:
-        for name, value in _raw_object.decode(raw).items():
-            yield from _arrays(value, arrays, seen, (*path, clean(name)), depth + 1)
-    elif depth == 1 and len(memoryview(raw)) < 1 << 20:
-        seen(key, loads(raw))
-    elif not path:
-        loads(raw)  # a broken document is not an empty one
-
-
-def _streamed(stream: Prefixed, arrays: frozenset[str], seen: Seen) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The same through ijson's events: builds an item at a time."""
-    path: list[str] = []  # the key of each open object; "" of each open array
-    opened = False
-    try:
-        events = ijson.basic_parse(stream, use_float=True, buf_size=1 << 16)
-        for event, value in events:
-            if event == "map_key":
-                path[-1] = clean(value)
-            elif event == "start_array" and (path[-1] if path else "") in arrays and "" not in path:
-                yield from _items(events, tuple(path))
-                opened = True
-            elif event in ("start_map", "start_array"):
-                path.append("")
-                opened = True
-            elif event in ("end_map", "end_array"):
-                path.pop()
-            elif len(path) == 1:
-                seen(path[0], value)
-        if not opened:
-            raise BrokenJson("no object and no array")
-    except BROKEN as error:
-        raise BrokenJson("the JSON breaks off or goes wrong here") from error
-
-
-def _items(events: Iterator[tuple[str, Any]], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    depth = 0
-    builder = ijson.ObjectBuilder()
-    for event, value in events:
-        if depth == 0 and event == "end_array":
+    for path, item in _walk(JsonPull(stream), arrays, seen, ()):
+        yield path, item
+        if isinstance(item, Broken) and item.final:
             return
-        builder.event(event, value)
-        if event in ("start_map", "start_array"):
-            depth += 1
-        elif event in ("end_map", "end_array"):
-            depth -= 1
-        if depth == 0:
-            yield path, builder.value
-            builder = ijson.ObjectBuilder()
+
+
+def _walk(pull: JsonPull, arrays: frozenset[str], seen: Seen, path: Path) -> Iterator[tuple[Path, Any]]:
+    kind = pull.kind()
+    if kind == "[" and (path[-1] if path else "") in arrays:
+        for item in pull.items():
+            yield path, item
+    elif kind == "{" and len(path) < DEPTH_MAX:
+        for key in pull.keys():
+            if isinstance(key, Broken):
+                yield path, key
+                return
+            yield from _walk(pull, arrays, seen, (*path, clean(key)))
+    elif len(path) == 1:
+        value = pull.value()
+        if isinstance(value, Broken):
+            yield path, value
+        else:
+            seen(path[0], value)
+    elif not path:
+        yield path, Broken("this is no JSON object and no array", final=True)
+
+
+def document_or_lines(stream: BinaryIO) -> tuple[bool, bytes, BinaryIO]:
+    """(is it one document a line, its first bytes, the stream again from its beginning)."""
+    head = taken(stream, HEAD_BYTES)
+    first = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if first[:1] == b"{":
+        while b"\n" not in first and len(head) < FIRST_LINE_MAX and (more := taken(stream, HEAD_BYTES)):
+            head += more
+            first += more
+        line, _, following = first.partition(b"\n")
+        if not following.strip():
+            following = (more := taken(stream, HEAD_BYTES))
+            head += more
+        lined = bool(following.strip()) and (
+            _is_value(line) or re.match(rb'\s*\{\s*"', following) is not None
+        )
+    else:
+        lined = False
+    return lined, head, Prefixed(head, stream)  # type: ignore[return-value]
+
+
+def _is_value(line: bytes) -> bool:
+    try:
+        decode(line)
+    except ValueError:
+        return False
+    return True

@@ -18,7 +18,8 @@ from hashlib import blake2b
 from typing import BinaryIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from quire.errors import UsageError
+from quire.errors import FormatError, UsageError
+from quire.exchange.model import Record, Skipped
 from quire.exchange.text import valid_time_ms
 
 LINE_MAX = 1 << 20  # bytes of one line; what is longer is no line of a chat
@@ -40,19 +41,19 @@ def decode(raw: bytes) -> str:
         return raw.decode("cp1252", "replace")
 
 
-def raw_lines(stream: BinaryIO) -> Iterator[bytes | None]:
-    """Lines without their end; None for one over LINE_MAX, whose bytes are passed over."""
-    reader = io.BufferedReader(stream, BUFFER_BYTES)  # type: ignore[arg-type]  # only read() is used
+def raw_lines(stream: BinaryIO, line_max: int = LINE_MAX) -> Iterator[bytes | None]:
+    """Lines without their end; None for one over `line_max` bytes, which are passed over."""
+    reader = io.BufferedReader(stream, BUFFER_BYTES)  # type: ignore[type-var]  # only readinto() is used
     try:
         readline = reader.readline
-        while line := readline(LINE_MAX):
+        while line := readline(line_max):
             if line[-1:] == b"\n":
                 yield line[:-2] if line[-2:-1] == b"\r" else line[:-1]
-            elif len(line) < LINE_MAX:
+            elif len(line) < line_max:
                 yield line
             else:
                 while line and line[-1:] != b"\n":
-                    line = readline(LINE_MAX)
+                    line = readline(line_max)
                 yield None
     finally:
         reader.detach()  # the stream is its source's to close
@@ -95,7 +96,8 @@ def _utf16_lines(first: bytes, lines: Iterator[bytes | None]) -> Iterator[str | 
 
 
 CLUTTER = re.compile(
-    r"(?:^|/)(?:__MACOSX/|\.|thumbs\.db$|desktop\.ini$|(?:readme|licen[cs]e|copying|notice|changelog)[^/]*$)", re.I
+    r"(?:^|/)(?:__MACOSX/|\.|thumbs\.db$|desktop\.ini$|(?:readme|licen[cs]e|copying|notice|changelog)[^/]*$)",
+    re.I,
 )
 
 
@@ -172,3 +174,11 @@ class LineIds:
         if seen:
             key = blake2b(key + seen.to_bytes(4, "big"), digest_size=12).digest()
         return key.hex()
+
+
+def guarded(file: str, records: Iterator[Record]) -> Iterator[Record]:
+    """`records` of one file; where its archive is damaged, what could be read and a note of the rest."""
+    try:
+        yield from records
+    except FormatError as error:
+        yield Skipped(file, "from here on", str(error))
