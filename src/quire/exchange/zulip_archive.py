@@ -48,6 +48,7 @@ WHOLE_MAX = 8 << 20  # bytes of a topic that is decoded at once
 SYSTEM_BOTS = frozenset(["Notification Bot", "Welcome Bot", "Email Gateway", "Reminder Bot"])
 
 _STREAM = re.compile(r"(?:^|/)(\d+-[^/]+(?:/[^/]+)*)/[^/]+\.json$")
+_LITTER = re.compile(r"(?:^|/)(?:__MACOSX/|\._)")
 _NUMBERED = re.compile(r"\d+-(.*)", re.DOTALL)
 _MENTION = re.compile(r'class="user-mention[^"]*"(?: data-user-id="([^"]*)")?[^>]*>@?([^<]*)<')
 _UPLOAD = re.compile(r'href="((?:https?://[^"/]+)?/user_uploads/[^"]+)"')
@@ -116,7 +117,7 @@ class _Archive:
     def is_topic(self, name: str) -> bool:
         if not name.endswith(".json") or name.rpartition("/")[2] in (INDEX, "archive_progress.json"):
             return False
-        return bool(self.key(name)) and not name.startswith("__MACOSX/")
+        return bool(self.key(name)) and not _LITTER.search(name)
 
     def key(self, name: str) -> str:
         """The channel of a topic file: its folders from the numbered one on; "" if it is no topic."""
