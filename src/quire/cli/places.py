@@ -41,7 +41,7 @@ def time_ms(text: str) -> int:
             moment = datetime.combine(day, time())
         else:
             moment = datetime.fromisoformat(text)
-        return int(moment.timestamp() * 1000)
+        return max(int(moment.timestamp() * 1000), 0)  # nothing is older than 1970
     except (ValueError, OverflowError, OSError):
         raise UsageError(
             f"{text!r} is no cursor, message id or date",
