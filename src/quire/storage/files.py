@@ -68,14 +68,14 @@ class FileLock:
     Raises: BusyError(rule="locked") if another holds it for longer than `LOCK_WAIT_S`.
     """
 
-    def __init__(self, path: Path, wait_s: float = LOCK_WAIT_S) -> None:
+    def __init__(self, path: Path) -> None:
         self._file: int | None = None
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise write_error(path, error) from error
         try:
-            _lock(file, wait_s)
+            _lock(file)
         except BaseException:
             os.close(file)
             raise
@@ -97,8 +97,8 @@ class FileLock:
         self.release()
 
 
-def _lock(file: int, wait_s: float) -> None:
-    deadline = time.monotonic() + wait_s
+def _lock(file: int) -> None:
+    deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,9 +106,8 @@ def _lock(file: int, wait_s: float) -> None:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise StorageError(f"cannot lock: {error.strerror}", rule="lock_unsupported") from error
             if time.monotonic() >= deadline:
-                raise BusyError(
-                    "another process is changing this", rule="locked", hint="try again"
-                ) from error
+                message = "another process is changing the keys"
+                raise BusyError(message, rule="locked", hint="try again when it is done") from error
         time.sleep(LOCK_POLL_S)
 
 

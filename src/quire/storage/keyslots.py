@@ -37,17 +37,26 @@ from quire.core.crypto.secrets import (
     RandomBytes,
     RawKey,
     Unlock,
-)  # fmt: skip
-from quire.core.limits import NAME_CHARS_MAX
+)
+from quire.core.crypto.slot_changes import (
+    Draft,
+    appended,
+    only_current,
+    only_next,
+    removed,
+    replaced,
+    slot_of,
+    with_next,
+)
+from quire.core.limits import NAME_CHARS_MAX, TIME_MS_MAX
 from quire.errors import (
     CorruptError,
     MalformedError,
-    NotFoundError,
     SchemaError,
     StorageError,
     UnlockError,
     UsageError,
-)  # fmt: skip
+)
 from quire.storage.files import FileLock, replace_file
 from quire.storage.outside import ensure_keyring_secret
 from quire.storage.unlocking import argon2_cost, is_opened_by, kind_of, matching_slot, secret_of, seed_of
@@ -97,6 +106,8 @@ class KeySlots:
 
         Raises: UsageError (rule "slots_exist", "no_unlock", "raw_key_differs" or of an unlock), StorageError.
         """
+        if not 1 <= len(vault_id) <= form.VAULT_ID_BYTES_MAX:
+            raise UsageError("a vault id is 1 to 64 bytes", rule="vault_id_length")
         if not unlocks:
             raise UsageError("a vault needs at least one key", rule="no_unlock")
         if any(isinstance(one, RawKey) and one.key != key for one in unlocks):
@@ -107,7 +118,7 @@ class KeySlots:
         for unlock in unlocks:
             if not isinstance(unlock, RawKey):
                 draft = slots._draft(unlock, "", now_ms, argon2_memory_kib)
-                body = _appended(body, draft, key)
+                body = appended(body, draft, key)
                 slots._body = body
         with FileLock(slots._folder / LOCK_NAME):
             if (slots._folder / FILE_NAME).exists():
@@ -202,7 +213,7 @@ class KeySlots:
     ) -> Slot:
         """One more key to the vault. Raises: UsageError, StorageError, CorruptError(rule="slots_forged")."""
         draft = self._draft(unlock, label, now_ms, argon2_memory_kib)
-        self._change(lambda body: _appended(body, draft, self._key))
+        self._change(lambda body: appended(body, draft, self._key))
         return self.list()[-1]
 
     def replace(
@@ -218,13 +229,13 @@ class KeySlots:
         Raises: NotFoundError(rule="no_such_slot") and as `add`. An old copy of the file still opens with the
         old key: `rekey` is what shuts that out.
         """
-        draft = self._draft(unlock, _slot(self._body, slot_id).label, now_ms, argon2_memory_kib)
-        self._change(lambda body: _replaced(body, slot_id, draft, self._key))
+        draft = self._draft(unlock, slot_of(self._body, slot_id).label, now_ms, argon2_memory_kib)
+        self._change(lambda body: replaced(body, slot_id, draft, self._key))
         return next(slot for slot in self.list() if slot.id == slot_id)
 
     def remove(self, slot_id: int) -> None:
         """Raises: NotFoundError(rule="no_such_slot"), UsageError(rule="last_slot") and as `add`."""
-        self._change(lambda body: _removed(body, slot_id))
+        self._change(lambda body: removed(body, slot_id))
 
     def begin_rekey(self, new_key: DatabaseKey) -> None:
         """Let every slot open the new database key too, and keep everyone else out until it is decided.
@@ -236,7 +247,7 @@ class KeySlots:
             raise UsageError("the new key is the old one", rule="same_key")
         lock = FileLock(self._folder / LOCK_NAME)
         try:
-            body = form.with_next(self._current().body, self._key, new_key, self._random)
+            body = with_next(self._current().body, self._key, new_key, self._random)
             self._write(body, self._key, new_key)
         except BaseException:
             lock.release()
@@ -248,12 +259,12 @@ class KeySlots:
         body = self._amid_rekey().body
         if self._next_key is None:
             raise UsageError("the new key is not known", rule="no_rekey", hint="unlock with another key")
-        self._write(form.only_next(body), self._next_key)
+        self._write(only_next(body), self._next_key)
         self._end_rekey(self._next_key)
 
     def abort_rekey(self) -> None:
         """The database is under the old key: forget the new one. Raises: UsageError(rule="no_rekey")."""
-        self._write(form.only_current(self._amid_rekey().body), self._key)
+        self._write(only_current(self._amid_rekey().body), self._key)
         self._end_rekey(self._key)
 
     def _end_rekey(self, key: DatabaseKey) -> None:
@@ -296,7 +307,7 @@ class KeySlots:
         replace_file(self._folder / FILE_NAME, form.encode_slots(body, key, next_key))
         self._body = body
 
-    def _draft(self, unlock: Unlock, label: str, now_ms: int | None, argon2_memory_kib: int | None) -> _Draft:
+    def _draft(self, unlock: Unlock, label: str, now_ms: int | None, argon2_memory_kib: int | None) -> Draft:
         """All of a new slot that can be made before the lock is taken (Argon2id takes its time)."""
         kind = kind_of(unlock)
         if len(label) > NAME_CHARS_MAX or not label.isprintable():
@@ -304,13 +315,16 @@ class KeySlots:
         if isinstance(unlock, KeyFile) and _is_inside(unlock.path, self._folder):
             hint = "keep it elsewhere: who takes the folder would have both"
             raise UsageError("the key file is in the vault's folder", rule="key_file_inside", hint=hint)
+        created_ms = _now_ms() if now_ms is None else now_ms
+        if not 0 <= created_ms <= TIME_MS_MAX:
+            raise UsageError("a slot is of a time between 1970 and 2248", rule="slot_time")
         secret = self._new_secret(unlock)
         cost = argon2_cost(argon2_memory_kib) if kind == "passphrase" else None
         if cost is None and any(is_opened_by(slot, secret) for slot in self._body.slots if slot.kind == kind):
             raise UsageError("this key opens the vault already", rule="slot_exists")
         salt = self._random(form.SALT_SIZE)
         public = public_of(seed_of(kind, secret, salt, cost))
-        return _Draft(kind, label, _now_ms() if now_ms is None else now_ms, salt, cost, public)
+        return Draft(kind, label, created_ms, salt, cost, public)
 
     def _new_secret(self, unlock: Unlock) -> bytes:
         if isinstance(unlock, Keyring):
@@ -319,51 +333,6 @@ class KeySlots:
 
 
 _SlotList = list[Slot]  # inside the class, `list` is the method
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A slot without its place and without the key sealed in it."""
-
-    kind: form.Kind
-    label: str
-    created_ms: int
-    salt: bytes
-    argon2: form.Argon2Cost | None
-    public: bytes
-
-    def record(self, slot_id: int, key: DatabaseKey, vault_id: bytes) -> form.SlotRecord:
-        sealed = form.seal_key(key, self.public, vault_id, slot_id)
-        return form.SlotRecord(
-            slot_id, self.kind, self.label, self.created_ms, self.salt, self.argon2, self.public, sealed
-        )
-
-
-def _appended(body: form.SlotsBody, draft: _Draft, key: DatabaseKey) -> form.SlotsBody:
-    if len(body.slots) >= form.SLOTS_MAX:
-        raise UsageError(f"a vault has at most {form.SLOTS_MAX} keys", rule="slots_full", hint="remove one")
-    record = draft.record(body.next_id, key, body.vault_id)
-    return replace(body, next_id=body.next_id + 1, slots=(*body.slots, record))
-
-
-def _replaced(body: form.SlotsBody, slot_id: int, draft: _Draft, key: DatabaseKey) -> form.SlotsBody:
-    _slot(body, slot_id)
-    record = draft.record(slot_id, key, body.vault_id)
-    return replace(body, slots=tuple(record if slot.id == slot_id else slot for slot in body.slots))
-
-
-def _removed(body: form.SlotsBody, slot_id: int) -> form.SlotsBody:
-    _slot(body, slot_id)
-    if len(body.slots) == 1:
-        raise UsageError("this is the vault's last key", rule="last_slot", hint="add another first")
-    return replace(body, slots=tuple(slot for slot in body.slots if slot.id != slot_id))
-
-
-def _slot(body: form.SlotsBody, slot_id: int) -> form.SlotRecord:
-    for slot in body.slots:
-        if slot.id == slot_id:
-            return slot
-    raise NotFoundError(f"there is no key slot {slot_id}", rule="no_such_slot", slot=slot_id)
 
 
 def _read(folder: Path) -> form.SlotsFile:

@@ -9,7 +9,6 @@ passes over as much memory as `CALIBRATE_MS` allows on this machine. docs/spec/0
 
 from __future__ import annotations
 
-import hmac
 import time
 
 from quire.core.crypto import slots as form
@@ -42,13 +41,14 @@ def matching_slot(body: form.SlotsBody, unlock: Unlock) -> tuple[form.SlotRecord
     secret = secret_of(unlock, body.vault_id)
     for slot in candidates:
         seed = seed_of(kind, secret, slot.salt, slot.argon2)
-        if hmac.compare_digest(public_of(seed), slot.public):
+        if public_of(seed) == slot.public:
             return slot, seed
     rule, message = _WRONG[kind]
     raise UnlockError(message, rule=rule, hint="try again, or another key of the vault")
 
 
 def kind_of(unlock: Unlock) -> form.Kind:
+    """Raises: UsageError with rule "raw_key_slot" or "unlock_type"."""
     match unlock:
         case Passphrase():
             return "passphrase"
@@ -59,10 +59,13 @@ def kind_of(unlock: Unlock) -> form.Kind:
         case Keyring():
             return "keyring"
         case RawKey():
-            raise UsageError("the raw key opens every vault of its own: it has no slot", rule="raw_key_slot")
+            raise UsageError("the raw key needs no slot, and has none", rule="raw_key_slot")
+    hint = 'say what it is: Passphrase("..."), KeyFile("...") and so on'
+    raise UsageError("not a way to unlock a vault", rule="unlock_type", hint=hint)
 
 
 def secret_of(unlock: Unlock, vault_id: bytes) -> bytes:
+    """What the user holds, as bytes. Raises: UsageError, UnlockError (storage/outside.py)."""
     match unlock:
         case Passphrase() | RecoveryPhrase():
             return unlock.reveal()
@@ -75,10 +78,12 @@ def secret_of(unlock: Unlock, vault_id: bytes) -> bytes:
 
 
 def is_opened_by(slot: form.SlotRecord, secret: bytes) -> bool:
+    """Whether this is the secret of that slot."""
     return public_of(seed_of(slot.kind, secret, slot.salt, slot.argon2)) == slot.public
 
 
 def seed_of(kind: form.Kind, secret: bytes, salt: bytes, cost: form.Argon2Cost | None) -> bytes:
+    """The seed of a slot's key pair. Raises: StorageError(rule="memory_short")."""
     try:
         return form.slot_seed(kind, secret, salt, cost)
     except MemoryError:

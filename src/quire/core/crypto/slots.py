@@ -37,6 +37,7 @@ SLOTS_MAX = 32  # a handful is normal; each costs a wrong passphrase one more Ar
 FILE_BYTES_MAX = 256 << 10  # 32 slots of under 4 KiB each, twice over
 
 SALT_SIZE = 16
+VAULT_ID_BYTES_MAX = 64
 SEALED_SIZE = KEY_SIZE + OVERHEAD
 LINK_SIZE = 12 + 32 + 16  # nonce || database key || tag
 
@@ -83,7 +84,7 @@ class SlotRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fi
 class SlotsBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """All that the MAC covers. `link` is the current key sealed under the next one, or empty."""
 
-    vault_id: Annotated[bytes, msgspec.Meta(min_length=1, max_length=64)]
+    vault_id: Annotated[bytes, msgspec.Meta(min_length=1, max_length=VAULT_ID_BYTES_MAX)]
     generation: _Count  # grows with every change
     next_id: _Count
     slots: Annotated[tuple[SlotRecord, ...], msgspec.Meta(max_length=SLOTS_MAX)]
@@ -119,11 +120,16 @@ class SlotsFile:
 
 
 def encode_slots(body: SlotsBody, key: DatabaseKey, next_key: DatabaseKey | None = None) -> bytes:
-    """The file: header || msgpack [body, mac, mac_next] || SHA-256 of all before."""
+    """The file: header || msgpack [body, mac, mac_next] || SHA-256 of all before.
+
+    Raises: MalformedError(rule="slots_form") for a body with values outside their limits.
+    """
     encoded = msgspec.msgpack.encode(body)
     mac_next = _mac(next_key, encoded) if next_key else b""
     whole = HEADER + msgspec.msgpack.encode(_Envelope(encoded, _mac(key, encoded), mac_next))
-    return whole + hashlib.sha256(whole).digest()
+    file = whole + hashlib.sha256(whole).digest()
+    decode_slots(file)  # msgspec checks values only on reading, and what cannot be read would lock us out
+    return file
 
 
 def decode_slots(encoded: bytes) -> SlotsFile:
@@ -170,36 +176,6 @@ def _is_affordable(cost: Argon2Cost) -> bool:
 
 def _mac(key: DatabaseKey, body: bytes) -> bytes:
     return hmac.digest(derive_key(key.reveal(), Label.SLOTS_MAC), HEADER + body, "sha256")
-
-
-# What a rekey does to the body.
-
-
-def with_next(
-    body: SlotsBody, key: DatabaseKey, next_key: DatabaseKey, random_bytes: RandomBytes
-) -> SlotsBody:
-    """Every slot opens both keys."""
-    slots = tuple(
-        msgspec.structs.replace(slot, sealed_next=seal_key(next_key, slot.public, body.vault_id, slot.id))
-        for slot in body.slots
-    )
-    return msgspec.structs.replace(
-        body, slots=slots, link=seal_link(key, next_key, body.vault_id, random_bytes)
-    )
-
-
-def only_next(body: SlotsBody) -> SlotsBody:
-    """Every slot opens the next key only."""
-    slots = tuple(
-        msgspec.structs.replace(slot, sealed=slot.sealed_next, sealed_next=b"") for slot in body.slots
-    )
-    return msgspec.structs.replace(body, slots=slots, link=b"")
-
-
-def only_current(body: SlotsBody) -> SlotsBody:
-    """Every slot opens the current key only."""
-    slots = tuple(msgspec.structs.replace(slot, sealed_next=b"") for slot in body.slots)
-    return msgspec.structs.replace(body, slots=slots, link=b"")
 
 
 # The secrets of a slot.
