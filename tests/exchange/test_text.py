@@ -58,6 +58,7 @@ def test_clean_text_can_always_be_encoded(text: str) -> None:
         ("9" * 5000, None),
         (float("inf"), None),
         (float("nan"), None),
+        (1.7e308, None),
     ],
 )
 def test_seconds(value: object, expected: int | None) -> None:

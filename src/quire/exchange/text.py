@@ -56,7 +56,7 @@ def time_ms(value: object) -> int | None:
         return valid_time_ms(int(match[1]) * 1000 + int(((match[2] or "") + "000")[:3]))
     if type(value) is int:
         return valid_time_ms(value * 1000)
-    if isinstance(value, float) and math.isfinite(value):
+    if isinstance(value, float) and 0 <= value < TIME_MAX_MS:  # not NaN, and no overflow below
         # To the microsecond first: 1.001 * 1000 is 1000.9999...
         return valid_time_ms(round(value * 1_000_000) // 1000)
     return None
