@@ -78,7 +78,7 @@ def list_(ctx: typer.Context) -> None:
         for heading in ("slot", "kind", "label", "since"):
             table.add_column(heading, no_wrap=True)
         for one in slots:
-            table.add_row(str(one.id), Text(one.kind), Text(line(one.label)), Text(stamp(one.created_ms)))
+            table.add_row(str(one.id), Text(_kind(one)), Text(line(one.label)), Text(stamp(one.created_ms)))
         session.out.show(table)
 
 
@@ -108,9 +108,8 @@ def add(
     if (path is None) is (kind == "key-file"):
         raise UsageError("a PATH belongs to the kind key-file, and only to it", rule="slot_kind")
     with opened(ctx) as session:
-        session.store.slots.add(_new(session, kind, path), label)
-        newest = max(session.store.slots.list(), key=lambda one: one.id)
-        session.out.done(_record(newest), f"slot {newest.id}, {newest.kind}, opens the vault from now on")
+        slot = session.store.slots.add(_new(session, kind, path), label)
+        session.out.done(_record(slot), f"slot {slot.id}, {_kind(slot)}, opens the vault from now on")
 
 
 @passphrase.command()
@@ -153,8 +152,12 @@ def _new(session: Session, kind: str, path: Path | None) -> Unlock:
     if kind == "keyring":
         return Keyring()
     if path is not None:
-        return unlock.key_file(path)
+        return unlock.new_key_file(path)
     return unlock.recovery_phrase(session.settings)
+
+
+def _kind(slot: Slot) -> str:
+    return slot.kind.replace("_", " ")
 
 
 def _record(slot: Slot) -> dict[str, Any]:

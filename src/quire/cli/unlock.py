@@ -17,7 +17,7 @@ from quire.cli.settings import Settings
 from quire.core.crypto.secrets import KeyFile, Keyring, Passphrase, RecoveryPhrase, Unlock
 from quire.errors import UsageError
 
-__all__ = ["can_ask", "key_file", "new_passphrase", "prompts", "recovery_phrase", "unlock"]
+__all__ = ["can_ask", "key_file", "new_key_file", "new_passphrase", "prompts", "recovery_phrase", "unlock"]
 
 SECRET_BYTES_MAX = 8_192  # over the longest passphrase, so that its own limit says what is wrong
 WAYS = "without a terminal give it in QUIRE_PASSPHRASE, by --passphrase-fd N, --key-file PATH or --keyring"
@@ -72,6 +72,14 @@ def recovery_phrase(settings: Settings) -> RecoveryPhrase:
 def key_file(path: Path) -> KeyFile:
     """The key file at `path`, which may begin with `~`."""
     return KeyFile(str(path.expanduser().absolute()))
+
+
+def new_key_file(path: Path) -> KeyFile:
+    """The key file at `path`, made if there is none yet."""
+    from quire.storage.outside import create_key_file
+
+    found = key_file(path)
+    return found if Path(found.path).exists() else create_key_file(Path(found.path))
 
 
 def can_ask() -> bool:

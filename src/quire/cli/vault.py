@@ -240,6 +240,8 @@ def two_columns(rows: Sequence[tuple[str, str]]) -> Table:
 
 def _first_unlock(settings: Settings) -> Unlock:
     """What a new vault shall open with: as `unlock`, but a passphrase typed is typed twice."""
+    if settings.key_file is not None:
+        unlock.new_key_file(settings.key_file)
     return unlock.new_passphrase(settings) if unlock.prompts(settings) else unlock.unlock(settings)
 
 

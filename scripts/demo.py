@@ -1,0 +1,130 @@
+"""Show Quire at work: a real export becomes a searchable, encrypted history, one new process a step.
+
+    python scripts/demo.py [FOLDER]
+
+Makes a vault in FOLDER (default: .demo in this repository; a vault there from an earlier run is made
+anew), imports demo/pyscript-discord.zip and goes through it with the command line. Nothing but FOLDER
+is written to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EXPORT = ROOT / "demo" / "pyscript-discord.zip"
+CHANNEL = "tutorial"
+OURS = ("vault", "demo.key")  # all that an earlier run can have left in the folder
+
+
+class Demo:
+    """Runs `quire` commands and shows them as one would type them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.commands = 0
+        self.environment = os.environ | {
+            "QUIRE_VAULT": str(folder / "vault"),
+            "QUIRE_KEY_FILE": str(folder / "demo.key"),
+        }
+        self.environment.pop("QUIRE_PASSPHRASE", None)
+
+    def say(self, words: str) -> None:
+        print(f"\n{self._styled(words, '1')}", flush=True)
+
+    def quire(self, *arguments: str) -> None:
+        """Run one command in a new process, its output as it comes."""
+        print(self._styled(f"$ quire {shlex.join(arguments)}", "36"), flush=True)
+        self._run(arguments)
+
+    def result(self, *arguments: str) -> dict[str, object]:
+        """Run one command and show it; return what --json says."""
+        print(self._styled(f"$ quire {shlex.join(arguments)}", "36"), flush=True)
+        return self.ask(*arguments)
+
+    def ask(self, *arguments: str) -> dict[str, object]:
+        """What a command says with --json; not shown."""
+        output = self._run((*arguments, "--json"), stdout=subprocess.PIPE)
+        answer: dict[str, object] = json.loads(output)
+        return answer
+
+    def _run(self, arguments: tuple[str, ...], stdout: int | None = None) -> bytes:
+        self.commands += 1
+        command = [sys.executable, "-m", "quire", *arguments]
+        done = subprocess.run(
+            command, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, check=False
+        )
+        if done.returncode:
+            sys.exit(f"demo: quire {arguments[0]} ended with exit code {done.returncode}")
+        return done.stdout or b""
+
+    def _styled(self, words: str, code: str) -> str:
+        plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
+        return words if plain else f"\x1b[{code}m{words}\x1b[0m"
+
+
+def make_room(folder: Path) -> None:
+    """An empty place, without deleting anything that is not a demo's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / OURS[0]).exists() and not (folder / OURS[1]).exists():
+        sys.exit(f"demo: {folder} holds a vault that is not a demo's; name another folder")
+    shutil.rmtree(folder / OURS[0], ignore_errors=True)
+    (folder / OURS[1]).unlink(missing_ok=True)
+
+
+def main(folder: Path) -> None:
+    started = time.monotonic()
+    make_room(folder)
+    demo = Demo(folder)
+
+    demo.say("A new vault. For the demo a key file opens it; `quire init` alone asks for a passphrase.")
+    demo.quire("init", "--name", "you")
+
+    demo.say("A real Discord export: three channels of the PyScript community (MIT licence, see demo/).")
+    demo.quire("import", os.path.relpath(EXPORT))
+
+    demo.say("Every command is a new process: all it knows, it reads from the encrypted vault.")
+    demo.quire("channels")
+    demo.quire("read", CHANNEL, "--limit", "5")
+
+    demo.say("Talk on: a thread, reactions, an edit. When a command is back, its message is on disk.")
+    page = demo.ask("read", CHANNEL, "--limit", "1")
+    newest = str(page["messages"][0]["id"])  # type: ignore[index]
+    demo.quire("post", CHANNEL, "--thread", newest, "Good to have all of this in one place.")
+    reply = str(demo.result("post", CHANNEL, "--thread", newest, "Is it searchable, to?")["id"])
+    demo.quire("edit", reply, "Is it searchable, too?")
+    demo.quire("react", newest, "🎉")
+    demo.quire("react", newest, "👍")
+    demo.quire("thread", newest)
+
+    demo.say("One message whole, and every version of another with what changed.")
+    demo.quire("show", newest)
+    demo.quire("history", reply)
+
+    demo.say("Search, newest first.")
+    demo.quire("search", "searchable")
+    demo.quire("search", "script*", "has:link", "--limit", "3")
+
+    demo.say("Recompute everything from the signed log and compare.")
+    demo.quire("verify")
+
+    where = f"QUIRE_VAULT={shlex.quote(demo.environment['QUIRE_VAULT'])}"
+    where += f" QUIRE_KEY_FILE={shlex.quote(demo.environment['QUIRE_KEY_FILE'])}"
+    demo.say(f"Done: {demo.commands} processes, {time.monotonic() - started:.0f} s. Go on with, for example:")
+    print(f"  export {where}")
+    print("  quire read pyscript-ltk")
+    print("  quire threads tutorial")
+    print("  quire search from:you")
+    print("  quire import PATH     a Slack, Discord, Zulip, Telegram … export of your own")
+    print("  quire --help          (in a fresh clone: .venv/bin/quire)")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / ".demo")
