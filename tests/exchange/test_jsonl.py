@@ -175,6 +175,12 @@ def test_events_without_what_they_need(tmp_path: Path) -> None:
     assert [r.position for r in found if isinstance(r, Skipped)] == [f"line {n}" for n in range(2, 14)]
 
 
+def test_a_kind_that_is_none(tmp_path: Path) -> None:
+    kinds = [[], {}, "den", None, "direct"]
+    found = records(tmp_path, *({"type": "channel", "key": "c", "kind": kind} for kind in kinds))
+    assert [r.kind for r in found if isinstance(r, Channel)] == ["channel"] * 4 + ["direct"]
+
+
 def test_unknown_fields_are_counted_and_a_newer_version_is_said(tmp_path: Path) -> None:
     found = records(tmp_path, {"type": "quire", "version": 2}, {"time": 1, "body": "x", "mood": 1, "hat": 2})
     assert NotCarried("fields that this format does not have", 2) in found

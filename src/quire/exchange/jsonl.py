@@ -138,7 +138,7 @@ class _Reader:
         if not key:
             raise Refused("a channel without a key")
         self.opened.add(key)
-        kind = item.get("kind")
+        kind = string(item.get("kind"))
         name = string(item.get("name")).removeprefix("#") or key
         topic, purpose = string(item.get("topic")), string(item.get("purpose"))
         out.append(Channel(key, name, topic, purpose, kind if kind in KINDS else "channel"))

@@ -115,15 +115,15 @@ class _Reader:
             if isinstance(item, ValueError):
                 yield Skipped(name, where, f"not JSON: {item}"[:200])
                 continue
-            kind = mapping(item).get("type")
-            inner = mapping(item).get(kind) if isinstance(kind, str) else None
+            kind = string(mapping(item).get("type"))
+            inner = mapping(item).get(kind)
             if kind in ("version", "info"):
                 self.lines += 1
             elif kind in IGNORED and isinstance(inner, dict):
                 self.lines += 1
                 if kind in ("scheme", "role"):
                     self.not_carried["permission schemes and roles"] += 1
-            elif isinstance(kind, str) and isinstance(inner, dict) and kind in HANDLERS:
+            elif kind in HANDLERS and isinstance(inner, dict):
                 self.lines += 1
                 yield from HANDLERS[kind](self, inner, name, where)
             else:

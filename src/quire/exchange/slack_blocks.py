@@ -25,7 +25,7 @@ APP_BLOCKS = frozenset(["section", "header", "markdown", "table", "context"])
 
 def has_app_content(blocks: list[Any]) -> bool:
     """Do the blocks hold more than a person's own rich text?"""
-    return any(mapping(block).get("type") in APP_BLOCKS for block in blocks)
+    return any(string(mapping(block).get("type")) in APP_BLOCKS for block in blocks)
 
 
 def blocks_to_markdown(blocks: list[Any], names: Names) -> str:
