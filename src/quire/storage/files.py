@@ -81,6 +81,10 @@ class FileLock:
             raise
         self._file = file
 
+    @property
+    def held(self) -> bool:
+        return self._file is not None
+
     def release(self) -> None:
         """Let others in; twice is once."""
         file, self._file = self._file, None

@@ -267,13 +267,18 @@ class KeySlots:
         self._write(only_current(self._amid_rekey().body), self._key)
         self._end_rekey(self._key)
 
+    def close(self) -> None:
+        """Let go of an undecided rekey, if any: the next `open` finds the question. Twice is once."""
+        if self._rekey_lock is not None:
+            self._rekey_lock.release()
+
     def _end_rekey(self, key: DatabaseKey) -> None:
         assert self._rekey_lock is not None
         self._rekey_lock.release()
         self._rekey_lock, self._next_key, self._key = None, None, key
 
     def _amid_rekey(self) -> form.SlotsFile:
-        if self._rekey_lock is None:
+        if self._rekey_lock is None or not self._rekey_lock.held:
             raise UsageError("no change of the database key is under way", rule="no_rekey")
         file = _read(self._folder)
         self._check(file)
