@@ -8,7 +8,6 @@ link, are none of the author's words and are left out.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from quire.exchange.emoji import emoji, from_code
@@ -132,15 +131,12 @@ def _reference(element: dict[str, Any], kind: str, names: Names) -> str:
     return string(element.get("value")) or string(element.get("team_id"))
 
 
-EDGES = re.compile(r"(\s*)(.*?)(\s*)", re.DOTALL)
-
-
 def _styled(text: str, style: dict[str, Any]) -> str:
-    if not style or not text.strip():
+    inner = text.strip()
+    if not style or not inner:
         return text
-    edges = EDGES.fullmatch(text)
-    assert edges is not None  # it matches any text
-    before, inner, after = edges.groups()
+    start = text.index(inner)  # marks stand at the words, not at the spaces around them
+    before, after = text[:start], text[start + len(inner) :]
     if style.get("code"):
         inner = f"`{inner}`"
     for name, mark in (("strike", "~~"), ("italic", "_"), ("bold", "**")):
