@@ -60,6 +60,7 @@ class JsonPull:
         self._text = self._decoder.decode(head).removeprefix("\ufeff")
         self._at = 0
         self._ended = False
+        self._dead = False  # nothing can be read any more
         self._taken = 0  # values taken or entered: tells whether the caller used the one it was offered
 
     def kind(self) -> str:
@@ -72,41 +73,47 @@ class JsonPull:
         try:
             return self._value()
         except _Fault as fault:
+            self._dead = True
             return Broken(str(fault), final=True)
 
     def keys(self) -> Iterator[str | Broken]:
         """Enter an object: its keys. Take or enter the value after each, or it is passed over."""
-        try:
-            yield from self._keys()
-        except _Fault as fault:
-            yield Broken(str(fault), final=True)
+        return self._guarded("{", self._keys())
 
     def items(self) -> Iterator[Any]:
         """Enter an array: its items whole, and Broken for those that cannot be decoded."""
-        self._taken += 1
-        try:
-            self._expect("[")
-            yield from self._items()
-        except _Fault as fault:
-            yield Broken(str(fault), final=True)
+        return self._guarded("[", self._items())
 
     def entries(self) -> Iterator[Broken | None]:
         """Enter an array and stop before each item, to be taken or entered by the caller."""
-        self._taken += 1
+        return self._guarded("[", self._entries())
+
+    def _guarded(self, kind: str, inside: Iterator[Any]) -> Iterator[Any]:
+        """What is inside of an array or object; a Broken for a value that is none, or that breaks off."""
         try:
-            self._expect("[")
+            self._taken += 1
+            if self.kind() == kind:
+                yield from inside
+            else:
+                self._pass_over()
+                yield Broken("not a list" if kind == "[" else "not an object", final=False)
+        except _Fault as fault:
+            if not self._dead:  # it is said once, by the innermost
+                self._dead = True
+                yield Broken(str(fault), final=True)
+
+    def _entries(self) -> Iterator[None]:
+        self._expect("[")
+        if self._close("]"):
+            return
+        while True:
+            taken = self._taken
+            yield None
+            if self._taken == taken:
+                self._pass_over()
             if self._close("]"):
                 return
-            while True:
-                taken = self._taken
-                yield None
-                if self._taken == taken:
-                    self._pass_over()
-                if self._close("]"):
-                    return
-                self._expect(",")
-        except _Fault as fault:
-            yield Broken(str(fault), final=True)
+            self._expect(",")
 
     def _keys(self) -> Iterator[str]:
         self._taken += 1
@@ -127,6 +134,7 @@ class JsonPull:
             self._expect(",")
 
     def _items(self) -> Iterator[Any]:
+        self._expect("[")
         if self._close("]"):
             return
         lead = ""  # the white space before an item
