@@ -312,7 +312,7 @@ def _check_emoji(emoji: str) -> None:
 
 
 def _utf8(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def _require(holds: bool, rule: str) -> None:

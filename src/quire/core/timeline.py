@@ -170,7 +170,7 @@ def fold(operations: Iterable[Placed]) -> Folded:
     )
 
 
-def _root(post: bytes, posts: dict[bytes, Placed]) -> bytes | None | tuple[()]:
+def _root(post: bytes, posts: dict[bytes, Placed]) -> bytes | tuple[()] | None:
     """The thread's root of a post (T2): an id, None for a root, () while it is unknown."""
     seen = {post}
     root = posts[post].operation.root  # type: ignore[union-attr]

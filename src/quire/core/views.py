@@ -84,7 +84,6 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     concurrent_edits: bool = False  # edits exist that did not know of each other
     deleted: Deletion | None = None
     pinned: bool = False
-    bookmarked: bool = False
     reactions: tuple[Reaction, ...] = ()
     thread: Thread | None = None  # if replies exist, or a title
     origin: Origin | None = None

@@ -1,0 +1,93 @@
+"""Words, in every script: how text is cut for the search index, and found again for highlighting.
+
+The index's tokenizer (SQLite's `unicode61`) cuts at spaces and punctuation. Scripts without spaces
+(Chinese, Japanese, Thai …) and emoji are therefore spaced out, one character a word, before they reach it,
+and a query of several such characters becomes a phrase: so two of them inside a sentence are found.
+Accents, Arabic and Hebrew points, width and case are folded alike in text and query (Unicode NFKD, UAX #15).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Characters that are a word by themselves.
+_SINGLE = (
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\u1780-\u17ff"  # Myanmar, Khmer
+    "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff"  # radicals, kana, bopomofo
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Han
+    "\U00020000-\U0003ffff"  # Han, supplementary
+)
+_SYMBOLS = "\u00a9\u00ae\u2100-\u2bff\u3030-\u303d\u3200-\u33ff\U0001f000-\U0001faff"  # symbols, arrows, dingbats, emoji
+_single = re.compile(f"[{_SINGLE}{_SYMBOLS}]")
+# Marks that are written or left out at will: accents, Hebrew points, Arabic vowels and tatweel, joiners.
+_optional = re.compile(
+    "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
+    "\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u200b-\u200f\u2060\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]+"
+)
+# A word as the index's tokenizer sees it after folding.
+_MARKS = "\u0900-\u0dff\u0f00-\u0fff"  # Indic scripts and Tibetan, whose vowel signs are marks inside a word
+_word = re.compile(
+    f"[{_SINGLE}{_SYMBOLS}]|[^\\W_{_SINGLE}{_SYMBOLS}](?:[^\\W_{_SINGLE}{_SYMBOLS}]|[{_MARKS}])*"
+)
+
+
+def fold(text: str) -> str:
+    """Text with case, width and optional marks folded away. ASCII comes back lower-cased."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", _optional.sub("", unicodedata.normalize("NFKD", text))).lower()
+
+
+def index_text(text: str) -> str:
+    """What is given to the index's tokenizer for `text`."""
+    if text.isascii():
+        return text
+    return _single.sub(r" \g<0> ", fold(text))
+
+
+def words(text: str) -> list[str]:
+    """The folded words of a text, in order."""
+    return [match.group() for match in _word.finditer(fold(text))]
+
+
+def spans(text: str, phrases: list[tuple[list[str], bool]]) -> tuple[tuple[int, int], ...]:
+    """Where any of the phrases stands in `text`, as [start, end) in characters, in order, merged.
+
+    phrases    each (folded words, is the last one a prefix?)
+    """
+    tokens = _located(text)
+    found: list[tuple[int, int]] = []
+    for wanted, prefix in phrases:
+        size = len(wanted)
+        for at in range(len(tokens) - size + 1):
+            if _matches([t[0] for t in tokens[at : at + size]], wanted, prefix):
+                found.append((tokens[at][1], tokens[at + size - 1][2]))
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return tuple(merged)
+
+
+def _matches(words_here: list[str], wanted: list[str], prefix: bool) -> bool:
+    if words_here[:-1] != wanted[:-1]:
+        return False
+    return words_here[-1].startswith(wanted[-1]) if prefix else words_here[-1] == wanted[-1]
+
+
+def _located(text: str) -> list[tuple[str, int, int]]:
+    """The folded words of a text with their places in the original."""
+    if text.isascii():
+        return [(m.group(), m.start(), m.end()) for m in _word.finditer(text.lower())]
+    folded: list[str] = []
+    places: list[int] = []  # for each folded character, the index of its original
+    for index, character in enumerate(text):
+        piece = fold(character) if not character.isascii() else character.lower()
+        folded.append(piece)
+        places.extend([index] * len(piece))
+    places.append(len(text))
+    return [(m.group(), places[m.start()], places[m.end() - 1] + 1) for m in _word.finditer("".join(folded))]

@@ -1,0 +1,222 @@
+"""The one encrypted SQLite file: connections, pragmas, transactions, and what its errors mean.
+
+Each thread reads on a connection of its own (WAL: readers never wait); one connection writes, under a
+lock, in `BEGIN IMMEDIATE` transactions with `synchronous=FULL`, so what is committed is on disk. The
+cipher is AEGIS-256: every page is authenticated. A raw key of the wrong length would silently be taken
+for a passphrase, and a build without the cipher would silently ignore it: both are checked here.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import apsw
+
+from quire.core.crypto.secrets import DatabaseKey
+from quire.errors import BusyError, CorruptError, FullError, QuireError, StorageError
+
+AEGIS_256 = 4  # its number among the cipher's algorithms
+PAGE_SIZE = 8192  # measured: a third faster to fill than 4 KiB at a million messages, reads alike
+BUSY_MS = 30_000  # how long a writer waits for another process before BusyError
+READ_CACHE_KIB = 16 << 10
+WRITE_CACHE_KIB = 32 << 10
+BULK_CACHE_KIB = 96 << 10  # an import keeps the inner pages of its trees in memory
+BULK_CHECKPOINT_PAGES = 8_000  # 64 MiB of WAL between checkpoints while importing
+CHECKPOINT_PAGES = 1_000
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+fault: Callable[[str], None] = lambda point: None  # noqa: E731 - a test replaces it to kill the process
+
+
+def translate(error: apsw.Error) -> QuireError:
+    """The storage error a database error means."""
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return BusyError("another process is writing to this vault", rule="busy", hint="try again")
+    if isinstance(error, apsw.FullError):
+        return FullError("the disk is full; nothing was changed", rule="disk_full", hint="free some space")
+    if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError | apsw.CantOpenError):
+        return FullError(
+            "the vault's folder cannot be written", rule="read_only", hint="check its permissions"
+        )
+    extended = getattr(error, "extendedresult", 0)
+    damaged = isinstance(error, apsw.CorruptError | apsw.NotADBError) or extended in (
+        apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS,
+    )  # fmt: skip
+    if damaged:
+        return CorruptError(
+            "the vault's file is damaged: a page is not what was written",
+            rule="page_damaged",
+            hint="run `quire doctor`; restore a backup if it cannot repair",
+        )
+    if isinstance(error, apsw.IOError):
+        return StorageError(
+            f"the disk failed: {error}", rule="disk_io", hint="check the disk; nothing was lost"
+        )
+    return StorageError(f"the database failed: {type(error).__name__}: {error}", rule="database")
+
+
+def guarded(function: Callable[P, R]) -> Callable[P, R]:
+    """Let no database error out untranslated."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except apsw.Error as error:
+            raise translate(error) from error
+
+    return wrapper
+
+
+class Database:
+    """The file, opened. Thread-safe; several processes may have it open at once."""
+
+    def __init__(
+        self, path: Path, key: DatabaseKey, *, read_only: bool = False, vfs: str | None = None
+    ) -> None:
+        self.path = path
+        self.read_only = read_only
+        self.key = key
+        self._vfs = vfs
+        self._local = threading.local()
+        self._readers: list[apsw.Connection] = []
+        self._guard = threading.Lock()
+        self._writer: apsw.Connection | None = None
+        self._write_lock = threading.RLock()
+
+    def connect(self, *, create: bool = False) -> apsw.Connection:
+        """A new keyed connection. Raises: CorruptError if the file does not open with its key."""
+        flags = apsw.SQLITE_OPEN_READONLY if self.read_only else apsw.SQLITE_OPEN_READWRITE
+        if create:
+            flags |= apsw.SQLITE_OPEN_CREATE
+        connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs, statementcachesize=128)
+        apply_key(connection, self.key)
+        if create:
+            connection.execute(f"PRAGMA page_size={PAGE_SIZE}")
+        connection.set_busy_timeout(BUSY_MS)
+        connection.execute(
+            "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"
+            f"PRAGMA cache_size=-{READ_CACHE_KIB}; PRAGMA trusted_schema=OFF"
+        )
+        return connection
+
+    @property
+    def reader(self) -> apsw.Connection:
+        """This thread's reading connection."""
+        connection: apsw.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self.connect()
+            with self._guard:
+                self._readers.append(connection)
+        return connection
+
+    @property
+    def writer(self) -> apsw.Connection:
+        """The writing connection; hold the write lock (`transaction`) to use it."""
+        if self._writer is None:
+            if self.read_only:
+                raise FullError("this vault was opened for reading only", rule="read_only")
+            self._writer = self.connect()
+            self._writer.execute(
+                f"PRAGMA cache_size=-{WRITE_CACHE_KIB}; PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}"
+            )
+        return self._writer
+
+    @contextmanager
+    def transaction(self) -> Iterator[apsw.Connection]:
+        """One write transaction: all of it is on disk when this returns, or none of it ever is."""
+        with self._write_lock:
+            connection = self.writer
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                fault("before_commit")
+                connection.execute("COMMIT")
+                fault("after_commit")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[apsw.Connection]:
+        """A reading transaction: all that is read inside is of one moment."""
+        connection = self.reader
+        connection.execute("BEGIN")
+        try:
+            yield connection
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Settings for an import: more cache, rarer checkpoints."""
+        with self._write_lock:
+            self.writer.execute(
+                f"PRAGMA cache_size=-{BULK_CACHE_KIB}; PRAGMA wal_autocheckpoint={BULK_CHECKPOINT_PAGES}"
+            )
+        try:
+            yield
+        finally:
+            with self._write_lock:
+                self.writer.execute(
+                    f"PRAGMA cache_size=-{WRITE_CACHE_KIB}; PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}"
+                )
+                self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Move the WAL into the file and empty it, if no reader holds it back."""
+        with self._write_lock:
+            self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def rekey(self, key: DatabaseKey) -> None:
+        """Re-encrypt every page under a new key, in one transaction. No other connection may be open."""
+        with self._write_lock:
+            self.close_readers()
+            self.checkpoint()
+            self.writer.execute(f'PRAGMA rekey="raw:{key.reveal().hex()}"')
+            self.key = key
+            self.close()
+
+    def close_readers(self) -> None:
+        with self._guard:
+            for connection in self._readers:
+                connection.close()
+            self._readers.clear()
+            self._local = threading.local()
+
+    def close(self) -> None:
+        """Close every connection. The last one out moves the WAL into the file."""
+        self.close_readers()
+        with self._write_lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+
+def apply_key(connection: apsw.Connection, key: DatabaseKey, schema: str = "main") -> None:
+    """Key a connection (or an attached file) and prove that the cipher is on.
+
+    Raises: CorruptError(rule="not_a_vault") if the file is something else, or under another key.
+    """
+    connection.execute(f"PRAGMA {schema}.cipher='aegis'")
+    answer: Any = connection.execute(f'PRAGMA {schema}.key="raw:{key.reveal().hex()}"').fetchone()
+    try:
+        connection.execute(f"SELECT count(*) FROM {schema}.sqlite_master").fetchone()
+    except apsw.NotADBError as error:
+        raise CorruptError(
+            "the vault's file does not open with its key: it is damaged, or of another vault",
+            rule="not_a_vault",
+            hint="restore the file and its slots from one backup",
+        ) from error
+    algorithm: Any = connection.execute("SELECT sqlite3mc_config('aegis', 'algorithm')").fetchone()
+    if answer != ("ok",) or algorithm != (AEGIS_256,):
+        raise StorageError("this SQLite has no AEGIS-256", rule="cipher_missing", hint="reinstall Quire")

@@ -1,0 +1,261 @@
+"""Channels, logs and commits: reading and writing the log's own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apsw
+import msgspec
+
+from quire.core.commit import commit_id
+from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation
+
+
+class ChannelRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of `channel`, in table order."""
+
+    n: int
+    id: ChannelId
+    genesis: CommitId
+    kind: str
+    creator: str
+    source: str
+    key: str
+    name: str
+    topic: str
+    clock: int
+    messages: int
+    threads: int
+    last_time: int
+
+
+class LogRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of `log`."""
+
+    n: int
+    channel: int
+    device: DeviceId
+    incarnation: Incarnation
+    prefix: bytes
+    signer: str
+    own: bool
+
+
+_CHANNEL = "SELECT n, id, genesis, kind, creator, source, key, name, topic, clock, messages, threads, last_time FROM channel"
+_LOG = "SELECT n, channel, device, incarnation, prefix, signer, own FROM log"
+
+
+def get_meta(db: apsw.Connection, key: str) -> Any:
+    """A value of this vault, or None."""
+    row: Any = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else None
+
+
+def set_meta(db: apsw.Connection, key: str, value: bytes | int | str) -> None:
+    db.execute("INSERT OR REPLACE INTO meta(key, value) VALUES(?, ?)", (key, value))
+
+
+def channels(db: apsw.Connection) -> list[ChannelRow]:
+    """All channels but the self-channel, the newest activity first."""
+    rows = db.execute(f"{_CHANNEL} WHERE kind <> 'self' ORDER BY last_time DESC, n")
+    return [ChannelRow(*row) for row in rows]  # type: ignore[arg-type]
+
+
+def channel_by_id(db: apsw.Connection, id: bytes) -> ChannelRow | None:
+    return _channel(db, "id = ?", id)
+
+
+def channel_by_n(db: apsw.Connection, n: int) -> ChannelRow:
+    row = _channel(db, "n = ?", n)
+    assert row is not None
+    return row
+
+
+def channel_by_origin(db: apsw.Connection, source: str, key: str) -> ChannelRow | None:
+    return _channel(db, "source = ? AND source <> '' AND key = ?", source, key)
+
+
+def self_channel(db: apsw.Connection) -> ChannelRow:
+    row = _channel(db, "kind = 'self'")
+    assert row is not None
+    return row
+
+
+def _channel(db: apsw.Connection, where: str, *values: bytes | str | int) -> ChannelRow | None:
+    row: Any = db.execute(f"{_CHANNEL} WHERE {where}", values).fetchone()
+    return ChannelRow(*row) if row else None
+
+
+def insert_channel(
+    db: apsw.Connection,
+    *,
+    id: ChannelId,
+    genesis: CommitId,
+    kind: str,
+    creator: str,
+    source: str,
+    key: str,
+    name: str,
+    time: int,
+    first: bytes,
+) -> int:
+    """A new channel; its number."""
+    db.execute(
+        "INSERT INTO channel(id, genesis, kind, creator, source, key, name, name_time, name_id, topic, topic_time,"
+        " topic_id, clock, messages, threads, last_time) VALUES(?,?,?,?,?,?,?,?,?,'',-1,x'',?,0,0,0)",
+        (id, genesis, kind, creator, source, key, name, time, first, time),
+    )
+    return int(db.last_insert_rowid())
+
+
+def own_log(db: apsw.Connection, channel: int) -> LogRow | None:
+    """The log this device writes in a channel."""
+    row: Any = db.execute(f"{_LOG} WHERE channel = ? AND own = 1", (channel,)).fetchone()
+    return LogRow(*row) if row else None
+
+
+def log_by_prefix(db: apsw.Connection, prefix: bytes) -> LogRow | None:
+    row: Any = db.execute(f"{_LOG} WHERE prefix = ?", (prefix,)).fetchone()
+    return LogRow(*row) if row else None
+
+
+def logs(db: apsw.Connection) -> list[LogRow]:
+    return [LogRow(*row) for row in db.execute(f"{_LOG} ORDER BY n")]  # type: ignore[arg-type]
+
+
+def insert_log(
+    db: apsw.Connection,
+    channel: int,
+    device: DeviceId,
+    incarnation: Incarnation,
+    prefix: bytes,
+    signer: str,
+    own: bool,
+) -> LogRow:
+    db.execute(
+        "INSERT INTO log(channel, device, incarnation, prefix, signer, own) VALUES(?,?,?,?,?,?)",
+        (channel, device, incarnation, prefix, signer, int(own)),
+    )
+    return LogRow(int(db.last_insert_rowid()), channel, device, incarnation, prefix, signer, own)
+
+
+def close_own_logs(db: apsw.Connection) -> None:
+    """From here on this device writes new logs (design section 9)."""
+    db.execute("UPDATE log SET own = 2 WHERE own = 1")
+
+
+def newest_commit(db: apsw.Connection, log: int) -> tuple[int, bytes]:
+    """(seq, id) of a log's last commit; (0, b"") of an empty log."""
+    row: Any = db.execute(
+        "SELECT seq, head FROM commits WHERE log = ? ORDER BY seq DESC LIMIT 1", (log,)
+    ).fetchone()
+    return (row[0], commit_id(row[1])) if row else (0, b"")
+
+
+def insert_commit(db: apsw.Connection, log: int, seq: int, head: bytes, signature: bytes) -> None:
+    db.execute("INSERT INTO commits(log, seq, head, signature) VALUES(?,?,?,?)", (log, seq, head, signature))
+
+
+def get_commit(db: apsw.Connection, log: int, seq: int) -> tuple[bytes, bytes] | None:
+    """(head, signature), or None."""
+    row: Any = db.execute(
+        "SELECT head, signature FROM commits WHERE log = ? AND seq = ?", (log, seq)
+    ).fetchone()
+    return row
+
+
+def commits(db: apsw.Connection, log: int, after: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
+    """(seq, head, signature) of a log, in order."""
+    cursor: Any = db.execute(
+        "SELECT seq, head, signature FROM commits WHERE log = ? AND seq > ? ORDER BY seq", (log, after)
+    )
+    return iter(cursor)
+
+
+def commit_operations(db: apsw.Connection, prefix: bytes, seq: int) -> list[tuple[bytes, bytes]]:
+    """(id, salt || operation) of one commit, in order."""
+    low = prefix + seq.to_bytes(4, "big")
+    bounds = (low + b"\0\0", low + b"\xff\xff")
+    rows: list[tuple[bytes, bytes]] = []
+    for table in ("message", "operation", "waiting"):
+        found: Any = db.execute(f"SELECT id, op FROM {table} WHERE id BETWEEN ? AND ?", bounds)
+        rows.extend(found)
+    rows.sort()
+    return rows
+
+
+def commit_count(db: apsw.Connection) -> int:
+    """How many commits the vault holds."""
+    row: Any = db.execute("SELECT commits FROM counter").fetchone()
+    return int(row[0])
+
+
+def count_commits(db: apsw.Connection, more: int) -> int:
+    """Add to the number of commits; the new number."""
+    row: Any = db.execute("UPDATE counter SET commits = commits + ? RETURNING commits", (more,)).fetchone()
+    return int(row[0])
+
+
+def take_arrivals(db: apsw.Connection, count: int) -> int:
+    """Reserve `count` arrival numbers; the first of them."""
+    row: Any = db.execute(
+        "UPDATE counter SET arrivals = arrivals + ? RETURNING arrivals", (count,)
+    ).fetchone()
+    return int(row[0]) - count
+
+
+def touch_channel(
+    db: apsw.Connection, n: int, *, clock: int = 0, messages: int = 0, threads: int = 0, last: int = 0
+) -> None:
+    """Move a channel's clock forward and its counters by what has come."""
+    db.execute(
+        "UPDATE channel SET clock = max(clock, ?), messages = messages + ?,"
+        " threads = threads + ?, last_time = max(last_time, ?) WHERE n = ?",
+        (clock, messages, threads, last, n),
+    )
+
+
+def set_newest_text(db: apsw.Connection, n: int, column: str, text: str, time: int, id: bytes) -> None:
+    """A channel's name or topic, if this is the newest."""
+    assert column in ("name", "topic")
+    db.execute(
+        f"UPDATE channel SET {column} = ?1, {column}_time = ?2, {column}_id = ?3"
+        f" WHERE n = ?4 AND ({column}_time, {column}_id) < (?2, ?3)",
+        (text, time, id, n),
+    )
+
+
+def insert_waiting(db: apsw.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+    """(id, channel, target or None, due or None, time, signer, op) of operations that cannot apply yet."""
+    db.executemany(
+        "INSERT OR REPLACE INTO waiting(id, channel, target, due, time, signer, op) VALUES(?,?,?,?,?,?,?)",
+        rows,
+    )
+
+
+def waiting_exists(db: apsw.Connection) -> bool:
+    return db.execute("SELECT 1 FROM waiting LIMIT 1").fetchone() is not None
+
+
+def take_waiting(db: apsw.Connection, channel: int, target: bytes) -> list[tuple[bytes, int, str, bytes]]:
+    """Remove and return (id, time, signer, op) of what waits for this message."""
+    rows: Any = db.execute(
+        "DELETE FROM waiting WHERE target = ? AND channel = ? RETURNING id, time, signer, op",
+        (target, channel),
+    ).fetchall()
+    return list(rows)
+
+
+def take_due(db: apsw.Connection, now_ms: int) -> list[tuple[int, bytes, int, str, bytes]]:
+    """Remove and return (channel, id, time, signer, op) of what was held for its time, which has come."""
+    rows: Any = db.execute(
+        "DELETE FROM waiting WHERE due <= ? RETURNING channel, id, time, signer, op", (now_ms,)
+    ).fetchall()
+    return list(rows)
+
+
+def waiting_counts(db: apsw.Connection) -> dict[int, int]:
+    """Channel number -> operations that wait."""
+    rows: Any = db.execute("SELECT channel, count(*) FROM waiting GROUP BY channel")
+    return dict(rows)

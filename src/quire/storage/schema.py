@@ -1,0 +1,124 @@
+"""Tables and numbered migrations. `PRAGMA user_version` says how many have run.
+
+The log is `commits`, and the operation bytes (salt || operation) stored once each: posts in `message`,
+the rest in `operation`, those that cannot apply yet in `waiting`. All other columns and tables are views
+of them, which `verify` recomputes and `repair` rebuilds.
+
+`message` is clustered by (channel, time, id), so a page is one range of one tree at any depth. `doc` is
+the search index's row number: time in milliseconds, then an arrival number in 20 bits, so the index is
+in time order and the newest hits come first without sorting. Channel, author and "has" filters are
+words in the index's second column: every filter is an intersection, never a scan.
+"""
+
+from __future__ import annotations
+
+import apsw
+
+from quire.errors import CorruptError, SchemaError
+
+APPLICATION_ID = 0x51756972  # "Quir"
+
+TOKENIZER = "unicode61 remove_diacritics 2 categories 'L* N* M* Co So Sk'"
+
+VIEWS = f"""
+CREATE TABLE author(
+  n INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, bot INTEGER NOT NULL DEFAULT 0,
+  time INTEGER NOT NULL DEFAULT -1, id BLOB NOT NULL DEFAULT x''
+) STRICT;
+CREATE TABLE reaction(
+  target BLOB NOT NULL, emoji TEXT NOT NULL, author INTEGER NOT NULL, time INTEGER NOT NULL, id BLOB NOT NULL,
+  people INTEGER NOT NULL, PRIMARY KEY(target, emoji, author)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE thread(
+  root BLOB PRIMARY KEY, channel INTEGER NOT NULL, replies INTEGER NOT NULL, participants INTEGER NOT NULL,
+  last_time INTEGER NOT NULL, last_id BLOB
+) STRICT, WITHOUT ROWID;
+CREATE INDEX thread_recent ON thread(channel, last_time);
+CREATE TABLE thread_author(
+  root BLOB NOT NULL, author INTEGER NOT NULL, replies INTEGER NOT NULL, PRIMARY KEY(root, author)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE marker(
+  channel BLOB PRIMARY KEY, read_time INTEGER NOT NULL, message BLOB NOT NULL, time INTEGER NOT NULL, id BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE bookmark(
+  message BLOB PRIMARY KEY, channel BLOB NOT NULL, standing INTEGER NOT NULL, time INTEGER NOT NULL, id BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE doc(n INTEGER PRIMARY KEY, id BLOB NOT NULL) STRICT;
+CREATE VIRTUAL TABLE search USING fts5(
+  body, tags, content='', columnsize=0, tokenize="{TOKENIZER}"
+);
+INSERT INTO search(search, rank) VALUES('secure-delete', 1);
+INSERT INTO search(search, rank) VALUES('hashsize', {16 << 20});
+INSERT INTO search(search, rank) VALUES('pgsz', 3900);
+"""
+
+LOG = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE counter(commits INTEGER NOT NULL, arrivals INTEGER NOT NULL) STRICT;
+INSERT INTO counter VALUES(0, 0);
+CREATE TABLE channel(
+  n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, genesis BLOB NOT NULL, kind TEXT NOT NULL,
+  creator TEXT NOT NULL, source TEXT NOT NULL, key TEXT NOT NULL,
+  name TEXT NOT NULL, name_time INTEGER NOT NULL, name_id BLOB NOT NULL,
+  topic TEXT NOT NULL, topic_time INTEGER NOT NULL, topic_id BLOB NOT NULL,
+  clock INTEGER NOT NULL, messages INTEGER NOT NULL, threads INTEGER NOT NULL,
+  last_time INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX channel_origin ON channel(source, key) WHERE source <> '';
+CREATE TABLE log(
+  n INTEGER PRIMARY KEY, channel INTEGER NOT NULL, device BLOB NOT NULL, incarnation BLOB NOT NULL,
+  prefix BLOB NOT NULL UNIQUE, signer TEXT NOT NULL, own INTEGER NOT NULL
+) STRICT;
+CREATE INDEX log_channel ON log(channel, own);
+CREATE TABLE commits(
+  log INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL, signature BLOB NOT NULL,
+  PRIMARY KEY(log, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE message(
+  channel INTEGER NOT NULL, time INTEGER NOT NULL, id BLOB NOT NULL, doc INTEGER NOT NULL,
+  author INTEGER NOT NULL, flags INTEGER NOT NULL, root BLOB, edit BLOB, op BLOB NOT NULL,
+  PRIMARY KEY(channel, time, id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX message_id ON message(id);
+CREATE INDEX message_root ON message(root, time, id) WHERE root IS NOT NULL;
+CREATE TABLE operation(
+  id BLOB PRIMARY KEY, channel INTEGER NOT NULL, kind INTEGER NOT NULL, target BLOB, time INTEGER NOT NULL,
+  author INTEGER NOT NULL, void INTEGER NOT NULL, previous BLOB, op BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX operation_target ON operation(target, kind, time) WHERE target IS NOT NULL;
+CREATE INDEX operation_previous ON operation(previous) WHERE previous IS NOT NULL;
+CREATE TABLE waiting(
+  id BLOB PRIMARY KEY, channel INTEGER NOT NULL, target BLOB, due INTEGER, time INTEGER NOT NULL,
+  signer TEXT NOT NULL, op BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX waiting_target ON waiting(target) WHERE target IS NOT NULL;
+CREATE INDEX waiting_due ON waiting(due) WHERE due IS NOT NULL;
+"""
+
+MIGRATIONS = (LOG + VIEWS,)  # never change one that was released; add the next
+
+
+def version(connection: apsw.Connection) -> int:
+    """How many migrations this file has seen."""
+    return int(connection.pragma("user_version"))  # type: ignore[arg-type]
+
+
+def check(connection: apsw.Connection) -> int:
+    """The file's schema version. Raises: CorruptError if it is no vault, SchemaError if it is newer."""
+    if connection.pragma("application_id") != APPLICATION_ID:
+        raise CorruptError("this file is no Quire vault", rule="not_a_vault")
+    found = version(connection)
+    if found > len(MIGRATIONS):
+        raise SchemaError(
+            f"this vault was written by a newer Quire (schema {found}; this one knows {len(MIGRATIONS)})",
+            rule="schema_newer",
+            hint="upgrade Quire; the vault is untouched",
+        )
+    return found
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Run what has not run yet, each migration in the caller's transaction."""
+    for number, script in enumerate(MIGRATIONS[version(connection) :], start=version(connection) + 1):
+        connection.execute(script)
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={number}")

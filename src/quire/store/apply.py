@@ -1,0 +1,412 @@
+"""From operations to views, incrementally: the rules of core/timeline.py, kept in rows.
+
+Every function here gives the same result in whatever order operations come: each view is a maximum by
+(time, id), a count, or recomputed from the few operations that target one message. Posts of a batch are
+applied first and together (an import brings tens of thousands), then the rest, one by one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import apsw
+import msgspec
+
+from quire.core import clock
+from quire.core.limits import AHEAD_MS_MAX
+from quire.core.operation import (
+    KINDS,
+    SELF_ONLY,
+    Bookmark,
+    Create,
+    Delete,
+    Edit,
+    Name,
+    Operation,
+    Pin,
+    Post,
+    Profile,
+    React,
+    ReadMarker,
+    Topic,
+    Unbookmark,
+    Unpin,
+    Unreact,
+    stored_operation,
+)
+from quire.core.timeline import author_of, may_delete, may_edit, order_time
+from quire.storage import log, search
+from quire.storage import timeline as rows
+from quire.storage.database import fault
+from quire.storage.timeline import MessageRow
+
+AUTHORS_CACHED_MAX = 50_000
+ROOTS_CACHED_MAX = 50_000
+
+
+class Item(msgspec.Struct, gc=False):
+    """One operation to apply."""
+
+    id: bytes
+    time: int  # of its commit
+    signer: str
+    operation: Operation
+    salted: bytes
+
+
+class Applier:
+    """Applies operations on the writing connection. Its caches hold committed rows; `forget` after a rollback."""
+
+    def __init__(self, own_key: str) -> None:
+        self._own_key = own_key
+        self._authors: dict[str, int] = {}
+        self._roots: dict[bytes, bytes] = {}
+
+    def forget(self) -> None:
+        """Drop the caches."""
+        self._authors.clear()
+        self._roots.clear()
+
+    def apply(
+        self, db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item], now_ms: int, time: int = 0
+    ) -> None:
+        """Apply new operations of one channel: their commits were not here before.
+
+        time    the newest hybrid time among their commits, to move the channel's clock to
+        """
+        held = [item for item in items if clock.is_ahead(item.time, now_ms)]
+        ready = [item for item in items if not clock.is_ahead(item.time, now_ms)] if held else items
+        if held:
+            log.insert_waiting(
+                db,
+                ((i.id, channel.n, None, (i.time >> 16) - AHEAD_MS_MAX, i.time, i.signer, i.salted) for i in held),
+            )
+        posts = [item for item in ready if type(item.operation) is Post]
+        if posts:
+            self._apply_posts(db, channel, posts, time)
+        elif time:
+            log.touch_channel(db, channel.n, clock=time)
+        if len(posts) < len(ready):
+            for item in ready:
+                if type(item.operation) is not Post:
+                    self._apply_other(db, channel, item)
+        if posts and log.waiting_exists(db):
+            self._release(db, channel, [item.id for item in posts], now_ms)
+
+    def release_due(self, db: apsw.Connection, now_ms: int) -> None:
+        """Apply what was held for a time that has come."""
+        by_channel: dict[int, list[Item]] = {}
+        for channel, id, time, signer, salted in log.take_due(db, now_ms):
+            by_channel.setdefault(channel, []).append(
+                Item(id, time, signer, stored_operation(salted), salted)
+            )
+        for n, items in by_channel.items():
+            self.apply(db, log.channel_by_n(db, n), items, now_ms)
+
+    def _release(self, db: apsw.Connection, channel: log.ChannelRow, ids: list[bytes], now_ms: int) -> None:
+        freed: list[Item] = []
+        for target in ids:
+            for id, time, signer, salted in log.take_waiting(db, channel.n, target):
+                freed.append(Item(id, time, signer, stored_operation(salted), salted))
+        if freed:
+            self.apply(db, channel, freed, now_ms)
+
+    def author(self, db: apsw.Connection, key: str) -> int:
+        """The number of an author key, new or known."""
+        n = self._authors.get(key)
+        if n is None:
+            n = rows.authors_by_key(db, [key]).get(key)
+            if n is None:
+                name = key.partition(":")[2]
+                n = rows.insert_author(db, key, name[:8] if key.startswith("quire:") else name)
+            if len(self._authors) >= AUTHORS_CACHED_MAX:
+                self._authors.clear()
+            self._authors[key] = n
+        return n
+
+    # Posts
+
+    def _apply_posts(
+        self, db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item], clock_time: int
+    ) -> None:
+        own_key = self._own_key
+        channel_n = channel.n
+        arrival = log.take_arrivals(db, len(items))
+        message_rows: list[rows.Row] = []
+        docs: list[tuple[int, bytes, str, str]] = []
+        replies: list[tuple[bytes, int, int, bytes]] = []
+        titled: list[tuple[bytes, int, int]] = []
+        waiting: list[rows.Row] = []
+        in_batch: dict[bytes, bytes] = {}
+        last = 0
+        for item in items:
+            post = item.operation
+            assert type(post) is Post
+            origin = post.origin
+            if origin is None:
+                time, by = item.time, item.signer
+                flags = post.notice | (rows.OURS if item.signer == own_key else 0)
+            else:
+                time, by = origin.time_ms << 16, f"{origin.source}:{origin.author}"
+                flags = post.notice | rows.IMPORTED
+            root = post.root
+            if root is not None:
+                root = in_batch.get(root) or self._roots.get(root) or self._find_root(db, channel_n, root)
+                if root is None:
+                    waiting.append((item.id, channel_n, post.root, None, item.time, item.signer, item.salted))
+                    continue
+            author = self._authors.get(by) or self.author(db, by)
+            if root is not None:
+                replies.append((root, author, time, item.id))
+                in_batch[item.id] = root
+            else:
+                in_batch[item.id] = item.id
+            if post.title:
+                titled.append((item.id, channel_n, time))
+                flags |= rows.THREADED
+            if post.mentions and own_key in post.mentions:
+                flags |= rows.MENTIONS_US
+            if post.reply_to:
+                flags |= rows.REPLY
+            if time > last:
+                last = time
+            doc = search.doc_number(time, arrival)
+            arrival += 1
+            message_rows.append((channel_n, time, item.id, doc, author, flags, root, item.salted))
+            text = search.text_of(post, post.body)
+            docs.append((doc, item.id, text, search.tags_of(post, post.body, channel_n, author)))
+        fault("before_posts")
+        self._insert(db, message_rows, docs, wraps=arrival >> search.ARRIVAL_BITS > 0)
+        fault("after_posts")
+        if waiting:
+            log.insert_waiting(db, waiting)
+        threads = self._count_threads(db, channel_n, titled, replies)
+        log.touch_channel(
+            db, channel_n, clock=clock_time, messages=len(message_rows), threads=threads, last=last
+        )
+
+    def _insert(
+        self,
+        db: apsw.Connection,
+        message_rows: list[rows.Row],
+        docs: list[tuple[int, bytes, str, str]],
+        wraps: bool,
+    ) -> None:
+        if wraps:
+            docs = search.free_docs(db, docs)
+            message_rows = [(*r[:3], docs[i][0], *r[4:]) for i, r in enumerate(message_rows)]
+        message_rows.sort(key=_row_order)
+        docs.sort()
+        rows.insert_posts(db, message_rows)
+        search.insert(db, docs)
+
+    def _find_root(self, db: apsw.Connection, channel: int, target: bytes) -> bytes | None:
+        root = rows.root_of(db, channel, target)
+        if root is not None:
+            if len(self._roots) >= ROOTS_CACHED_MAX:
+                self._roots.clear()
+            self._roots[target] = root
+        return root
+
+    def _count_threads(
+        self,
+        db: apsw.Connection,
+        channel: int,
+        titled: list[tuple[bytes, int, int]],
+        replies: list[tuple[bytes, int, int, bytes]],
+    ) -> int:
+        """Thread rows and counters for a batch; how many threads are new."""
+        rows.insert_threads(db, titled)
+        new = len(titled)
+        if not replies:
+            return new
+        counts: Counter[bytes] = Counter()
+        authors: Counter[tuple[bytes, int]] = Counter()
+        newest: dict[bytes, tuple[int, bytes]] = {}
+        for root, author, time, id in replies:
+            counts[root] += 1
+            authors[root, author] += 1
+            newest[root] = max(newest.get(root, (-1, b"")), (time, id))
+        begun: list[tuple[bytes, int, int]] = []
+        for root in counts:
+            if not rows.thread_exists(db, root):
+                row = rows.get_row(db, root)
+                assert row is not None
+                begun.append((root, channel, row.time))
+        rows.insert_threads(db, begun)
+        rows.add_flag(db, [root for root, _, _ in begun], rows.THREADED)
+        participants: Counter[bytes] = Counter()
+        for (root, author), count in authors.items():
+            participants[root] += rows.count_author(db, root, author, count)
+        rows.count_replies(db, ((r, count, participants[r], *newest[r]) for r, count in counts.items()))
+        return new + len(begun)
+
+    # Everything else
+
+    def _apply_other(self, db: apsw.Connection, channel: log.ChannelRow, item: Item) -> None:
+        operation = item.operation
+        target: bytes | None = getattr(operation, "target", None)
+        row: MessageRow | None = None
+        if target is not None:
+            row = rows.get_row(db, target)
+            if row is None or row.channel != channel.n:
+                waiting = (item.id, channel.n, target, None, item.time, item.signer, item.salted)
+                log.insert_waiting(db, [waiting])
+                return
+        by = author_of(operation, item.signer)
+        author = self.author(db, by)
+        time = order_time(operation, item.time)
+        void = self._is_void(db, channel, item, row, by)
+        previous = operation.previous if isinstance(operation, Edit) else None
+        kind = KINDS[type(operation)]
+        rows.insert_operations(
+            db, [(item.id, channel.n, kind, target, time, author, int(void), previous, item.salted)]
+        )
+        fault("after_operation")
+        if not void:
+            _APPLY[type(operation)](self, db, channel, item, row, author, time)
+
+    def _is_void(
+        self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: MessageRow | None, by: str
+    ) -> bool:
+        operation = item.operation
+        if isinstance(operation, SELF_ONLY):
+            return channel.kind != "self"
+        if isinstance(operation, Edit):
+            assert row is not None
+            return not may_edit(rows.author(db, row.author)[0], by)
+        if isinstance(operation, Delete):
+            assert row is not None
+            brought = log.log_by_prefix(db, row.id[:10])
+            assert brought is not None
+            return not may_delete(rows.author(db, row.author)[0], brought.signer, by, item.signer)
+        return False
+
+    def _edit(
+        self,
+        db: apsw.Connection,
+        channel: log.ChannelRow,
+        item: Item,
+        row: MessageRow,
+        author: int,
+        time: int,
+    ) -> None:
+        edit = item.operation
+        assert isinstance(edit, Edit)
+        flags = row.flags | rows.EDITED
+        if rows.edits_of_version(db, row.id, edit.previous) > 1:
+            flags |= rows.CONCURRENT
+        shows = row.edit is None or (time, item.id) > (rows.operation_time(db, row.edit), row.edit)
+        if shows and not row.flags & rows.DELETED:
+            post = stored_operation(row.op)
+            assert isinstance(post, Post)
+            old, new = shown_body(db, row, post), edit.body
+            search.replace(db, row.doc, indexed(post, old, row), indexed(post, new, row))
+        rows.set_flags(db, row, flags, item.id if shows else row.edit)
+
+    def _delete(
+        self,
+        db: apsw.Connection,
+        channel: log.ChannelRow,
+        item: Item,
+        row: MessageRow,
+        author: int,
+        time: int,
+    ) -> None:
+        if row.flags & rows.DELETED:
+            return
+        post = stored_operation(row.op)
+        assert isinstance(post, Post)
+        search.remove(db, row.doc, *indexed(post, shown_body(db, row, post), row))
+        rows.set_flags(db, row, row.flags | rows.DELETED, row.edit)
+        if row.root is not None:
+            rows.drop_reply(db, row.root, rows.count_author(db, row.root, row.author, -1))
+        log.touch_channel(db, channel.n, messages=-1)
+
+    def _react(
+        self,
+        db: apsw.Connection,
+        channel: log.ChannelRow,
+        item: Item,
+        row: MessageRow,
+        author: int,
+        time: int,
+    ) -> None:
+        operation = item.operation
+        assert isinstance(operation, React | Unreact)
+        people = (operation.unknown or 1) if isinstance(operation, React) else 0
+        rows.put_reactions(db, [(row.id, operation.emoji, author, time, item.id, people)])
+        if not row.flags & rows.REACTED:
+            rows.set_flags(db, row, row.flags | rows.REACTED, row.edit)
+
+    def _pin(
+        self,
+        db: apsw.Connection,
+        channel: log.ChannelRow,
+        item: Item,
+        row: MessageRow,
+        author: int,
+        time: int,
+    ) -> None:
+        pinned = rows.newest_pin(db, row.id, KINDS[Pin], KINDS[Unpin]) == KINDS[Pin]
+        flags = row.flags | rows.PINNED if pinned else row.flags & ~rows.PINNED
+        rows.set_flags(db, row, flags, row.edit)
+
+    def _name(
+        self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: None, author: int, time: int
+    ) -> None:
+        operation = item.operation
+        if isinstance(operation, Name):
+            log.set_newest_text(db, channel.n, "name", operation.name, time, item.id)
+        elif isinstance(operation, Topic):
+            log.set_newest_text(db, channel.n, "topic", operation.topic, time, item.id)
+
+    def _profile(
+        self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: None, author: int, time: int
+    ) -> None:
+        profile = item.operation
+        assert isinstance(profile, Profile)
+        key = f"{profile.source}:{profile.author}" if profile.source else item.signer
+        rows.set_profile(db, self.author(db, key), profile.name, profile.bot, time, item.id)
+
+    def _mark(
+        self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: None, author: int, time: int
+    ) -> None:
+        operation = item.operation
+        if isinstance(operation, ReadMarker):
+            rows.put_marker(db, operation.channel, operation.time, operation.message, time, item.id)
+        elif isinstance(operation, Bookmark | Unbookmark):
+            standing = isinstance(operation, Bookmark)
+            rows.put_bookmark(db, operation.message, operation.channel, standing, time, item.id)
+
+    def _create(
+        self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: None, author: int, time: int
+    ) -> None:
+        """The channel's row was made when its first commit was let in."""
+
+
+_APPLY: dict[type, Callable[..., None]] = {
+    Edit: Applier._edit, Delete: Applier._delete, React: Applier._react, Unreact: Applier._react,
+    Pin: Applier._pin, Unpin: Applier._pin, Name: Applier._name, Topic: Applier._name,
+    Profile: Applier._profile, ReadMarker: Applier._mark, Bookmark: Applier._mark,
+    Unbookmark: Applier._mark, Create: Applier._create,
+}  # fmt: skip
+
+
+def indexed(post: Post, body: str, row: MessageRow) -> tuple[str, str]:
+    """What the search index holds of a message that shows `body`."""
+    return search.text_of(post, body), search.tags_of(post, body, row.channel, row.author)
+
+
+def shown_body(db: apsw.Connection, row: MessageRow, post: Post) -> str:
+    """The text that stands, before any deletion."""
+    if row.edit is None:
+        return post.body
+    edit = stored_operation(rows.operation_bytes(db, row.edit))
+    assert isinstance(edit, Edit)
+    return edit.body
+
+
+def _row_order(row: rows.Row) -> tuple[int, bytes]:
+    return row[1], row[2]

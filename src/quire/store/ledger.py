@@ -1,0 +1,291 @@
+"""Writing our own commits: many callers, one transaction, one signature a channel.
+
+Callers hand in requests; whoever finds nobody writing becomes the writer and takes all that wait, in one
+transaction and one fsync (group commit). Messages of one channel that wait together become one commit.
+A request is checked against all that came before it; a refusal is its caller's alone. Nothing is
+returned before it is durable.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import apsw
+
+from quire.core import clock, commit
+from quire.core.crypto.keys import SigningKey
+from quire.core.ids import ChannelId, DeviceId, Incarnation, MessageId, log_prefix, message_id
+from quire.core.limits import OPERATIONS_PER_COMMIT_MAX
+from quire.core.operation import SALT_SIZE, Create, Operation, encode_operation
+from quire.errors import MalformedError, NotFoundError, QuireError, UsageError
+from quire.storage import log
+from quire.storage.database import Database, fault, translate
+from quire.store.apply import Applier, Item
+from quire.store.witness import Witness
+
+COMMIT_BYTES_TARGET = 1 << 20  # an import's commits are cut here, so that one travels at once
+GROUP_MAX = 1_000  # requests in one transaction
+
+T = TypeVar("T")
+
+
+def now_ms() -> int:
+    """The wall clock, Unix ms."""
+    return time.time_ns() // 1_000_000
+
+
+Prepare = Callable[[apsw.Connection, log.ChannelRow], Sequence[Operation]]
+
+
+class Request:
+    """One caller's wish. `prepare` reads, refuses by raising, and gives the operations to write."""
+
+    __slots__ = ("channel", "done", "error", "ids", "post", "prepare")
+
+    def __init__(self, channel: ChannelId, prepare: Prepare, post: bool) -> None:
+        self.channel = channel
+        self.prepare = prepare
+        self.post = post  # gives exactly one Post, and would whatever else is written first
+        self.ids: list[MessageId] = []
+        self.error: BaseException | None = None
+        self.done = False
+
+
+class Ledger:
+    """This device's pen."""
+
+    def __init__(
+        self, database: Database, signer: str, key: SigningKey, certificate: bytes, witness: Witness
+    ) -> None:
+        self._database = database
+        self._key = key
+        self._device = DeviceId(key.public)
+        self._certificate = certificate
+        self._witness = witness
+        self._witnessed = False
+        self._written = 0  # commits in this transaction
+        self.signer = signer
+        self.applier = Applier(signer)
+        self._waiting: deque[Request] = deque()
+        self._turn = threading.Lock()
+
+    def write(self, channel: ChannelId, prepare: Prepare, *, post: bool = False) -> list[MessageId]:
+        """Durably write what `prepare` gives; the ids. Raises what `prepare` raises, or StorageError."""
+        request = Request(channel, prepare, post)
+        self._waiting.append(request)
+        with self._turn:
+            if not request.done:
+                self._write_group(
+                    [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_MAX))]
+                )
+        if request.error is not None:
+            raise request.error
+        return request.ids
+
+    def run(self, work: Callable[[apsw.Connection], T]) -> T:
+        """A larger piece of work (an import's batch) in a transaction of its own."""
+        with self._turn:
+            try:
+                with self._database.transaction() as db:
+                    self.begin(db)
+                    result = work(db)
+                    self._note(db)
+                return result
+            except apsw.Error as error:
+                self._undo()
+                raise translate(error) from error
+            except BaseException:
+                self._undo()
+                raise
+
+    def _write_group(self, group: list[Request]) -> None:
+        try:
+            with self._database.transaction() as db:
+                self.begin(db)
+                self._prepare_and_append(db, group)
+                self._note(db)
+        except BaseException as error:
+            self._undo()
+            failure = translate(error) if isinstance(error, apsw.Error) else error
+            for request in group:
+                request.error = request.error or failure
+            if not isinstance(error, Exception):
+                raise  # an interrupt is the whole program's
+        finally:
+            for request in group:
+                request.done = True
+
+    def _prepare_and_append(self, db: apsw.Connection, group: list[Request]) -> None:
+        posts: dict[bytes, list[tuple[Request, Operation]]] = {}
+
+        def flush() -> None:
+            for id, together in posts.items():
+                ids = self.append(db, _channel(db, id), [operation for _, operation in together])
+                for (request, _), message in zip(together, ids, strict=True):
+                    request.ids = [message]
+            posts.clear()
+
+        for request in group:
+            if not request.post:
+                flush()  # it must see what came before it
+            try:
+                channel = _channel(db, request.channel)
+                operations = request.prepare(db, channel)
+                for operation in operations:
+                    encode_operation(operation)  # refused here, where only its caller hears of it
+            except MalformedError as error:  # of our caller's making, not a peer's
+                request.error = UsageError(str(error), rule=error.rule, hint="see docs/limits.md")
+                continue
+            except QuireError as error:
+                request.error = error
+                continue
+            if request.post:
+                posts.setdefault(channel.id, []).append((request, operations[0]))
+            elif operations:
+                request.ids = self.append(db, channel, operations)
+        flush()
+
+    # Inside a transaction
+
+    def begin(self, db: apsw.Connection) -> None:
+        """Before the first write of a session: is this vault the one last written here?"""
+        if not self._witnessed:
+            if not self._witness.agrees(log.commit_count(db)):
+                log.close_own_logs(db)
+            self._witnessed = True
+        self._written = 0
+
+    def draft(self, db: apsw.Connection, channel: log.ChannelRow) -> Draft:
+        """Commits to come in our log of a channel; ids are known as operations are added."""
+        return Draft(self, db, channel, log.own_log(db, channel.n) or self._new_log(db, channel.n))
+
+    def append(
+        self, db: apsw.Connection, channel: log.ChannelRow, operations: Sequence[Operation]
+    ) -> list[MessageId]:
+        """Write operations to our log of a channel, apply them, and give their ids in order."""
+        draft = self.draft(db, channel)
+        ids = [draft.add(operation) for operation in operations]
+        draft.finish()
+        return ids
+
+    def commit(self, db: apsw.Connection, own: log.LogRow, seq: int, head: bytes) -> None:
+        """Sign a head and keep it."""
+        log.insert_commit(db, own.n, seq, head, self._key.sign(commit.to_be_signed(head)))
+        self._written += 1
+
+    def create_channel(
+        self, db: apsw.Connection, *, kind: str, name: str, source: str = "", key: str = ""
+    ) -> log.ChannelRow:
+        """Found a channel: its first commit, by which everything in it is anchored."""
+        create = Create(kind, name, os.urandom(16), self._certificate, source, key)
+        encoded = encode_operation(create)
+        id = commit.channel_id(encoded)
+        incarnation = Incarnation(os.urandom(16))
+        prefix = log_prefix(self._device, incarnation)
+        salted = commit.with_salts([encoded], os.urandom)
+        time = clock.tick(now_ms(), 0)
+        head = commit.build_head(
+            channel=id, device=self._device, incarnation=incarnation, seq=1, previous=b"",
+            control_heads=(), time=time, salted=salted,
+        )  # fmt: skip
+        first = message_id(prefix, 1, 0)
+        n = log.insert_channel(
+            db, id=id, genesis=commit.commit_id(head), kind=kind, creator=self.signer, source=source,
+            key=key, name=name, time=time, first=first,
+        )  # fmt: skip
+        row = log.insert_log(db, n, self._device, incarnation, prefix, self.signer, own=True)
+        self.commit(db, row, 1, head)
+        channel = log.channel_by_n(db, n)
+        self.applier.apply(db, channel, [Item(first, time, self.signer, create, salted[0])], now_ms(), time)
+        return channel
+
+    def _new_log(self, db: apsw.Connection, channel: int) -> log.LogRow:
+        incarnation = Incarnation(os.urandom(16))
+        prefix = log_prefix(self._device, incarnation)
+        return log.insert_log(db, channel, self._device, incarnation, prefix, self.signer, own=True)
+
+    def _note(self, db: apsw.Connection) -> None:
+        self._witness.note(log.count_commits(db, self._written))
+
+    def _undo(self) -> None:
+        """After a rollback: what the caches and the witness learned did not happen."""
+        self.applier.forget()
+        self._witnessed = False
+
+
+class Draft:
+    """Operations on their way into one log, cut into commits of a bounded size."""
+
+    def __init__(self, ledger: Ledger, db: apsw.Connection, channel: log.ChannelRow, own: log.LogRow) -> None:
+        self._ledger = ledger
+        self._db = db
+        self._channel = channel
+        self._own = own
+        self._seq, self._previous = log.newest_commit(db, own.n)
+        self._now = now_ms()
+        self._time = channel.clock
+        self._size = 0
+        self._open: list[bytes] = []  # salt || operation, of the commit being filled
+        self._pending: list[tuple[bytes, Operation]] = []  # id and operation, likewise
+        self._items: list[Item] = []
+        self._salts = b""
+
+    def add(self, operation: Operation) -> MessageId:
+        """Take one more operation; its id. Raises: MalformedError (a limit), with nothing added."""
+        encoded = encode_operation(operation)
+        size = len(encoded) + SALT_SIZE
+        if self._open and (
+            self._size + size > COMMIT_BYTES_TARGET or len(self._open) == OPERATIONS_PER_COMMIT_MAX
+        ):
+            self._seal()
+        if not self._salts:
+            self._salts = os.urandom(SALT_SIZE * (1 if not self._open else 256))
+        salt, self._salts = self._salts[:SALT_SIZE], self._salts[SALT_SIZE:]
+        id = message_id(self._own.prefix, self._seq + 1, len(self._open))
+        self._open.append(salt + encoded)
+        self._pending.append((id, operation))
+        self._size += size
+        return id
+
+    def finish(self) -> None:
+        """Sign what is open and apply everything."""
+        if self._open:
+            self._seal()
+        fault("after_commits")
+        if self._items:
+            self._ledger.applier.apply(self._db, self._channel, self._items, self._now, self._time)
+
+    def _seal(self) -> None:
+        self._seq, self._time = self._seq + 1, clock.tick(self._now, self._time)
+        head = commit.build_head(
+            channel=self._channel.id,
+            device=self._own.device,
+            incarnation=self._own.incarnation,
+            seq=self._seq,
+            previous=self._previous,
+            control_heads=(self._channel.genesis,),
+            time=self._time,
+            salted=self._open,
+        )
+        self._ledger.commit(self._db, self._own, self._seq, head)
+        self._previous = commit.commit_id(head)
+        time, signer = self._time, self._own.signer
+        self._items.extend(
+            [
+                Item(id, time, signer, operation, salted)
+                for (id, operation), salted in zip(self._pending, self._open, strict=True)
+            ]
+        )
+        self._open, self._pending, self._size = [], [], 0
+
+
+def _channel(db: apsw.Connection, id: bytes) -> log.ChannelRow:
+    channel = log.channel_by_id(db, id)
+    if channel is None:
+        raise NotFoundError("there is no such channel", rule="no_channel")
+    return channel

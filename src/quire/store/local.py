@@ -1,0 +1,379 @@
+"""`LocalStore`: one vault, opened. Verify, authorise, apply, keep.
+
+A vault is a folder: `vault.db` (everything, encrypted) and `slots` (its key, wrapped once for each way to
+unlock it). All methods are thread-safe; several processes may have one vault open.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from quire.core.crypto.secrets import DatabaseKey, Passphrase, RecoveryPhrase, Unlock
+from quire.core.ids import ChannelId, DeviceId, MessageId
+from quire.core.operation import Attachment, Operation, Post
+from quire.core.query import parse_query
+from quire.core.views import Hits, Message, Page, Problem, Stats, VerifyReport
+from quire.errors import CorruptError, NotFoundError, UsageError
+from quire.storage import log, schema, search
+from quire.storage import timeline as rows
+from quire.storage.database import Database, guarded, translate
+from quire.store.ledger import Ledger, Prepare
+from quire.store.reader import Position, Reader, position
+from quire.store.witness import Witness
+
+if TYPE_CHECKING:
+    from quire.storage.keyslots import KeySlots
+
+FILE_NAME = "vault.db"
+Progress = Callable[[str, int, int], None]  # (what is being done, steps done, steps in all)
+Place = str | MessageId | int  # a cursor, a message, or Unix ms
+
+
+class LocalStore:
+    """A vault on this device's disk."""
+
+    recovery_phrase: RecoveryPhrase | None = None  # only on the store that `create` returned
+
+    def __init__(self, folder: Path, slots: KeySlots, database: Database) -> None:
+        self.folder = folder
+        self.slots = slots
+        self.database = database
+        db = database.reader
+        self._witness = Witness(database.path, slots.vault_id)
+        self.device = DeviceId(bytes(log.get_meta(db, "device")))
+        self.own_key = str(log.get_meta(db, "own_key"))  # our author key
+        self.reader = Reader(database, self.own_key)
+        self._ledger: Ledger | None = None
+
+    # Opening and closing
+
+    @classmethod
+    def create(cls, folder: str | os.PathLike[str], unlock: Unlock | str) -> LocalStore:
+        """A new vault in a new folder. Its `.recovery_phrase` is shown now or never.
+
+        unlock    what opens it besides the recovery phrase; a str is a passphrase
+
+        Raises: UsageError(rule="vault_exists"), StorageError.
+        """
+        from quire.store.creation import create_vault  # imports the key schedules, which reading never needs
+
+        phrase = create_vault(Path(folder), as_unlock(unlock))
+        store = cls.open(folder, unlock)
+        store.recovery_phrase = phrase
+        return store
+
+    @classmethod
+    @guarded
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        unlock: Unlock | str,
+        *,
+        read_only: bool = False,
+        vfs: str | None = None,
+    ) -> LocalStore:
+        """Open a vault.
+
+        Raises: NotFoundError(rule="no_vault"), UnlockError, CorruptError, SchemaError, StorageError.
+        """
+        from quire.storage.keyslots import KeySlots
+
+        path = Path(folder)
+        file = path / FILE_NAME
+        if not (path / "slots").exists() and not file.exists():
+            raise NotFoundError(
+                f"there is no vault in {path}", rule="no_vault", hint="`quire init` makes one"
+            )
+        slots, key = KeySlots.open(path, as_unlock(unlock))
+        if not file.exists():
+            raise CorruptError(
+                f"{file} is missing",
+                rule="database_missing",
+                hint="restore it from the backup that has these slots",
+            )
+        database = _open_database(file, slots, key, read_only, vfs)
+        try:
+            store = cls(path, slots, database)
+        except BaseException:
+            database.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close every connection. What was acknowledged is on disk already."""
+        self._witness.close()
+        self.database.close()
+
+    def __enter__(self) -> LocalStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Writing
+
+    @property
+    def ledger(self) -> Ledger:
+        """Our pen: made at the first write, so that reading needs no key."""
+        if self._ledger is None:
+            from quire.core.crypto.keys import SigningKey
+
+            db = self.database.reader
+            key = SigningKey(bytes(log.get_meta(db, "device_seed")))
+            certificate = bytes(log.get_meta(db, "certificate"))
+            self._ledger = Ledger(self.database, self.own_key, key, certificate, self._witness)
+        return self._ledger
+
+    def write(self, channel: ChannelId, prepare: Prepare, *, post: bool = False) -> list[MessageId]:
+        """Durably write the operations that `prepare(db, channel)` gives; see `Ledger.write`."""
+        return self.ledger.write(channel, prepare, post=post)
+
+    def write_operations(self, channel: ChannelId, *operations: Operation) -> list[MessageId]:
+        """Durably write operations that need no check against what is there."""
+        return self.write(channel, lambda db, row: operations)
+
+    def store_message(
+        self,
+        channel: ChannelId,
+        body: str,
+        *,
+        root: MessageId | None = None,
+        reply_to: MessageId | None = None,
+        attachments: Sequence[Attachment] = (),
+        mentions: Sequence[str] = (),
+        flags: int = 0,
+    ) -> Message:
+        """Write a message; when this returns it is on disk, in its thread and searchable.
+
+        root        any message of the thread to reply in
+        mentions    author ids
+
+        Raises: NotFoundError, UsageError (a limit), StorageError.
+        """
+
+        def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Operation]:
+            if row.kind == "self":
+                raise UsageError("the self-channel takes no messages", rule="self_channel")
+            thread = None if root is None else rows.root_of(db, row.n, root)
+            if root is not None and thread is None:
+                raise NotFoundError("the message to reply to is not in this channel", rule="no_message")
+            if reply_to is not None and rows.root_of(db, row.n, reply_to) is None:
+                raise NotFoundError("the message to answer is not in this channel", rule="no_message")
+            return [Post(body, thread, reply_to, 0, flags, "", tuple(attachments), tuple(mentions))]
+
+        [id] = self.write(channel, prepare, post=True)
+        return self.get_message(id)
+
+    # Reading
+
+    @guarded
+    def get_message(self, id: MessageId) -> Message:
+        """One message, wherever it is; O(log n). Raises: NotFoundError."""
+        return self.reader.message(id)
+
+    def get_channel_messages(self, channel: ChannelId, *, newest_first: bool = False) -> Iterator[Message]:
+        """All messages of a channel, lazily; memory does not grow with history."""
+        return self.reader.iterate(self.channel_row(channel).n, newest_first)
+
+    @guarded
+    def get_channel_messages_paginated(
+        self,
+        channel: ChannelId,
+        *,
+        limit: int = 50,
+        before: Place | None = None,
+        after: Place | None = None,
+        around: Place | None = None,
+        offset: int | None = None,
+    ) -> Page:
+        """A page, newest first: the newest, or before, after or around a place, or `offset` from the newest.
+
+        A place is a cursor that a page gave, a message id, or Unix ms. Cursors stay valid while messages come,
+        change and go; an offset does not, and costs time in its size.
+
+        Raises: UsageError, NotFoundError.
+        """
+        if sum(given is not None for given in (before, after, around, offset)) > 1:
+            raise UsageError("give one of before, after, around and offset", rule="page_arguments")
+        if offset is not None and offset < 0:
+            raise UsageError("an offset counts from 0", rule="page_arguments")
+        n = self.channel_row(channel).n
+        if around is not None:
+            return self.reader.around(n, self.place(around), limit)
+        return self.reader.page(
+            n,
+            None if before is None else self.place(before),
+            None if after is None else self.place(after),
+            limit,
+            offset or 0,
+        )
+
+    @guarded
+    def get_thread_replies(
+        self, root: MessageId, *, limit: int = 50, before: Place | None = None, after: Place | None = None
+    ) -> Page:
+        """Replies of a thread, oldest first; `after=page.newer` continues."""
+        return self.reader.replies(
+            root,
+            None if before is None else self.place(before),
+            None if after is None else self.place(after),
+            limit,
+        )
+
+    @guarded
+    def search(
+        self, query: str, *, channel: ChannelId | None = None, limit: int = 20, before: str | None = None
+    ) -> Hits:
+        """The newest matches of a query (core/query.py has the language). Raises: UsageError."""
+        parsed = parse_query(query)
+        db = self.reader.connection()
+        channels = [[self.channel_row(channel).n]] if channel else []
+        for name in parsed.channels:
+            found = [row.n for row in log.channels(db) if names_channel(row, name)]
+            if not found:
+                raise NotFoundError(f"there is no channel {name}", rule="no_channel")
+            channels.append(found)
+        authors = []
+        for name in parsed.authors:
+            own = [self.own_author()] if name.lower() == "me" else []
+            numbers = own or search.author_numbers(db, name)
+            if not numbers:
+                return Hits((), None)
+            authors.append(numbers)
+        doc = None
+        if before is not None:
+            try:
+                doc = int(before, 16)
+            except ValueError:
+                raise UsageError("this is not a search cursor", rule="cursor_form") from None
+        return self.reader.search(parsed, channels, authors, limit, doc)
+
+    def own_author(self) -> int:
+        """The number of our own author, or -1 before we wrote anything."""
+        return rows.authors_by_key(self.database.reader, [self.own_key]).get(self.own_key, -1)
+
+    def channel_row(self, channel: ChannelId) -> log.ChannelRow:
+        """Raises: NotFoundError(rule="no_channel")."""
+        row = log.channel_by_id(self.database.reader, channel)
+        if row is None:
+            raise NotFoundError("there is no such channel", rule="no_channel")
+        return row
+
+    def place(self, place: Place) -> Position:
+        """Where in a channel a cursor, a message or a time is."""
+        if isinstance(place, int):
+            return (place << 16, b"")
+        if isinstance(place, str):
+            return position(place)
+        row = rows.get_row(self.database.reader, place)
+        if row is None:
+            raise NotFoundError("there is no such message here", rule="no_message")
+        return (row.time, row.id)
+
+    @guarded
+    def stats(self) -> Stats:
+        """What the vault holds and takes."""
+        with self.database.snapshot() as db:
+            count: Any = db.execute(
+                "SELECT (SELECT count(*) FROM channel WHERE kind <> 'self'), (SELECT coalesce(sum(messages), 0) FROM channel),"
+                " (SELECT count(*) FROM thread), (SELECT coalesce(sum(people), 0) FROM reaction),"
+                " (SELECT count(*) FROM author), (SELECT commits FROM counter),"
+                " (SELECT count(*) FROM doc) + (SELECT count(*) FROM operation), (SELECT count(*) FROM waiting),"
+                " (SELECT min(n) >> 20 FROM doc), (SELECT max(n) >> 20 FROM doc)"
+            ).fetchone()
+            wal = self.database.path.with_name(FILE_NAME + "-wal")
+            wal_bytes = wal.stat().st_size if wal.exists() else 0
+            return Stats(*count, self.database.path.stat().st_size, wal_bytes, schema.version(db))
+
+    # Care
+
+    def verify(self, progress: Progress | None = None) -> VerifyReport:
+        """Recompute every view and the search index from the log, check chains and signatures, and compare."""
+        from quire.store.verify import verify
+
+        return verify(self, progress)
+
+    def repair(self, progress: Progress | None = None) -> VerifyReport:
+        """Rebuild every view and the search index from the log, then verify."""
+        from quire.store.rebuild import rebuild
+
+        rebuild(self, progress)
+        return self.verify(progress)
+
+    def doctor(self) -> list[Problem]:
+        """Quick checks of the folder, the file and the log's counters; `verify` reads everything."""
+        from quire.store.verify import quick_check
+
+        return quick_check(self)
+
+    def rekey(self) -> None:
+        """Re-encrypt the whole vault under a new key; every slot goes on working."""
+        key = DatabaseKey.generate(os.urandom)
+        self.slots.begin_rekey(key)
+        try:
+            self.database.rekey(key)
+        except apsw.Error as error:
+            self.slots.abort_rekey()
+            raise translate(error) from error
+        self.slots.finish_rekey()
+
+    @guarded
+    def compact(self) -> int:
+        """Give free space back to the file system and tidy the search index; bytes freed."""
+        before = self.database.path.stat().st_size
+        with self.database.transaction() as db:
+            db.execute("INSERT INTO search(search) VALUES('optimize')")
+        self.database.writer.execute("VACUUM")
+        self.database.checkpoint()
+        return before - self.database.path.stat().st_size
+
+    @guarded
+    def backup(self, folder: str | os.PathLike[str], progress: Progress | None = None) -> None:
+        """A copy of this moment in a new folder, encrypted under the same key, verified by reading back.
+
+        Raises: UsageError(rule="backup_exists"), StorageError.
+        """
+        from quire.store.creation import write_backup
+
+        write_backup(self, Path(folder), progress)
+
+
+def as_unlock(unlock: Unlock | str) -> Unlock:
+    """A str is a passphrase."""
+    return Passphrase(unlock) if isinstance(unlock, str) else unlock
+
+
+def names_channel(row: log.ChannelRow, name: str) -> bool:
+    """Does a person mean this channel by `name`? Its name, with or without '#', or `source/name`."""
+    wanted = name.removeprefix("#").casefold()
+    return wanted in (row.name.casefold(), f"{row.source}/{row.name}".casefold())
+
+
+def _open_database(
+    file: Path, slots: KeySlots, key: DatabaseKey, read_only: bool, vfs: str | None
+) -> Database:
+    """The database under its key; a rekey that was interrupted is completed or undone."""
+    database = Database(file, key, read_only=read_only, vfs=vfs)
+    try:
+        found = schema.check(database.reader)
+        if slots.next_key is not None:
+            slots.abort_rekey()
+    except CorruptError as error:
+        database.close()
+        if error.rule != "not_a_vault" or slots.next_key is None:
+            raise
+        database = Database(file, slots.next_key, read_only=read_only, vfs=vfs)
+        found = schema.check(database.reader)
+        slots.finish_rekey()
+    if found < len(schema.MIGRATIONS) and not read_only:
+        with database.transaction() as db:
+            schema.migrate(db)
+    return database

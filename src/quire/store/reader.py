@@ -1,0 +1,366 @@
+"""From rows to what a reader sees: messages, pages, threads, versions, hits.
+
+A page is one range of one tree. What most messages do not have (reactions, threads, edits) is fetched only
+for those whose flags say so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import apsw
+
+from quire.core.ids import ChannelId, MessageId
+from quire.core.limits import PAGE_MAX
+from quire.core.operation import ACTION, BROADCAST, KINDS, NOTICES, Delete, Edit, Post, stored_operation
+from quire.core.query import Query
+from quire.core.views import (
+    Author,
+    Deletion,
+    Hit,
+    Hits,
+    Message,
+    Origin,
+    Page,
+    Reaction,
+    Thread,
+    Version,
+)
+from quire.core.words import spans
+from quire.errors import NotFoundError, UsageError
+from quire.storage import log, search
+from quire.storage import timeline as rows
+from quire.storage.database import Database
+
+AUTHORS_CACHED_MAX = 20_000
+PEOPLE_SHOWN_MAX = 20  # names with a reaction
+PREVIEW_CHARS = 120
+SPECIAL = (
+    rows.DELETED | rows.PINNED | rows.REACTED | rows.THREADED | rows.EDITED | rows.CONCURRENT
+)  # flags that make a message more than its post
+PAGE_SQL = f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.channel = ?"
+Position = tuple[int, bytes]  # (time, id)
+START: Position = (-1, b"")
+END: Position = (1 << 62, b"")
+
+
+class Reader:
+    """Reads views; holds a bounded cache of names."""
+
+    def __init__(self, database: Database, own_key: str) -> None:
+        self._database = database
+        self._own_key = own_key
+        self._local = threading.local()
+        self._channels: dict[int, ChannelId] = {}
+
+    def connection(self) -> apsw.Connection:
+        """This thread's connection; names cached before someone wrote are forgotten."""
+        db = self._database.reader
+        version, local = db.data_version(), self._local
+        if getattr(local, "version", None) != version:
+            local.version, local.authors = version, {}
+        return db
+
+    # Messages
+
+    def message(self, id: MessageId) -> Message:
+        """One message. Raises: NotFoundError."""
+        db = self.connection()
+        row: Any = db.execute(
+            f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.id = ?", (id,)
+        ).fetchone()
+        if row is None:
+            raise NotFoundError("there is no such message here", rule="no_message")
+        return self._message(db, row)
+
+    def page(
+        self, channel: int, before: Position | None, after: Position | None, limit: int, offset: int
+    ) -> Page:
+        """The `limit` messages just before or just after a place (default: the newest), newest first."""
+        db = self.connection()
+        limit = _limit(limit)
+        if after is not None:
+            found = self._rows(
+                db, channel, "(m.time, m.id) > (?, ?) ORDER BY m.time, m.id", after, limit + 1, offset
+            )
+            more = len(found) > limit
+            found = found[:limit][::-1]
+            return self._page(db, found, older=True, newer=more)
+        place = before or END
+        found = self._rows(
+            db, channel, "(m.time, m.id) < (?, ?) ORDER BY m.time DESC, m.id DESC", place, limit + 1, offset
+        )
+        return self._page(db, found[:limit], older=len(found) > limit, newer=before is not None or offset > 0)
+
+    def around(self, channel: int, place: Position, limit: int) -> Page:
+        """A page with `place` in its middle."""
+        db = self.connection()
+        limit = _limit(limit)
+        half = limit // 2
+        later = self._rows(db, channel, "(m.time, m.id) > (?, ?) ORDER BY m.time, m.id", place, half + 1, 0)
+        earlier = self._rows(
+            db,
+            channel,
+            "(m.time, m.id) <= (?, ?) ORDER BY m.time DESC, m.id DESC",
+            place,
+            limit - half + 1,
+            0,
+        )
+        found = later[:half][::-1] + earlier[: limit - half]
+        return self._page(db, found, older=len(earlier) > limit - half, newer=len(later) > half)
+
+    def iterate(self, channel: int, newest_first: bool) -> Iterator[Message]:
+        """All messages of a channel, lazily, a page at a time; stable while others write."""
+        step = "(m.time, m.id) > (?, ?) ORDER BY m.time, m.id"
+        place = START
+        if newest_first:
+            step, place = "(m.time, m.id) < (?, ?) ORDER BY m.time DESC, m.id DESC", END
+        while True:
+            db = self.connection()
+            found = self._rows(db, channel, step, place, PAGE_MAX, 0)
+            yield from [self._message(db, row) for row in found]
+            if len(found) < PAGE_MAX:
+                return
+            place = (found[-1][1], found[-1][2])
+
+    def _rows(
+        self, db: apsw.Connection, channel: int, where: str, place: Position, limit: int, offset: int
+    ) -> list[Any]:
+        return db.execute(
+            f"{PAGE_SQL} AND {where} LIMIT ? OFFSET ?", (channel, place[0], place[1], limit, offset)
+        ).fetchall()
+
+    def _page(self, db: apsw.Connection, found: list[Any], older: bool, newer: bool) -> Page:
+        messages = tuple([self._message(db, row) for row in found])
+        return Page(
+            messages,
+            messages[-1].cursor if messages and older else None,
+            messages[0].cursor if messages and newer else None,
+        )
+
+    def _message(self, db: apsw.Connection, row: Any) -> Message:
+        channel_n, time, id, author_n, flags, root, edit, op = row
+        post: Any = stored_operation(op)
+        author = self._local.authors.get(author_n) or self._author(db, author_n)
+        channel = self._channels.get(channel_n) or self._channel(db, channel_n)
+        origin = post.origin
+        if origin is None:
+            came_from, edited_ms = None, None
+        else:
+            came_from = Origin(origin.source, origin.author, origin.id)
+            edited_ms = origin.edited_ms
+        if not flags & SPECIAL:
+            return Message(
+                id, channel, time, author, post.body, root, post.reply_to, _notice(post), post.title,
+                bool(post.flags & ACTION), bool(post.flags & BROADCAST), post.attachments, post.mentions,
+                edited_ms, False, None, False, (), None, came_from,
+            )  # fmt: skip
+        body, deleted = post.body, None
+        if edit is not None:
+            shown: Edit = stored_operation(rows.operation_bytes(db, edit))  # type: ignore[assignment]
+            body, edited_ms = shown.body, rows.operation_time(db, edit) >> 16
+        if flags & rows.DELETED:
+            body, deleted = "", self._deletion(db, id)
+        return Message(
+            id, channel, time, author, body, root, post.reply_to, _notice(post),
+            post.title if not deleted else "",
+            bool(post.flags & ACTION), bool(post.flags & BROADCAST),
+            post.attachments if not deleted else (), post.mentions if not deleted else (),
+            edited_ms, bool(flags & rows.CONCURRENT), deleted, bool(flags & rows.PINNED),
+            self.reactions(db, id) if flags & rows.REACTED else (),
+            self.thread(db, id, channel, post.title) if flags & rows.THREADED else None, came_from,
+        )  # fmt: skip
+
+    def _deletion(self, db: apsw.Connection, id: bytes) -> Deletion:
+        _, _, time, author, op = rows.targeting(db, id, [KINDS[Delete]])[0]
+        delete: Delete = stored_operation(op)  # type: ignore[assignment]
+        return Deletion(self._author(db, author), time >> 16, delete.reason)
+
+    def versions(self, id: MessageId) -> list[Version]:
+        """Every version of a message's text, oldest first. Raises: NotFoundError; gone when deleted."""
+        db = self.connection()
+        row = rows.get_row(db, id)
+        if row is None:
+            raise NotFoundError("there is no such message here", rule="no_message")
+        if row.flags & rows.DELETED:
+            return []
+        post: Post = stored_operation(row.op)  # type: ignore[assignment]
+        edits = rows.targeting(db, id, [KINDS[Edit]])
+        replaced = [stored_operation(edit[4]).previous for edit in edits]  # type: ignore[union-attr]
+        found = [Version(1, post.body, row.time >> 16, self._author(db, row.author), row.edit is None, False)]
+        for number, (edit_id, _, time, author, op) in enumerate(edits, start=2):
+            edit: Edit = stored_operation(op)  # type: ignore[assignment]
+            concurrent = replaced.count(edit.previous) > 1
+            found.append(
+                Version(
+                    number, edit.body, time >> 16, self._author(db, author), edit_id == row.edit, concurrent
+                )
+            )
+        return found
+
+    def reactions(self, db: apsw.Connection, id: bytes) -> tuple[Reaction, ...]:
+        """Aggregated, the most frequent first, then by who came first."""
+        counts: dict[str, int] = {}
+        people: dict[str, list[str]] = {}
+        own: set[str] = set()
+        for emoji, author_n, number in rows.reactions(db, id):
+            author = self._local.authors.get(author_n) or self._author(db, author_n)
+            counts[emoji] = counts.get(emoji, 0) + number
+            names = people.setdefault(emoji, [])
+            if author.own:
+                own.add(emoji)
+            if len(names) < PEOPLE_SHOWN_MAX and author.name:
+                names.append(author.name)
+        order = sorted(counts, key=lambda emoji: -counts[emoji])
+        return tuple(Reaction(emoji, counts[emoji], emoji in own, tuple(people[emoji])) for emoji in order)
+
+    # Threads
+
+    def thread(self, db: apsw.Connection, root: bytes, channel: ChannelId, title: str) -> Thread | None:
+        """A thread's summary; None if `root` has no thread."""
+        row = rows.thread(db, root)
+        if row is None:
+            return None
+        replies, participants, last_time, last_id = row
+        author, preview = None, ""
+        if last_id is not None:
+            last: Any = db.execute(
+                f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.id = ?", (last_id,)
+            ).fetchone()
+            message = self._message(db, last)
+            author, preview = (
+                message.author,
+                " ".join(message.body[: PREVIEW_CHARS * 2].split())[:PREVIEW_CHARS],
+            )
+        return Thread(
+            MessageId(root), channel, title, replies, participants, last_time >> 16, last_id, author, preview
+        )
+
+    def replies(self, root: MessageId, before: Position | None, after: Position | None, limit: int) -> Page:
+        """Replies of a thread, oldest first. `after` continues; `before` goes back; neither: from the start."""
+        db = self.connection()
+        limit = _limit(limit)
+        columns = f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.root = ?"
+        if before is not None:
+            found: Any = db.execute(
+                f"{columns} AND (m.time, m.id) < (?, ?) ORDER BY m.time DESC, m.id DESC LIMIT ?",
+                (root, *before, limit + 1),
+            ).fetchall()
+            messages = tuple(self._message(db, row) for row in found[:limit][::-1])
+            older, newer = len(found) > limit, True
+        else:
+            found = db.execute(
+                f"{columns} AND (m.time, m.id) > (?, ?) ORDER BY m.time, m.id LIMIT ?",
+                (root, *(after or START), limit + 1),
+            ).fetchall()
+            messages = tuple(self._message(db, row) for row in found[:limit])
+            older, newer = after is not None, len(found) > limit
+        if not messages:
+            return Page((), None, None)
+        return Page(messages, messages[0].cursor if older else None, messages[-1].cursor if newer else None)
+
+    def threads(self, channel: int, before: Position | None, limit: int) -> list[tuple[Thread, int]]:
+        """(thread, its place in time) of a channel, the latest reply first."""
+        db = self.connection()
+        found: Any = db.execute(
+            "SELECT root, last_time FROM thread WHERE channel = ? AND (last_time, root) < (?, ?)"
+            " ORDER BY last_time DESC, root DESC LIMIT ?",
+            (channel, *(before or END), limit),
+        ).fetchall()
+        threads = []
+        for root, last_time in found:
+            row = rows.get_row(db, root)
+            assert row is not None
+            post: Post = stored_operation(row.op)  # type: ignore[assignment]
+            thread = self.thread(db, root, self._channel(db, channel), post.title)
+            assert thread is not None
+            threads.append((thread, last_time))
+        return threads
+
+    def pinned(self, channel: int) -> list[Message]:
+        """Pinned messages, newest first."""
+        db = self.connection()
+        found: Any = db.execute(
+            f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.id IN (SELECT target FROM operation"
+            " WHERE channel = ? AND kind = 6 AND void = 0) AND m.flags & ? = ? ORDER BY m.time DESC, m.id DESC",
+            (channel, rows.PINNED | rows.DELETED, rows.PINNED),
+        ).fetchall()
+        return [self._message(db, row) for row in found]
+
+    # Search
+
+    def search(
+        self,
+        query: Query,
+        channels: list[list[int]],
+        authors: list[list[int]],
+        limit: int,
+        before: int | None,
+    ) -> Hits:
+        """The newest matches before index row `before`."""
+        db = self.connection()
+        limit = _limit(limit)
+        low = (query.after_ms or 0) << search.ARRIVAL_BITS
+        high = min((query.before_ms or 1 << 43) << search.ARRIVAL_BITS, before or 1 << 63 - 1)
+        wanted = search.flags_wanted(query)
+        phrases = [(list(term.words), term.prefix) for term in query.terms if not term.excluded]
+        hits: list[Hit] = []
+        last = None
+        for doc, id in search.find(db, search.expression(query, channels, authors), low, high):
+            row: Any = db.execute(
+                f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.id = ?", (id,)
+            ).fetchone()
+            if row[4] & (wanted | rows.DELETED) != wanted:
+                continue
+            if "bookmark" in query.has and not rows.is_bookmarked(db, id):
+                continue
+            if len(hits) == limit:
+                return Hits(tuple(hits), f"{last:x}")
+            message = self._message(db, row)
+            hits.append(
+                Hit(message, self._channel_name(db, row[0]), spans(message.body, phrases) if phrases else ())
+            )
+            last = doc
+        return Hits(tuple(hits), None)
+
+    # Names
+
+    def _author(self, db: apsw.Connection, n: int) -> Author:
+        key, name, bot = rows.author(db, n)
+        author = Author(key, name, bool(bot), not key.startswith("quire:"), key == self._own_key)
+        authors = self._local.authors
+        if len(authors) >= AUTHORS_CACHED_MAX:
+            authors.clear()
+        authors[n] = author
+        return author
+
+    def _channel(self, db: apsw.Connection, n: int) -> ChannelId:
+        channel = self._channels[n] = log.channel_by_n(db, n).id
+        return channel
+
+    def _channel_name(self, db: apsw.Connection, n: int) -> str:
+        return log.channel_by_n(db, n).name
+
+
+def position(cursor: str) -> Position:
+    """The place a cursor names. Raises: UsageError(rule="cursor_form")."""
+    time, dot, id = cursor.partition(".")
+    try:
+        place = int(time, 16), bytes.fromhex(id)
+    except ValueError:
+        place = (-1, b"-")
+    if not dot or not 0 <= place[0] < 1 << 60 or len(place[1]) not in (0, 16):
+        raise UsageError("this is not a cursor", rule="cursor_form", hint="use one that a page gave")
+    return place
+
+
+def _notice(post: Post) -> Any:
+    return NOTICES[post.notice]
+
+
+def _limit(limit: int) -> int:
+    if not 1 <= limit <= PAGE_MAX:
+        raise UsageError(f"a page has 1 to {PAGE_MAX} messages", rule="page_size", limit=PAGE_MAX)
+    return limit
