@@ -52,6 +52,8 @@ from quire.storage.keyslots import KeySlots
 from quire.storage.outside import create_key_file
 
 FLOOR = 64 << 10
+FROZEN = Path(__file__).with_name("slots-v1.bin")
+FROZEN_KEY = Path(__file__).with_name("slots-v1.key")
 VAULT = b"vault-of-16-byte"
 KEY = DatabaseKey(b"K" * 32)
 NEW_KEY = DatabaseKey(b"N" * 32)
@@ -474,15 +476,30 @@ def test_a_planted_slot_is_found_before_anything_is_sealed_to_it(vault: Path, ke
         assert (vault / "slots").read_bytes() == forged
 
 
-def test_a_key_sealed_to_another_slot_or_vault_is_a_forgery(vault: Path, key_file: KeyFile) -> None:
+def test_a_key_sealed_to_another_slot_or_vault_is_a_forgery(vault: Path) -> None:
+    """Even in a file whose MAC is right: the seal itself names its vault and its slot."""
     made(vault, PHRASE)
-    file = form.decode_slots((vault / "slots").read_bytes())
-    slot = file.body.slots[0]
+    body = form.decode_slots((vault / "slots").read_bytes()).body
+    slot = body.slots[0]
+
+    def sealed_for(vault_id: bytes, slot_id: int) -> bytes:
+        other = msgspec.structs.replace(slot, sealed=form.seal_key(KEY, slot.public, vault_id, slot_id))
+        return form.encode_slots(msgspec.structs.replace(body, slots=(other,)), KEY)
+
+    (vault / "slots").write_bytes(sealed_for(VAULT, 1))
+    assert opened(vault, PHRASE) == KEY
     for vault_id, slot_id in [(VAULT, 2), (b"another vault", 1)]:
-        swapped = msgspec.structs.replace(slot, sealed=form.seal_key(KEY, slot.public, vault_id, slot_id))
-        body = msgspec.structs.replace(file.body, slots=(swapped,))
-        (vault / "slots").write_bytes(packed(body, file.mac))
+        (vault / "slots").write_bytes(sealed_for(vault_id, slot_id))
         assert refusal(CorruptError, lambda: opened(vault, PHRASE)).rule == "slots_forged"
+
+
+def test_a_file_of_the_first_version_opens_for_ever(vault: Path) -> None:
+    """Frozen from our own code, amid a rekey: phrase, passphrase and key file, 64 MiB, KEY to NEW_KEY."""
+    for unlock in (PHRASE, PASSPHRASE, KeyFile(FROZEN_KEY)):
+        (vault / "slots").write_bytes(FROZEN.read_bytes())
+        slots, key = KeySlots.open(vault, unlock)
+        assert (key, slots.next_key, slots.vault_id) == (KEY, NEW_KEY, VAULT)
+        slots.close()
 
 
 def test_a_forged_rekey_is_found(vault: Path) -> None:
