@@ -26,6 +26,8 @@ NUMBER_TAIL = 3  # a window that ends in `1e-` would give 1
 DEPTH_MAX = 64  # of values passed over
 
 _BRACKET = re.compile(r"[{}\[\]]|\"(?:[^\"\\]|\\.)*+\"", re.DOTALL)
+_FOLLOWING = re.compile(r"[ \t\r\n]*,([ \t\r\n]*)")
+_STARTS = frozenset('{["')
 _WHITE = re.compile(r"[ \t\r\n]*")
 
 
@@ -137,11 +139,10 @@ class JsonPull:
         self._expect("[")
         if self._close("]"):
             return
-        lead = ""  # the white space before an item
+        before = self._at
+        self._skip_white()
+        lead = self._text[before : self._at]  # the white space before an item
         while True:
-            before = self._at
-            self._skip_white()
-            lead = self._text[before : self._at] or lead
             try:
                 value = self._value()
             except _Fault as fault:
@@ -149,6 +150,11 @@ class JsonPull:
                     raise
                 value = Broken(str(fault), final=False)
             yield value
+            following = _FOLLOWING.match(self._text, self._at)
+            if following and following.end() < len(self._text):  # nearly always
+                self._at = following.end()
+                lead = following[1]
+                continue
             if self._close("]"):
                 return
             if self.kind() != ",":
@@ -210,7 +216,8 @@ class JsonPull:
 
     def _value(self) -> Any:
         self._taken += 1
-        self._skip_white()
+        if self._text[self._at : self._at + 1] not in _STARTS:
+            self._skip_white()
         while True:
             try:
                 value, end = _decode(self._text, self._at)
