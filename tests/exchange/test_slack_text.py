@@ -168,7 +168,8 @@ def test_any_blocks_are_taken(blocks: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["*", "`", "```", "<", "&gt;", "*a", "~a ", "<@U1|", ":a", "&gt;&gt;&gt;\n", "<http://a|"]
+    "piece",
+    ["*", "`", "```", "<", "&gt;", "*a", "~a ", "<@U1|", ":a", "&gt;&gt;&gt;\n", "<http://a|", " ", "• "],
 )
 def test_repetition_takes_no_quadratic_time(piece: str) -> None:
     to_markdown(piece * 40_000, names)  # a second at most; a backtracking pattern would take hours
