@@ -12,8 +12,8 @@ about 12 to about 1 is a twelve-hour clock without am and pm: the jump is half a
 Channels. `options.channel`; else the `#name` in the path; else the one its joins name; else the one the
 rest of the export names; else what the file name holds besides a date.
 
-Replies. IRC has none, but where `X.annotation.txt` lies beside `X.raw.txt` (lines `A B -`: line B answers line
-A, counted from 0) those links are kept: the nearest earlier line is the reply's target.
+Replies. IRC has none, but where `X.annotation.txt` lies beside `X.raw.txt` (lines `A B -`: line B
+answers line A, counted from 0) those links are kept: the nearest earlier line is the reply's target.
 """
 
 from __future__ import annotations
@@ -254,7 +254,8 @@ class _Log:
         second = stamp.second or 0
         if stamp.zone:
             zone = "+0000" if stamp.zone.isalpha() else stamp.zone
-            text = f"{stamp.year:04}-{stamp.month:02}-{stamp.day:02}T{stamp.hour:02}:{stamp.minute:02}:{second:02}{zone}"
+            day = f"{stamp.year:04}-{stamp.month:02}-{stamp.day:02}"
+            text = f"{day}T{stamp.hour:02}:{stamp.minute:02}:{second:02}{zone}"
             exact = iso_ms(text)
             return None if exact is None else (exact, text)
         if stamp.month:
@@ -304,15 +305,13 @@ def _survey(source: Source) -> Survey:
     channels: Counter[str] = Counter()
     room = LINKS_MAX
     for name, stream in source.walk(_may_be_log):
-        if match := ANNOTATION.match(name):
-            links = _links(stream, room)
-            if links is not None:
-                survey.links[match["stem"]] = links
-                room -= len(links) // 2
-                continue
+        if (match := ANNOTATION.match(name)) and (links := _links(stream, room)) is not None:
+            survey.links[match["stem"]] = links
+            room -= len(links) // 2
+            continue
         if re.sub(r"\.(?:ascii|tok)\.txt$", ".raw.txt", name) != name and f"{_stem(name)}.raw.txt" in names:
             continue  # a worked-over copy of a log that is here itself
-        head = _look(islice(text_lines(stream), HEAD_LINES))
+        head = _head(stream)
         if head is not None:
             survey.heads[name] = head
             if head.channel:
@@ -320,6 +319,13 @@ def _survey(source: Source) -> Survey:
     if len(channels) == 1:
         survey.channel = next(iter(channels))
     return survey
+
+
+def _head(stream: BinaryIO) -> Head | None:
+    try:
+        return _look(islice(text_lines(stream), HEAD_LINES))
+    except FormatError:
+        return None  # damaged before anything could be told
 
 
 def _look(lines: Iterator[str | None]) -> Head | None:
@@ -377,14 +383,17 @@ def _peeked(data: bytes) -> Iterator[str | None]:
 def _links(stream: BinaryIO, room: int) -> array[int] | None:
     """The pairs of an annotation file; None if it is something else."""
     links = array("I")
-    for line in text_lines(stream):
-        if not line:
-            continue
-        match = LINK.match(line)
-        if match is None:
-            return None
-        if len(links) < 2 * room:
-            links.extend((int(match[1]), int(match[2])))
+    try:
+        for line in text_lines(stream):
+            if not line:
+                continue
+            match = LINK.match(line)
+            if match is None:
+                return None
+            if len(links) < 2 * room:
+                links.extend((int(match[1]), int(match[2])))
+    except FormatError:
+        pass  # the links that could be read still hold
     return links
 
 

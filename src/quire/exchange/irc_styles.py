@@ -27,9 +27,12 @@ STAMPS = tuple(
     for pattern in (
         rf"\[{CLOCK}\][ \t]?",  # mIRC, ZNC, energymech, eggdrop, Ubuntu
         rf"{CLOCK}[ \t]",  # irssi
-        rf"[\[(]?(?P<Y>\d{{4}})[-/.](?P<M>\d\d)[-/.](?P<D>\d\d)[T ]{CLOCK}{ZONE}[\])]?(?:[ \t]|$)[ ]?",  # WeeChat
-        rf"(?:[A-Z][a-z]{{2}} )?(?P<b>[A-Z][a-z]{{2}}) {{1,2}}(?P<D>\d{{1,2}}) {CLOCK}(?: (?P<Y>\d{{4}}))?[ \t]",  # XChat
-        rf"\[?\w+,? (?P<D>\d{{1,2}}) (?P<b>[A-Z][a-z]{{2}})[a-z]* (?P<Y>\d{{4}})\] \[{CLOCK}\][ \t]",  # Konversation
+        # WeeChat, Limnoria, The Lounge
+        rf"[\[(]?(?P<Y>\d{{4}})[-/.](?P<M>\d\d)[-/.](?P<D>\d\d)[T ]{CLOCK}{ZONE}[\])]?(?:[ \t]|$)[ ]?",
+        # XChat
+        rf"(?:[A-Z][a-z]{{2}} )?(?P<b>[A-Z][a-z]{{2}}) {{1,2}}(?P<D>\d{{1,2}}) {CLOCK}(?: (?P<Y>\d{{4}}))?[ \t]",
+        # Konversation
+        rf"\[?\w+,? (?P<D>\d{{1,2}}) (?P<b>[A-Z][a-z]{{2}})[a-z]* (?P<Y>\d{{4}})\] \[{CLOCK}\][ \t]",
         rf"\({CLOCK}\)[ \t]?",  # Pidgin
         rf"[\[(]?(?P<p1>\d\d?)[-/.](?P<p2>\d\d?)[-/.](?P<Y>\d{{4}}|\d\d),? {CLOCK}[\])]?[ \t]",
         r"\[?(?P<unix>\d{9,10})(?P<frac>\d{3})?(?:\.\d+)?\]?[ \t]",
@@ -46,48 +49,59 @@ SENT_NOTICE = re.compile(r"-(?P<nick>[^\s:-][^\s:]{0,63}?)(?::[^\s-]+)?- ?(?P<te
 COLON = re.compile(r"(?P<nick>[^\s:*]{1,32}): (?P<text>.*)$", re.S)
 PIDGIN_ACTION = re.compile(r"\*\*\*(?P<rest>\S+ .*)$", re.S)
 RAW = re.compile(
-    r"(?:@\S+ )?:(?P<nick>[^\s!]+)(?:!\S+)? (?P<verb>PRIVMSG|NOTICE|JOIN|PART|QUIT|NICK|TOPIC|MODE|KICK) ?(?P<rest>.*)$",
+    r"(?:@\S+ )?:(?P<nick>[^\s!]+)(?:!\S+)? (?P<verb>PRIVMSG|NOTICE|JOIN|PART|QUIT|NICK|TOPIC|MODE"
+    r"|KICK) ?(?P<rest>.*)$",
     re.S,
 )
 
 HOST = r"[(\[][^\s)\]]*[)\]]"
 ARRIVALS = re.compile(
-    rf"Joins?: |\S+ (?:{HOST} )?(?:has joined|joined(?: |$)|has entered|entered the room)|You have joined|Now talking",
+    rf"Joins?: |\S+ (?:{HOST} )?(?:has joined|joined(?: |$)|has entered|entered the room)"
+    rf"|You have joined|Now talking",
     re.I,
 )
 LEAVINGS = re.compile(
-    rf"(?:Parts?|Quits?): |\S+ (?:{HOST} )?(?:has (?:left|quit|parted|signed off)|left (?:irc|#|the (?:room|channel))"
-    r"|(?:was |has been )?kicked |quit(?: |$))|(?:\S+ has kicked|You (?:have left|were kicked|have been kicked))",
+    rf"(?:Parts?|Quits?): |\S+ (?:{HOST} )?(?:has (?:left|quit|parted|signed off)|left (?:irc|#"
+    rf"|the (?:room|channel))"
+    r"|(?:was |has been )?kicked |quit(?: |$))|(?:\S+ has kicked|You (?:have left|were kicked"
+    r"|have been kicked))",
     re.I,
 )
 RENAMES = re.compile(
-    r"\S+ is now known as |Nick change: |You(?:'re| are) now known as |\S+ (?:→|changed nick to|is known as) ",
+    r"\S+ is now known as |Nick change: |You(?:'re| are) now known as |\S+ (?:→|changed nick to"
+    r"|is known as) ",
     re.I,
 )
 TOPICS = re.compile(
-    r"Topic (?:for|is|on|changed|set|'|:)|The topic |\S+ (?:\S+ )?(?:has )?(?:changed|changes|set|sets) (?:the )?topic"
+    r"Topic (?:for|is|on|changed|set|'|:)|The topic |\S+ (?:\S+ )?(?:has )?(?:changed|changes|set"
+    r"|sets) (?:the )?topic"
     r"|\S+ has unset topic",
     re.I,
 )
 ADMIN = re.compile(
-    r"\S+ (?:sets? (?:mode|ban)|gives (?:channel|voice)|removes (?:channel|voice|ban)|has changed mode|removes? mode)"
-    r"|(?:server)?mode/|mode change|#\S+: mode|Set by |Users on |Channel (?:modes?|created)|End of |Disconnected"
+    r"\S+ (?:sets? (?:mode|ban)|gives (?:channel|voice)|removes (?:channel|voice|ban)"
+    r"|has changed mode|removes? mode)"
+    r"|(?:server)?mode/|mode change|#\S+: mode|Set by |Users on |Channel (?:modes?|created)|End of "
+    r"|Disconnected"
     r"|Loaded log|Retrieving|Attempting|Rejoined|Channel #|Mode \S|\[#?\S+(?: \(\S*\))?\]",
     re.I,
 )
 CHANNEL_NAME = re.compile(
-    r"(?:has joined|has left|joined|left|talking (?:on|in)|opic (?:for|of|on)|Session Ident:|PRIVMSG|JOIN|Conversation with"
+    r"(?:has joined|has left|joined|left|talking (?:on|in)|opic (?:for|of|on)|Session Ident:"
+    r"|PRIVMSG|JOIN|Conversation with"
     r"|mode/|topic of|Rejoined channel|Channel)[ :]+(?P<name>[#&][^\s,:;\]\x07]{1,63})"
 )
 
 LONG_DATE = (
-    r"(?:[A-Z][a-z]{2,8},? )?(?:(?P<b>[A-Z][a-z]{2})[a-z]* +(?P<D>\d{1,2}),?|(?P<D2>\d{1,2}) (?P<b2>[A-Z][a-z]{2})[a-z]*)"
+    r"(?:[A-Z][a-z]{2,8},? )?(?:(?P<b>[A-Z][a-z]{2})[a-z]* +(?P<D>\d{1,2}),?"
+    r"|(?P<D2>\d{1,2}) (?P<b2>[A-Z][a-z]{2})[a-z]*)"
     r"(?: (?P<h>\d\d?):(?P<m>\d\d)(?::\d\d)?(?: ?(?P<ap>[AP])M)?)?(?: [A-Z]{2,5})?,? (?P<Y>\d{4})"
     r"(?: (?P<h2>\d\d?):(?P<m2>\d\d))?"
 )
 ISO_DATE = r"(?P<iy>\d{4})[-/.](?P<im>\d\d)[-/.](?P<id>\d\d)"
 MARKER = re.compile(
-    r"(?:(?P<changed>-{3} Day changed(?: to)?)|-{3} Log (?:opened|closed)|-{3}|Session (?:Start|Time|Close)(?: \([^)]*\))?:"
+    r"(?:(?P<changed>-{3} Day changed(?: to)?)|-{3} Log (?:opened|closed)|-{3}|Session (?:Start"
+    r"|Time|Close)(?: \([^)]*\))?:"
     r"|\*{4} (?:BEGIN|ENDING) LOGGING AT|Conversation with \S+ at|-+ ?Day changed|={2,}|#|\[INFO\] Log)"
     rf" ?(?:{LONG_DATE}|{ISO_DATE})"
 )
@@ -117,10 +131,10 @@ class Happening(NamedTuple):
 
 def split_stamp(line: str, likely: int, date_order: str) -> tuple[int, Stamp] | None:
     """(which of STAMPS, stamp), trying the likely one first; None if the line begins with no time."""
-    match = STAMPS[likely].match(line)
-    if match is None:
-        for likely, pattern in enumerate(STAMPS):
+    if (match := STAMPS[likely].match(line)) is None:
+        for which, pattern in enumerate(STAMPS):
             if (match := pattern.match(line)) is not None:
+                likely = which
                 break
         else:
             return None

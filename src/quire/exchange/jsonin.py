@@ -79,7 +79,7 @@ def _walk(pull: JsonPull, arrays: frozenset[str], seen: Seen, path: Path) -> Ite
         for item in pull.items():
             yield path, item
     elif kind == "{" and len(path) < DEPTH_MAX:
-        for key in pull.keys():
+        for key in pull.keys():  # noqa: SIM118  a walk, not a mapping
             if isinstance(key, Broken):
                 yield path, key
                 return

@@ -106,10 +106,8 @@ def _file(
         if key in ("room_name", "topic", "room_id") and isinstance(value, str):
             room_name[key] = string(value)
 
-    place = 0
     items = _lines(stream) if lined else objects(stream, ARRAYS, seen)
-    for path, item in items:
-        place += 1
+    for place, (path, item) in enumerate(items, start=1):
         where = f"line {place}" if lined else f"item {place}"
         if isinstance(item, Broken):
             yield Skipped(name, where, item.reason)

@@ -1,10 +1,10 @@
 """Facebook Messenger and Instagram: the JSON of "Download your information" and of encrypted chats.
 
-The older form has a folder a conversation with `message_1.json`, `message_2.json` ... (newest first, in the parts
-and from part to part): `participants`, `messages` with `sender_name`, `timestamp_ms`, `content`, and `title` and
-`thread_path` behind them. Its text is broken at the origin: each byte of the UTF-8 was written as a character
-of its own (`Ã¼`), which `mended` undoes wherever a text can have come from that. The newer form is one file a
-conversation, `NAME_12.json`, with `threadName`, `senderName`, `timestamp`, `text`, its text sound.
+The older form has a folder a conversation with `message_1.json`, `message_2.json` ... (newest first, in
+the parts and from part to part): `participants`, `messages` with `sender_name`, `timestamp_ms`, `content`,
+and `title` and `thread_path` behind them. Its text is broken at the origin: each byte of the UTF-8 was
+written as a character of its own (`Ã¼`), which `mended` undoes wherever a text can have come from that.
+The newer form is one file a conversation, `NAME_12.json`, with `threadName`, `senderName`, `timestamp`, `text`, its text sound.
 
 A conversation is its folder's name, as `thread_path` ends with it; that is known before `title` is read.
 Messages have no ids: they get them from time, sender and content (lines.py).
@@ -12,7 +12,6 @@ Messages have no ids: they get them from time, sender and content (lines.py).
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -51,7 +50,10 @@ MEDIA_TYPES = {"photos": "image", "videos": "video", "audio_files": "audio", "gi
 
 NOTICE_TYPES = {"Subscribe": "join", "Unsubscribe": "leave"}
 LIKED = re.compile(r"(?:Liked|Reacted .{1,40} to|Disliked|Loved|Laughed at) (?:a|your|the) message$", re.I)
-JOINED = re.compile(r".{1,200} (?:added .{1,300} to the group|joined the (?:group|video chat|call)|created the group)\.?$", re.S)
+JOINED = re.compile(
+    r".{1,200} (?:added .{1,300} to the group|joined the (?:group|video chat|call)|created the group)\.?$",
+    re.S,
+)
 LEFT = re.compile(r".{1,200} (?:left the group|removed .{1,300} from the group)\.?$", re.S)
 RENAMED = re.compile(r".{1,200} (?:named the group .{0,300}|changed the (?:group|chat) name.{0,300})$", re.S)
 UNSENT = re.compile(r".{1,200} unsent a message\.?$|You unsent a message\.?$", re.S)
@@ -117,7 +119,9 @@ class _Reader:
                 people += 1
             elif where == ("messages",):
                 place += 1
-                if place == 1 and not (isinstance(item, dict) and item.keys() & {"sender_name", "senderName", "timestamp_ms"}):
+                if place == 1 and not (
+                    isinstance(item, dict) and item.keys() & {"sender_name", "senderName", "timestamp_ms"}
+                ):
                     return  # another service's messages
                 if not begun:
                     begun = True
@@ -149,16 +153,18 @@ class _Reader:
         files = _files(item, text)
         if share := mapping(item.get("share")):
             body = _shared(body, share, text)
-        unsent = item.get("is_unsent") is True or item.get("isUnsent") is True or (
-            not files and UNSENT.match(body) is not None
+        unsent = (
+            item.get("is_unsent") is True
+            or item.get("isUnsent") is True
+            or (not files and UNSENT.match(body) is not None)
         )
         notice = "" if unsent else self.notice(item, body)
         if author and author not in self.known:
             self.known.add(author)
             yield Author(author, author)
         key = self.name(channel, time, author, item)
-        for what in ("call_duration", "payment", "plan"):
-            self.lost["details of calls, payments and plans"] += what in item
+        if item.keys() & {"call_duration", "payment", "plan"}:
+            self.lost["details of calls, payments and plans"] += 1
         yield Message(
             channel, key, time, author or ("" if notice else "unknown"), "" if unsent else body,
             notice=notice,
@@ -182,10 +188,9 @@ class _Reader:
         return "name" if RENAMED.match(body) else ""
 
     def name(self, channel: str, time: int, author: str, item: dict[str, Any]) -> str:
-        facts = {k: v for k, v in item.items() if k not in ("reactions", "ip", "is_geoblocked_for_viewer", "type")}
-        content = json.dumps(facts, sort_keys=True, ensure_ascii=True, default=str) if "content" not in item else item["content"]
-        ids = self.ids.setdefault(channel, LineIds())
-        return ids.name(str(time), author, content if isinstance(content, str) else repr(content))
+        """Not from files: their paths differ from one download to the next."""
+        content = string(item.get("content")) or string(item.get("text"))
+        return self.ids.setdefault(channel, LineIds()).name(str(time), author, content)
 
 
 def _sound(text: str) -> str:
@@ -198,12 +203,11 @@ def _untagged(name: str) -> str:
 
 
 def _files(item: dict[str, Any], text: Any) -> tuple[Attachment, ...]:
-    files: list[Attachment] = []
-    for kind in FILES:
-        for entry in sequence(item.get(kind)):
-            files.append(_file(mapping(entry), MEDIA_TYPES.get(kind, ""), text))
-    for entry in sequence(item.get("media")):
-        files.append(_file(mapping(entry), "", text))
+    files = [
+        _file(mapping(entry), MEDIA_TYPES.get(kind, ""), text)
+        for kind in (*FILES, "media")
+        for entry in sequence(item.get(kind))
+    ]
     if sticker := mapping(item.get("sticker")):
         files.append(_file(sticker, "image", text))
     return tuple(file for file in files if file.name)
@@ -211,7 +215,11 @@ def _files(item: dict[str, Any], text: Any) -> tuple[Attachment, ...]:
 
 def _file(entry: dict[str, Any], media_type: str, text: Any) -> Attachment:
     uri = text(string(entry.get("uri")))
-    name = text(string(entry.get("name"))) or text(string(entry.get("fileName"))) or uri.rsplit("/", 1)[-1].split("?")[0]
+    name = (
+        text(string(entry.get("name")))
+        or text(string(entry.get("fileName")))
+        or uri.rsplit("/", 1)[-1].split("?")[0]
+    )
     return Attachment(name or ("file" if entry else ""), uri, media_type)
 
 

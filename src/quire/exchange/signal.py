@@ -1,9 +1,9 @@
 """Signal conversations as text. Signal itself exports none, so these are the known tools' files.
 
-signal-export (`NAME/chat.md`): `[2020-01-31, 18:05] Ann: text`, newer with seconds and no comma; reactions as
-`(- Ann: 👍 -)`, files as Markdown links, quotes as Markdown quotes. sigtop short: `2020-01-31 18:05 Ann: text` with
-`[reply to ..., edited, 2 attachments]`. signalbackup-tools: `[Jan 31, 2020 18:05:00] <Ann> text`. sigtop's
-long form is blocks of fields and has its own module, signal_sigtop.py.
+signal-export (`NAME/chat.md`): `[2020-01-31, 18:05] Ann: text`, newer with seconds and no comma;
+reactions as `(- Ann: 👍 -)`, files as Markdown links, quotes as Markdown quotes. sigtop short:
+`2020-01-31 18:05 Ann: text` with `[reply to ..., edited, 2 attachments]`. signalbackup-tools:
+`[Jan 31, 2020 18:05:00] <Ann> text`. sigtop's long form is blocks of fields: signal_sigtop.py.
 
 A message runs to the next line that begins as the file's first one did. None has ids or a zone: ids
 come from time, sender and text (lines.py), the zone is `options.timezone` or UTC.
@@ -47,18 +47,27 @@ _CLOCK = r"(?P<h>\d\d?):(?P<m>\d\d)(?::(?P<s>\d\d))?"
 BRACKET = re.compile(rf"\[{_DAY}(?P<comma>,)? {_CLOCK}\] (?P<who>[^\n]{{1,120}}?):(?: (?P<text>.*)|$)")
 SHORT = re.compile(rf"{_DAY} {_CLOCK} (?P<who>[^\n]{{1,120}}?):(?: (?P<text>.*)|$)")
 NAMED = re.compile(
-    rf"\[(?P<b>[A-Z][a-z]{{2}}) (?P<D>\d\d?), (?P<Y>\d{{4}}) {_CLOCK}\] (?:(?P<star>\*\*\*)|<(?P<who>[^<>\n]{{0,120}})>)"
+    rf"\[(?P<b>[A-Z][a-z]{{2}}) (?P<D>\d\d?), (?P<Y>\d{{4}}) {_CLOCK}\] (?:(?P<star>\*\*\*)"
+    rf"|<(?P<who>[^<>\n]{{0,120}})>)"
     r"(?: (?P<text>.*)|$)"
 )
 STYLES = {"bracket": BRACKET, "short": SHORT, "named": NAMED}
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 REACTIONS = re.compile(r"\n?\(- (?P<list>.+?) -\)[ \t]*$", re.M)
-FILE = re.compile(r"!?\[(?P<name>[^\]\n]{0,255})\]\((?P<path>(?:\./|\.\./)?(?:media|attachments|exported_stickers)/[^)\n]+)\)[ ]{0,2}")
+FILE = re.compile(
+    r"!?\[(?P<name>[^\]\n]{0,255})\]\((?P<path>(?:\./|\.\./)?(?:media|attachments"
+    r"|exported_stickers)/[^)\n]+)\)[ ]{0,2}"
+)
 STICKER = re.compile(r"\n?\(\( (?P<emoji>.*?) \)\)")
-DETAILS = re.compile(r"\[(?P<list>(?:reply to [^\]]+? on \S+ \S+|edited|\d+ attachments?)(?:, (?:edited|\d+ attachments?))*)\](?: |$)")
+DETAILS = re.compile(
+    r"\[(?P<list>(?:reply to [^\]]+? on \S+ \S+|edited|\d+ attachments?)(?:, (?:edited"
+    r"|\d+ attachments?))*)\](?: |$)"
+)
 OWN_KIND = re.compile(r"\[[a-z0-9-]+ message\]$")
-SENT_FILE = re.compile(r'<(?P<who>[^<>\n]{1,120})> sent (?:file )?(?:"(?P<name>[^"\n]+)"|of type (?P<type>\S+))')
+SENT_FILE = re.compile(
+    r'<(?P<who>[^<>\n]{1,120})> sent (?:file )?(?:"(?P<name>[^"\n]+)"|of type (?P<type>\S+))'
+)
 DELETED = "(This message was deleted)"
 NOBODY = "No-Sender"
 
@@ -76,9 +85,7 @@ def recognise(source: Source) -> int:
     for name in [n for n, size in sorted(source.sizes().items()) if size and _may_be_chat(n)][:PEEKED]:
         lines = [line for line in text_lines(io.BytesIO(source.peek(name, 8192))) if line and line.strip()]
         markdown = name.lower().endswith(".md")
-        if is_long_form(lines):
-            best = 3
-        elif lines and NAMED.match(lines[0]):
+        if is_long_form(lines) or (lines and NAMED.match(lines[0])):
             best = 3
         elif lines and (match := BRACKET.match(lines[0])):
             sure = 3 if markdown else 1 if match["s"] else 2  # WhatsApp on iPhones always shows seconds
@@ -104,7 +111,9 @@ def _may_be_chat(name: str) -> bool:
     return name.lower().endswith((".txt", ".md")) and not is_clutter(name)
 
 
-def _file(source: Source, name: str, stream: BinaryIO, options: Options, clock: WallClock) -> Iterator[Record]:
+def _file(
+    source: Source, name: str, stream: BinaryIO, options: Options, clock: WallClock
+) -> Iterator[Record]:
     lines = text_lines(stream)
     head: list[str | None] = []
     style = ""
@@ -129,7 +138,9 @@ def _joined(head: list[str | None], rest: Iterator[str | None]) -> Iterator[str 
 def _chat_name(source: Source, name: str) -> str:
     path = PurePosixPath(name)
     if path.stem.lower() in ("chat", "index", "messages"):
-        return path.parent.name or re.sub(r"\.(?:zip|tar|txt|md)(?:\.\w+)?$", "", source.path.name, flags=re.I)
+        return path.parent.name or re.sub(
+            r"\.(?:zip|tar|txt|md)(?:\.\w+)?$", "", source.path.name, flags=re.I
+        )
     return path.stem
 
 
@@ -177,7 +188,14 @@ class _Chat:
             month = MONTHS.index(parts["b"]) + 1 if parts["b"] in MONTHS else 0
         else:
             month = int(parts["M"])
-        when = (int(parts["Y"]), month, int(parts["D"]), int(parts["h"]), int(parts["m"]), int(parts["s"] or 0))
+        when = (
+            int(parts["Y"]),
+            month,
+            int(parts["D"]),
+            int(parts["h"]),
+            int(parts["m"]),
+            int(parts["s"] or 0),
+        )
         time = self.clock.ms(*when)
         if time is None:
             return None  # then it is text that looks like a beginning

@@ -59,11 +59,10 @@ def long_form(file: str, lines: Iterator[str | None], channel: str) -> Iterator[
 def _blocks(lines: Iterator[str | None]) -> Iterator[tuple[int, list[str]]]:
     """(line number, lines) of each block."""
     block: list[str] = []
-    at = number = 0
+    at = 0
     held: str | None = None  # a `From:` that begins a block if the next line says so
     blank = True
-    for line in lines:
-        number += 1
+    for number, line in enumerate(lines, start=1):
         text = line if line is not None else ""
         begins = text.startswith("Type: ") and (blank or held is not None)
         if begins:
@@ -178,7 +177,9 @@ def _file(text: str) -> Attachment:
     if match is None:
         return Attachment(text or "file")
     name = match["name"] if match["name"] != "no filename" else "file"
-    return Attachment(name, media_type=match["type"], size_bytes=int(match["size"]) if match["size"] else None)
+    return Attachment(
+        name, media_type=match["type"], size_bytes=int(match["size"]) if match["size"] else None
+    )
 
 
 def _plain(name: str) -> str:
@@ -194,7 +195,9 @@ def _time(text: str) -> int | None:
     day, year, hour, minute, second, ahead, behind = (int(match[n]) for n in (1, 3, 4, 5, 6, 8, 9))
     try:
         offset = timedelta(hours=ahead, minutes=behind) * (1 if match[7] == "+" else -1)
-        moment = datetime(year, MONTHS.index(match[2]) + 1, day, hour, minute, second, tzinfo=timezone(offset))
+        moment = datetime(
+            year, MONTHS.index(match[2]) + 1, day, hour, minute, second, tzinfo=timezone(offset)
+        )
     except ValueError:
         return None
     return valid_time_ms((moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1))

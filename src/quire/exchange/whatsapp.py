@@ -16,7 +16,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -53,9 +53,11 @@ _M = f"[{MARKS}]*"
 _HALF = r"(?:[^\W\d_][^\W\d_]{0,11}(?:\.?[ \u00a0\u202f]?[^\W\d_]{1,6})?\.?)"
 HEADER = re.compile(
     rf"{_M}(?P<open>\[)?{_M}(?P<a>\d{{1,4}}){_M}\s?[./\-‐-―年년]\s?{_M}(?P<b>\d{{1,2}}){_M}\s?[./\-‐-―月월]\s?{_M}"
-    rf"(?P<c>\d{{1,4}}){_M}[.日일]?(?: г\.?| р\.)?,?(?:[\s\u00a0\u202f]+(?:à|kl\.?|um|at|às|a las|alle|в|o|om|klo))?[\s\u00a0\u202f]*{_M}"
+    rf"(?P<c>\d{{1,4}}){_M}[.日일]?(?: г\.?| р\.)?,?(?:[\s\u00a0\u202f]+(?:à|kl\.?|um|at|às|a las"
+    rf"|alle|в|o|om|klo))?[\s\u00a0\u202f]*{_M}"
     rf"(?P<before>{_HALF}[\s\u00a0\u202f]?)?(?P<h>\d{{1,2}})[:.](?P<m>\d\d)(?:[:.](?P<s>\d\d))?"
-    rf"(?:[\s\u00a0\u202f]?(?P<after>{_HALF}))?{_M}(?:(?P<close>\])|\s?(?P<dash>[-–—])(?=\s)|(?P<colon>:)(?=\s)){_M}\s?"
+    rf"(?:[\s\u00a0\u202f]?(?P<after>{_HALF}))?{_M}(?:(?P<close>\])|\s?(?P<dash>[-–—])(?=\s)"
+    rf"|(?P<colon>:)(?=\s)){_M}\s?"
 )
 SENDER = re.compile(r"(?P<name>[^:\n]{1,120}?):(?:[ \u00a0](?P<text>.*)|(?P<tight>(?!//).*))$", re.S)
 APPROXIMATE = re.compile(r"^~[\s\u00a0\u202f]*")  # before the name of someone not among the contacts
@@ -63,7 +65,9 @@ MENTION = re.compile("@\u2068~?[\u00a0\u202f ]?([^\u2068\u2069\n]{1,120})\u2069"
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.S)
 BOLD = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]*[^\s*])\*(?![\w*])")
 STRUCK = re.compile(r"(?<![\w~])~(?=[^\s~])([^~\n]*[^\s~])~(?![\w~])")
-OWN_TEXT = re.compile(r"\u200e?(?:[A-Z]{3,}:|\S+: https?://)")  # a poll, a place: WhatsApp writes, a person sends
+OWN_TEXT = re.compile(
+    r"\u200e?(?:[A-Z]{3,}:|\S+: https?://)"
+)  # a poll, a place: WhatsApp writes, a person sends
 
 
 class Begin(NamedTuple):
@@ -120,7 +124,9 @@ def read(source: Source, options: Options) -> Iterator[Record]:
         if not survey.sure:
             yield Warn(f"{name}: the dates read two ways; {survey.order} was taken (see --date-order)")
         if survey.odd_halves:
-            yield Warn(f"{name}: a word beside the times is in no language known; they were read as they stand")
+            yield Warn(
+                f"{name}: a word beside the times is in no language known; they were read as they stand"
+            )
         yield from guarded(name, _Chat(name, shown, survey, clock).records(text_lines(stream)))
 
 
@@ -282,7 +288,11 @@ class _Chat:
             return False
         plain = text.strip(MARKS + " ")
         return not (
-            OWN_TEXT.match(text) or _file(text) is not None or is_deleted(plain) or "\n" in plain or len(plain) > 1000
+            OWN_TEXT.match(text)
+            or _file(text) is not None
+            or is_deleted(plain)
+            or "\n" in plain
+            or len(plain) > 1000
         )
 
 
@@ -302,7 +312,12 @@ def _message(channel: str, key: str, time: int, sender: str, text: str) -> Messa
     if is_deleted(text):
         return Message(channel, key, time, sender, "", deleted=True)
     edited = None
-    if text.endswith(">") and (tag := EDITED_TAG.search(text)) and tag.start() > 0 and EDITED_WORDS.search(tag["word"]):
+    if (
+        text.endswith(">")
+        and (tag := EDITED_TAG.search(text))
+        and tag.start() > 0
+        and EDITED_WORDS.search(tag["word"])
+    ):
         text, edited = text[: tag.start()], time
     files: tuple[Attachment, ...] = ()
     if (found := _file(text)) is not None:
@@ -320,7 +335,9 @@ def _file(text: str) -> tuple[str, bool, str] | None:
     """(the file's name or what stands for it, is it in the export, the text beside it)"""
     if tag := ATTACHED_TAG.search(text):
         return tag["name"].strip(), True, (text[: tag.start()] + text[tag.end() :]).strip(MARKS + " \n")
-    if (match := ATTACHED.match(text)) and (text.startswith("\u200e") or ATTACHED_WORDS.search(match["word"])):
+    if (match := ATTACHED.match(text)) and (
+        text.startswith("\u200e") or ATTACHED_WORDS.search(match["word"])
+    ):
         return match["name"].strip(), True, text[match.end() :]
     if (match := OMITTED_TAG.match(text)) and OMITTED_WORDS.search(match["word"]):
         return match["word"].strip(MARKS + " "), False, text[match.end() :]

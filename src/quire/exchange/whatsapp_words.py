@@ -13,40 +13,46 @@ import re
 MARKS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 
 _MORNING = (
-    "am a m 上午 午前 早上 清晨 凌晨 오전 ص ق ظ قظ पूर्वाह्न पूर्व পূর্বাহ্ণ de πμ sa ก่อนเที่ยง öö fm pg paradite dop ap vorm"
-    " vm rn mn enne"
+    "am 上午 午前 早上 清晨 凌晨 오전 ص قظ पूर्वाह्न पूर्व পূর্বাহ্ণ de πμ sa ก่อนเที่ยง öö fm pg paradite dop ap vorm"
 )
 _AFTERNOON = (
-    "pm p m 下午 午後 中午 晚上 오후 م ب ظ بظ अपराह्न अपर অপরাহ্ণ du μμ ch หลังเที่ยง ös em ptg pasdite odp ip nachm nm"
+    "pm 下午 午後 中午 晚上 오후 م بظ अपराह्न अपर অপরাহ্ণ du μμ ch หลังเที่ยง ös em ptg pasdite odp ip nachm nm"
 )
-MORNING = frozenset(_MORNING.split()) - {"a", "m", "ظ"}
-AFTERNOON = frozenset(_AFTERNOON.split()) - {"p", "m", "ظ"}
+MORNING = frozenset(_MORNING.split())
+AFTERNOON = frozenset(_AFTERNOON.split())
 
 CHAT_NAME = re.compile(
-    r"^(?:.*?whats\s?app\S*(?:\s+chat)?\s+(?:with|com|con|mit|avec|met|med|cu|ze?|s|til|kanssa|с контактом|с|з|dengan|-|–)\s+"
+    r"^(?:.*?whats\s?app\S*(?:\s+chat)?\s+(?:with|com|con|mit|avec|met|med|cu|ze?|s|til|kanssa"
+    r"|с контактом|с|з|dengan|-|–)\s+"
     r"|(?:whatsapp[ _-]*)?chat[ _]+(?:with|mit|con|com)[ _]+)",
     re.I,
 )
 
 ATTACHED = re.compile(
-    r"^\u200e?(?P<name>[^\n<>|]{1,255}?\.[A-Za-z0-9]{1,8})\s+[(<]\u200e?(?P<word>[^()<>\n]{3,40})[)>]\s*(?:\n|$)"
+    r"^\u200e?(?P<name>[^\n<>"
+    r"|]{1,255}?\.[A-Za-z0-9]{1,8})\s+[(<]\u200e?(?P<word>[^()<>\n]{3,40})[)>]\s*(?:\n|$)"
 )
 ATTACHED_WORDS = re.compile(
-    r"attach|anex|adjunt|angeh|anhang|joint|allegat|bijgev|bijlage|файл|вложен|додан|ekl[iü]|eklen|lampir|terlampir"
-    r"|załącz|bifog|vedlagt|vedhæft|liite|συνημμ|ataşat|atașat|přilož|prilož|csatol|添付|附件|附加|첨부|مرفق|מצורף|संलग्न|แนบ|đính kèm",
+    r"attach|anex|adjunt|angeh|anhang|joint|allegat|bijgev|bijlage|файл|вложен|додан|ekl[iü]|eklen"
+    r"|lampir|terlampir"
+    r"|załącz|bifog|vedlagt|vedhæft|liite|συνημμ|ataşat|atașat|přilož|prilož|csatol|添付|附件|附加"
+    r"|첨부|مرفق|מצורף|संलग्न|แนบ|đính kèm",
     re.I,
 )
 ATTACHED_TAG = re.compile(r"\u200e?<(?P<word>[^<>:\n]{2,30}):\s*(?P<name>[^<>\n]{1,255}\.[A-Za-z0-9]{1,8})>")
 
 OMITTED_TAG = re.compile(r"^\u200e?<(?P<word>[^<>\n/=]{4,60})>\s*(?:\n|$)")
 OMITTED_WORDS = re.compile(
-    r"medi[aeo]|mídia|média|medya|mediá|multim|omitted|omitid|omess|omis|ocult|weggela|ausgeschl|медиа|медіа|без файл|файл проп"
+    r"medi[aeo]|mídia|média|medya|mediá|multim|omitted|omitid|omess|omis|ocult|weggela|ausgeschl"
+    r"|медиа|медіа|без файл|файл проп"
     r"|メディア|媒体|媒體|미디어|وسائط|מדיה|मीडिया|สื่อ|phương tiện|πολυμέσ",
     re.I,
 )
 OMITTED_LINE = re.compile(
-    r"^(?P<word>[^\n]{0,120}?\u200e?[^\n\u200e]{2,40}?(?:omitted|omitid[ao]|ocult[ao]|ocultad[ao]|omess[ao]|weggelassen|weggelaten|absente?"
-    r"|omise?s?|пропущен[ао]?|отсутствует|dahil edilmedi|pominięt[aoye]|utelämnad|utelatt|udeladt|kihagyva|vynechán[ao]?"
+    r"^(?P<word>[^\n]{0,120}?\u200e?[^\n\u200e]{2,40}?(?:omitted|omitid[ao]|ocult[ao]|ocultad[ao]"
+    r"|omess[ao]|weggelassen|weggelaten|absente?"
+    r"|omise?s?|пропущен[ао]?|отсутствует|dahil edilmedi|pominięt[aoye]|utelämnad|utelatt|udeladt"
+    r"|kihagyva|vynechán[ao]?"
     r"|省略|생략됨|생략|ละเว้น|tidak disertakan|omis[ăe]|خارج الملف|הושמט[ה]?))[.。]?\s*$",
     re.I,
 )
@@ -55,8 +61,10 @@ EDITED_TAG = re.compile(
     r"\s*\u200e?<\u200e?(?P<word>[^<>:\n]{4,60})>\s*$",
 )
 EDITED_WORDS = re.compile(
-    r"edited|bearbeitet|editad|editó|modifi[ée]|modificat|bewerkt|изменен|змінен|отредакт|düzenlen|diedit|disunting|edytowan"
-    r"|redigera|redigert|redigeret|muokat|επεξεργ|editat|upraven|szerkeszt|編集|編輯|编辑|수정|تعديل|נערכ|संपादित|แก้ไข|chỉnh sửa",
+    r"edited|bearbeitet|editad|editó|modifi[ée]|modificat|bewerkt|изменен|змінен|отредакт|düzenlen"
+    r"|diedit|disunting|edytowan"
+    r"|redigera|redigert|redigeret|muokat|επεξεργ|editat|upraven|szerkeszt|編集|編輯|编辑|수정"
+    r"|تعديل|נערכ|संपादित|แก้ไข|chỉnh sửa",
     re.I,
 )
 
@@ -149,29 +157,48 @@ DELETED_BY_ADMIN = re.compile(r"this message was deleted by |dieser? nachricht w
 _KINDS = (
     (
         "pin",
-        r"\bpinned a message|\bunpinned|fixou uma mensagem|angepinnt|angeheftet|fijó un mensaje|épinglé|fissato|vastgemaakt|закрепил",
+        (
+            r"\bpinned a message|\bunpinned|fixou uma mensagem|angepinnt|angeheftet|fijó un mensaje"
+            r"|épinglé|fissato|vastgemaakt|закрепил"
+        ),
     ),
     (
         "name",
-        r"changed the (?:subject|group name)|changed this group's name|mudou o (?:assunto|nome)|alterou o nome|Betreff|Gruppennamen"
-        r"|cambió (?:el asunto|el nombre)|changé (?:le sujet|le nom|l'objet)|(?:l'oggetto|nome del gruppo)|onderwerp|groepsnaam"
-        r"|изменил[аи]? (?:тему|название)|konuyu|grup adını|temat grupy|nazwę grupy|件名|グループ名|群組名稱|群名称|그룹 이름",
+        (
+            r"changed the (?:subject|group name)|changed this group's name|mudou o (?:assunto|nome)"
+            r"|alterou o nome|Betreff|Gruppennamen"
+            r"|cambió (?:el asunto|el nombre)|changé (?:le sujet|le nom|l'objet)|(?:l'oggetto"
+            r"|nome del gruppo)|onderwerp|groepsnaam"
+            r"|изменил[аи]? (?:тему|название)|konuyu|grup adını|temat grupy|nazwę grupy|件名|グループ名"
+            r"|群組名稱|群名称|그룹 이름"
+        ),
     ),
     (
         "topic",
-        r"description|descrição|Beschreibung|descripción|descrizione|beschrijving|описание|opis grupy|açıklamas|説明|描述|說明",
+        (
+            r"description|descrição|Beschreibung|descripción|descrizione|beschrijving|описание"
+            r"|opis grupy|açıklamas|説明|描述|說明"
+        ),
     ),
     (
         "leave",
-        r"\bleft\b|\bremoved\b|\bsaiu\b|\bremoveu\b|\bremovid|verlassen|entfernt|\bsalió\b|eliminó a|\bquitté\b|\bretiré\b|uscit|abbandonato"
-        r"|rimoss|verlaten|verwijderd|вышел|вышла|покинул|удалил|исключил|ayrıldı|çıkardı|keluar|mengeluarkan|opuścił|usun[ąę]ł|lämnade"
-        r"|tog bort|退会|退出|離開|削除|移除|나갔|내보냈|غادر|أزال|עזב|הסיר",
+        (
+            r"\bleft\b|\bremoved\b|\bsaiu\b|\bremoveu\b|\bremovid|verlassen|entfernt|\bsalió\b"
+            r"|eliminó a|\bquitté\b|\bretiré\b|uscit|abbandonato"
+            r"|rimoss|verlaten|verwijderd|вышел|вышла|покинул|удалил|исключил|ayrıldı|çıkardı|keluar"
+            r"|mengeluarkan|opuścił|usun[ąę]ł|lämnade"
+            r"|tog bort|退会|退出|離開|削除|移除|나갔|내보냈|غادر|أزال|עזב|הסיר"
+        ),
     ),
     (
         "join",
-        r"\bjoined\b|\badded\b|\badicion|\bentrou\b|hinzugefügt|beigetreten|\bunió\b|\bañadi|\bagreg|ajouté|rejoint|aggiunt|unit[oa]\b|entrat[oa]\b"
-        r"|toegevoegd|neemt nu deel|добавил|присоедин|вступил|ekledi|katıldı|menambahkan|bergabung|dodał|dołączył|lade till|gick med|参加|追加"
-        r"|加入|新增|초대|들어왔|انضم|أضاف|הצטרף|הוסיף",
+        (
+            r"\bjoined\b|\badded\b|\badicion|\bentrou\b|hinzugefügt|beigetreten|\bunió\b|\bañadi"
+            r"|\bagreg|ajouté|rejoint|aggiunt|unit[oa]\b|entrat[oa]\b"
+            r"|toegevoegd|neemt nu deel|добавил|присоедин|вступил|ekledi|katıldı|menambahkan|bergabung"
+            r"|dodał|dołączył|lade till|gick med|参加|追加"
+            r"|加入|新增|초대|들어왔|انضم|أضاف|הצטרף|הוסיף"
+        ),
     ),
 )
 KINDS = tuple((kind, re.compile(words, re.I)) for kind, words in _KINDS)
@@ -186,7 +213,7 @@ def notice_kind(text: str) -> str:
 
 
 def half_of_day(word: str) -> str | None:
-    """"am", "pm", or None for a word that is neither."""
+    """ "am", "pm", or None for a word that is neither."""
     plain = re.sub(r"[.\s\u00a0\u202f\u200e\u200f]", "", word).casefold()
     if plain in MORNING:
         return "am"

@@ -1,0 +1,257 @@
+"""Mail: mbox files and the monthly archives of mailing lists (Mailman's `2020-January.txt.gz`).
+
+A message begins at a line `From ` with a date in it, after an empty line, if a header follows: a sentence
+that begins so does not. Lines that were quoted as `>From ` lose that sign. Messages are taken one at a
+time and at most MESSAGE_MAX of each, so memory is bounded whatever the file.
+
+Threads. A first pass collects a 64-bit digest of every Message-ID there is; then the thread of an answer
+is the first of its References that is really here (with its own thread's root, if it was seen), and
+archives in any order come out alike. The root's title is its subject.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import re
+import zlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import PurePosixPath
+from typing import BinaryIO, cast
+
+from quire.errors import FormatError
+from quire.exchange.lines import LineIds, WallClock, guarded, is_clutter
+from quire.exchange.mail import Mail, message_ids, parse
+from quire.exchange.model import Author, Channel, Message, NotCarried, Options, Record, Skipped
+from quire.exchange.sources import Source
+
+NAME = "mbox"
+TITLE = "Mail (mbox, Mailman archives)"
+NOTICES_ARE_MESSAGES = False
+
+MESSAGE_MAX = 12 << 20  # bytes of one message that are looked at; the rest of it is passed over
+LINE_MAX = 1 << 20
+IDS_MAX = 10_000_000  # digests held, 8 bytes each
+ROOTS_MAX = 100_000  # recent answers whose thread is remembered
+PEEKED = 8
+
+FROM_LINE = re.compile(  # as asctime() writes dates, with what programs added over the years
+    rb"From .*\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? +"
+    rb"(?:(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* +\d|\d{1,2} +[A-Z][a-z]{2}).*\d"
+)
+HEADER_LINE = re.compile(rb"[!-9;-~]{1,80}:|>From ")
+QUOTED_FROM = re.compile(rb">+From ")
+ID_HEADER = re.compile(rb"message-id:", re.I)
+CANDIDATE = re.compile(r"\.(?:mbox|mbx|txt|mail)(?:\.(?:gz|bz2|xz))?$|(?:^|/)[^./]+$|(?:^|/)mbox$", re.I)
+ENDING = re.compile(r"(?:\.(?:mbox|mbx|txt|mail|tar|zip|tgz|gz|bz2|xz))+$", re.I)
+PERIOD = re.compile(
+    r"(?:\d{4}(?:[-_ ]?(?:\d\d?|q[1-4]|[a-z]{3,9}))?(?:[-_ ]?\d\d?)?|mbox|archive|messages|cur|all)$", re.I
+)
+COMPRESSED = (gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError, OSError)
+
+
+def recognise(source: Source) -> int:
+    for name in [n for n, size in sorted(source.sizes().items()) if size and _may_be_mail(n)][:PEEKED]:
+        head = _plain(source.peek(name, 16_384)).lstrip()
+        first, _, rest = head.partition(b"\n")
+        if FROM_LINE.match(first) and HEADER_LINE.match(rest):
+            return 3
+    return 0
+
+
+def read(source: Source, options: Options) -> Iterator[Record]:
+    """Every mailbox of the export. Raises FormatError if there is none."""
+    clock = WallClock(options.timezone)
+    known, boxes = _survey(source)
+    if not boxes:
+        raise FormatError(f"{source.path.name} holds no mailbox", rule="unknown_format")
+    reader = _Reader(clock, known)
+    for name, stream in source.walk(lambda n: n in boxes):
+        shown = options.channel or _box_name(source, name)
+        if shown not in reader.channels:
+            reader.channels.add(shown)
+            yield Channel(shown, shown)
+        yield from guarded(name, reader.box(name, _opened(name, stream), shown))
+    if reader.expunged:
+        yield NotCarried("messages marked as deleted in the mailbox", reader.expunged)
+    if reader.cut:
+        yield NotCarried("ends of very large messages", reader.cut)
+
+
+class _Reader:
+    """What is remembered from message to message."""
+
+    def __init__(self, clock: WallClock, known: array[int]) -> None:
+        self.clock = clock
+        self.known = known
+        self.channels: set[str] = set()
+        self.names: dict[str, str] = {}
+        self.roots: dict[str, str] = {}
+        self.ids: dict[str, LineIds] = {}
+        self.expunged = self.cut = 0
+
+    def box(self, file: str, stream: BinaryIO, channel: str) -> Iterator[Record]:
+        for line, data, whole in messages(stream):
+            self.cut += not whole
+            mail = parse(data, self.clock)
+            if mail.expunged:
+                self.expunged += 1
+            elif mail.time_ms is None:
+                yield Skipped(file, f"line {line}", "no date that can be read")
+            else:
+                yield from self.message(channel, mail, mail.time_ms)
+
+    def message(self, channel: str, mail: Mail, time: int) -> Iterator[Record]:
+        author = mail.address or mail.name or "unknown"
+        if self.names.get(author) != mail.name:
+            self.names[author] = mail.name
+            yield Author(author, mail.name or author)
+        key = mail.id or self.ids.setdefault(channel, LineIds()).name(
+            str(time), author, mail.subject + mail.body
+        )
+        root = self.root(key, mail.references)
+        yield Message(
+            channel, key, time, author, mail.body,
+            thread=root,
+            title="" if root else mail.subject,
+            attachments=mail.attachments,
+        )  # fmt: skip
+
+    def root(self, key: str, references: tuple[str, ...]) -> str:
+        for reference in references:
+            if reference != key and self.is_here(reference):
+                root = self.roots.get(reference, reference)
+                if root == key:
+                    return ""  # two messages that name each other
+                if len(self.roots) >= ROOTS_MAX:
+                    del self.roots[next(iter(self.roots))]
+                self.roots[key] = root
+                return root
+        return ""
+
+    def is_here(self, key: str) -> bool:
+        digest = _digest(key)
+        place = bisect_left(self.known, digest)
+        return place < len(self.known) and self.known[place] == digest
+
+
+def messages(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
+    """(number of its first line, its bytes with the `From ` line, are they all) of each message."""
+    lines: list[bytes] = []
+    at = size = 0
+    blank, whole = True, True
+    held = b""  # a `From ` line that begins a message if a header follows
+    for number, line in enumerate(_lines(stream), start=1):
+        if held:
+            if HEADER_LINE.match(line):
+                if lines:
+                    yield at, b"".join(lines), whole
+                lines, at, size, whole = [], number - 1, 0, True
+            if lines or HEADER_LINE.match(line):
+                lines.append(held)
+            held = b""
+        if blank and line.startswith(b"From ") and FROM_LINE.match(line):
+            held = line
+        elif lines:
+            size += len(line)
+            if size <= MESSAGE_MAX:
+                lines.append(line[1:] if line.startswith(b">") and QUOTED_FROM.match(line) else line)
+            else:
+                whole = False
+        blank = line in (b"\n", b"\r\n")
+    if lines:
+        yield at, b"".join(lines), whole
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines with their ends; an overlong one comes in pieces."""
+    reader = io.BufferedReader(stream, 1 << 18)  # type: ignore[type-var]  # only readinto() is used
+    try:
+        while line := reader.readline(LINE_MAX):
+            yield line
+    except COMPRESSED as error:
+        raise FormatError(f"the compressed file is damaged: {error}", rule="broken_archive") from error
+    finally:
+        reader.detach()
+
+
+def _survey(source: Source) -> tuple[array[int], set[str]]:
+    """(digests of all Message-IDs, sorted; names of the files that are mailboxes)"""
+    known = array("Q")
+    boxes: set[str] = set()
+    for name, stream in source.walk(_may_be_mail):
+        try:
+            for key in _ids_in(_opened(name, stream)):
+                boxes.add(name)
+                if key and len(known) < IDS_MAX:
+                    known.append(_digest(key))
+        except FormatError:
+            continue  # the second pass reports what is damaged
+    return array("Q", sorted(known)), boxes
+
+
+def _ids_in(stream: BinaryIO) -> Iterator[str]:
+    """The Message-ID of each message, "" at each beginning; nothing if it begins as no mailbox does."""
+    in_header = started = False
+    held = wrapped = False
+    for line in _lines(stream):
+        if not started and line.strip() and not held and not FROM_LINE.match(line):
+            return
+        if held and HEADER_LINE.match(line):
+            in_header = started = True
+            yield ""
+        held = not in_header and FROM_LINE.match(line) is not None
+        if in_header:
+            if not line.strip():
+                in_header = False
+            elif wrapped or ID_HEADER.match(line):
+                found = message_ids(line)
+                wrapped = not found and not wrapped
+                yield from found[:1]
+
+
+def _digest(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode("utf-8", "replace"), digest_size=8).digest(), "big")
+
+
+def _may_be_mail(name: str) -> bool:
+    return CANDIDATE.search(name) is not None and not is_clutter(name)
+
+
+def _opened(name: str, stream: BinaryIO) -> BinaryIO:
+    if name.lower().endswith(".gz"):
+        return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+    if name.lower().endswith(".bz2"):
+        return cast(BinaryIO, bz2.BZ2File(stream))
+    if name.lower().endswith(".xz"):
+        return cast(BinaryIO, lzma.LZMAFile(stream))
+    return stream
+
+
+def _plain(head: bytes) -> bytes:
+    """The first bytes of a file, unpacked if they are packed."""
+    try:
+        if head.startswith(b"\x1f\x8b"):
+            return zlib.decompressobj(31).decompress(head, 16_384)
+        if head.startswith(b"BZh"):
+            return bz2.BZ2Decompressor().decompress(head, 16_384)
+        if head.startswith(b"\xfd7zXZ\x00"):
+            return lzma.LZMADecompressor().decompress(head, 16_384)
+    except COMPRESSED:
+        return b""
+    return head
+
+
+def _box_name(source: Source, name: str) -> str:
+    """The list's name: the file's, or its folder's or archive's where the file is called after a month."""
+    path = PurePosixPath(name)
+    for part in (path.name, path.parent.name, source.path.name):
+        stem = ENDING.sub("", part)
+        if stem and not PERIOD.fullmatch(stem):
+            return stem
+    return ENDING.sub("", path.name) or "mail"
