@@ -11,6 +11,8 @@ import hashlib
 import os
 import signal
 import stat
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,6 +140,24 @@ def test_a_vault_may_have_its_raw_key_only(vault: Path) -> None:
     slots.begin_rekey(NEW_KEY)
     slots.finish_rekey()
     assert opened(vault, RawKey(NEW_KEY)) == NEW_KEY
+
+
+def test_opening_by_raw_key_loads_no_heavy_library(vault: Path) -> None:
+    """Start-up is measured; a child process, since ours has loaded everything."""
+    made(vault, PHRASE)
+    program = """if True:
+        import sys
+        from quire.core.crypto.secrets import DatabaseKey, RawKey
+        from quire.storage.keyslots import KeySlots
+        KeySlots.open(sys.argv[1], RawKey(DatabaseKey(b"K" * 32)))
+        print(*sys.modules)
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(vault)], capture_output=True, text=True, check=True
+    )
+    loaded = set(ran.stdout.split())
+    assert "quire.storage.keyslots" in loaded
+    assert not {"cryptography", "keyring", "mnemonic"} & loaded
 
 
 def test_what_cannot_be_asked(vault: Path, tmp_path: Path, key_file: KeyFile) -> None:

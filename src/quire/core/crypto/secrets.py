@@ -13,6 +13,7 @@ layer goes and gets it. docs/spec/04-keys.md, section 2.
 from __future__ import annotations
 
 import hmac
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -85,8 +86,6 @@ class Passphrase(Secret):
         if any("\ud800" <= char <= "\udfff" for char in text):
             # Tested beforehand: a UnicodeEncodeError would carry the passphrase in its fields.
             raise UsageError("the passphrase is not valid text", rule="passphrase_text")
-        import unicodedata  # here, for opening by raw key should load nothing it can do without
-
         encoded = unicodedata.normalize("NFC", text).encode()
         if len(encoded) > PASSPHRASE_BYTES_MAX:
             raise UsageError(
