@@ -13,9 +13,9 @@ __all__ = ["channels"]
 
 def channels(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names that begin so. Nothing, if anything at all is in the way: a completion must not get in it."""
-    from quire.channels import ChannelManager
+    from quire.channels.manager import ChannelManager
     from quire.cli import unlock
-    from quire.store import LocalStore
+    from quire.store.local import LocalStore
 
     found: list[str] = []
     with contextlib.suppress(Exception):

@@ -68,6 +68,7 @@ class Output:
     def note(self, words: str) -> None:
         """Something said beside the result, on stderr; silent with --quiet and --json."""
         if not (self.settings.quiet or self.json):
+            sys.stdout.flush()  # what was said first is read first
             sys.stderr.write(text.block(words) + "\n")
             sys.stderr.flush()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from quire.errors import UsageError
 
 if TYPE_CHECKING:
-    from quire.channels import ChannelManager
+    from quire.channels.manager import ChannelManager
     from quire.core.ids import MessageId
 
 __all__ = ["only_one", "parse_place", "time_ms"]

@@ -16,7 +16,7 @@ from quire.cli.text import bytes_text, line
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from quire.core.views import ImportProgress
+    from quire.store.importing import ImportProgress
 
 __all__ = ["Meter"]
 

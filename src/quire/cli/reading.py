@@ -229,11 +229,8 @@ def _continued(
 def _follow(session: Session, renderer: Renderer | None, channel: str) -> None:
     """Show what arrives. Ctrl-C is how one leaves, so it is no error."""
     session.out.note(f"following #{channel}; Ctrl-C ends it")
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        contextlib.closing(session.manager.follow(channel)) as arriving,
-    ):
-        for message in arriving:
+    with contextlib.suppress(KeyboardInterrupt):
+        for message in session.manager.follow(channel):
             if renderer is None:
                 session.out.emit(records.message(message))
             else:

@@ -55,7 +55,6 @@ def message(view: Message) -> Record:
         "concurrent_edits": view.concurrent_edits,
         "deleted": plain(view.deleted),
         "pinned": view.pinned,
-        "bookmarked": view.bookmarked,
         "reactions": plain(view.reactions),
         "thread": thread(view.thread) if view.thread else None,
         "origin": plain(view.origin),

@@ -78,9 +78,19 @@ class Renderer:
             yield from self._lines(message, _notice(message))
             return
         if last is None or last.notice or last.author.id != message.author.id or _apart(last, message):
-            yield author_text(message.author)
+            yield self._heading(message)
         yield from self._lines(message, self._body(message))
         yield from self._below(message)
+
+    def _heading(self, message: Message) -> Text:
+        """Who wrote, and in which thread unless that is all that is shown."""
+        heading = author_text(message.author)
+        if message.root and not self.full:
+            root = self.find(message.root)
+            about = line(root.title or root.body, 60) if root else ""
+            heading.append(f"  in thread {self.short(message.root)}" + (f": {about}" if about else ""), FAINT)
+        heading.truncate(self.console.width, overflow="ellipsis")
+        return heading
 
     def _rule(self, words: str) -> Text:
         return Text(f"── {words} ".ljust(self.console.width, "─"), FAINT, no_wrap=True, overflow="crop")
@@ -119,8 +129,6 @@ class Renderer:
         return text
 
     def _below(self, message: Message) -> Iterator[Text]:
-        if message.root and not self.full:
-            yield self._aside(f"↳ in thread {self.short(message.root)}")
         if message.reply_to:
             yield self._aside(f"↩ {self._answered(message.reply_to)}")
         for file in message.attachments:
@@ -220,7 +228,6 @@ def _marks(message: Message) -> str:
     marks = ["edited"] if message.edited_ms is not None else []
     marks += ["edits at the same time: quire history"] if message.concurrent_edits else []
     marks += ["pinned"] if message.pinned else []
-    marks += ["bookmarked"] if message.bookmarked else []
     return f"  ({', '.join(marks)})" if marks else ""
 
 

@@ -11,14 +11,14 @@ import typer
 from quire.cli import unlock
 from quire.cli.output import Output
 from quire.cli.settings import Settings
-from quire.core.ids import MessageId
+from quire.core.ids import PREFIX_SIZE, MessageId, message_id_text
 from quire.errors import NotFoundError, UnlockError
 
 if TYPE_CHECKING:
-    from quire.channels import ChannelManager
+    from quire.channels.manager import ChannelManager
     from quire.cli.render import Renderer
     from quire.core.views import ChannelInfo, Message
-    from quire.store import LocalStore
+    from quire.store.local import LocalStore
 
 __all__ = ["Session", "opened", "output_of", "settings_of"]
 
@@ -33,6 +33,7 @@ class Session:
         self.manager = manager
         self.out = out
         self.settings = out.settings
+        self._prefix_chars: dict[bytes, int] = {}
 
     def channel(self, name: str) -> ChannelInfo:
         """The channel people call so. Raises NotFoundError."""
@@ -43,8 +44,11 @@ class Session:
         return self.manager.find_message(text)
 
     def short(self, message: MessageId) -> str:
-        """The id as people are shown it."""
-        return self.manager.short_id(message)
+        """The id as people are shown it. How short it may be is the same for all ids of a log."""
+        log = message[:PREFIX_SIZE]
+        if log not in self._prefix_chars:
+            self._prefix_chars[log] = self.manager.short_id(message).index("-")
+        return message_id_text(message, self._prefix_chars[log])
 
     def renderer(self, *, full: bool = False) -> Renderer:
         """What turns this vault's messages into lines on stdout."""
@@ -74,7 +78,7 @@ def output_of(ctx: typer.Context) -> Output:
 @contextlib.contextmanager
 def opened(ctx: typer.Context) -> Iterator[Session]:
     """The vault of this run, for as long as the block lasts."""
-    from quire.channels import ChannelManager
+    from quire.channels.manager import ChannelManager
 
     settings = settings_of(ctx)
     with _open(settings) as store:
@@ -82,8 +86,12 @@ def opened(ctx: typer.Context) -> Iterator[Session]:
 
 
 def _open(settings: Settings) -> LocalStore:
-    from quire.store import LocalStore
+    from quire.store.local import LocalStore
 
+    if not settings.vault.is_dir():  # before anyone is asked for the passphrase of nothing
+        raise NotFoundError(
+            f"there is no vault {settings.vault}", rule="no_vault", hint="quire init makes one"
+        )
     tries = TRIES if unlock.prompts(settings) and unlock.can_ask() else 1
     while True:
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from quire.cli.settings import Settings
 from quire.core.crypto.secrets import KeyFile, Keyring, Passphrase, RecoveryPhrase, Unlock
-from quire.errors import UsageError
+from quire.errors import UnlockError, UsageError
 
 __all__ = ["can_ask", "key_file", "new_key_file", "new_passphrase", "prompts", "recovery_phrase", "unlock"]
 
@@ -108,7 +108,7 @@ def _from_environment(name: str) -> str:
 
 def _ask(prompt: str, *, ways: str = WAYS) -> str:
     if not can_ask():
-        raise UsageError("the vault is locked, and nobody is there to ask", rule="no_terminal", hint=ways)
+        raise UnlockError("nobody is there to be asked", rule="no_terminal", hint=ways)
     return _getpass()(prompt)
 
 

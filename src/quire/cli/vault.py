@@ -15,9 +15,9 @@ from quire.cli.progress import Meter
 from quire.cli.session import opened, output_of, settings_of
 from quire.cli.settings import Settings
 from quire.cli.text import bytes_text, line, plural
+from quire.core.crypto.secrets import KeyFile
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from rich.text import Text
 
     from quire.core.crypto.secrets import Unlock
@@ -44,8 +44,8 @@ def init(
       quire init
       quire --vault work.quire init --name Ada
     """
-    from quire.channels import ChannelManager
-    from quire.store import LocalStore
+    from quire.channels.manager import ChannelManager
+    from quire.store.local import LocalStore
 
     settings, out = settings_of(ctx), output_of(ctx)
     with LocalStore.create(settings.vault, _first_unlock(settings)) as store:
@@ -226,38 +226,32 @@ def rekey(ctx: typer.Context) -> None:
         session.out.done({"ok": True}, "the vault has a new key; everything that opened it still does")
 
 
-def two_columns(rows: Sequence[tuple[str, str]]) -> Table:
-    """Names and values, the values aligned."""
-    from rich.table import Table
+def two_columns(rows: Sequence[tuple[str, str]]) -> Text:
+    """Names and values, the values aligned; those that are empty are left out."""
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2))
-    for name, value in rows:
-        if value:
-            table.add_row(Text(name), Text(value))
-    return table
+    width = max((len(name) for name, _ in rows), default=0)
+    return Text("\n".join(f"{name.ljust(width)}  {value}" for name, value in rows if value))
 
 
 def _first_unlock(settings: Settings) -> Unlock:
-    """What a new vault shall open with: as `unlock`, but a passphrase typed is typed twice."""
-    if settings.key_file is not None:
-        unlock.new_key_file(settings.key_file)
-    return unlock.new_passphrase(settings) if unlock.prompts(settings) else unlock.unlock(settings)
+    """As `unlock`, but a passphrase typed is typed twice, and a key file that is not there is made."""
+    if unlock.prompts(settings):
+        return unlock.new_passphrase(settings)
+    given = unlock.unlock(settings)
+    return unlock.new_key_file(Path(given.path)) if isinstance(given, KeyFile) else given
 
 
-def _phrase(words: str) -> list[Table | Text]:
-    from rich.table import Table
+def _phrase(words: str) -> list[Text]:
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 3))
-    listed = words.split()
-    for row in range(6):
-        table.add_row(*(Text(f"{row + at + 1:2}  {listed[row + at]}") for at in (0, 6, 12, 18)))
+    numbered = [f"{number:2}  {word:<8}" for number, word in enumerate(words.split(), start=1)]
+    rows = ["   ".join(numbered[row::6]).rstrip() for row in range(6)]
     return [
         Text("Recovery phrase. Write these 24 words on paper; they are shown only now."),
         Text("They open the vault without the passphrase, and nothing else can replace it."),
         Text(),
-        table,
+        Text("\n".join(rows)),
     ]
 
 
