@@ -25,7 +25,7 @@ VARIATION = "\ufe0f"
 
 # A colon after a letter or digit is punctuation (10:30:45, std::key::x), not the start of a name. Names may
 # stand close together (:a::b:), so a whole run is taken at once.
-RUN = re.compile(r"(?<![A-Za-z0-9:])(?::[A-Za-z0-9_+'\-]{1,64}:)+")
+RUN = re.compile(r":(?<![A-Za-z0-9:]:)[A-Za-z0-9_+'\-]{1,64}:(?::[A-Za-z0-9_+'\-]{1,64}:)*")
 NAME = re.compile(r":([^:]+(?:::skin-tone-[2-6](?:-[2-6])?)?):")
 
 

@@ -177,22 +177,20 @@ class _Reader:
         for number, item in enumerate(items, 1):
             yield from self._item(place, item, channel, f"{unit} {number}")
 
-    def _item(self, place: Place, item: Any, channel: str, position: str) -> Iterator[Record]:
+    def _item(self, place: Place, item: Any, channel: str, position: str) -> list[Record]:
+        """The records of one list item or line: a message, an event, or nothing of Slack's."""
+        sure = place.kind != "other"  # the file's name says that it holds messages
         if not isinstance(item, dict):
-            if place.kind != "other" or not isinstance(item, str | int | float | None):
-                yield Skipped(place.file, position, "not an object")
-            return
+            return [Skipped(place.file, position, "not an object")] if sure or isinstance(item, list) else []
         event = unwrap(item)
-        if "ts" not in event and not looks_like_event(event) and event.get("type") != "message":
-            if place.kind != "other":
-                yield Skipped(place.file, position, "a message without a valid time")
-            return
+        if "ts" not in event and event.get("type") != "message" and not looks_like_event(event):
+            return [Skipped(place.file, position, "a message without a valid time")] if sure else []
         root = self.roots.get((channel, timestamp(event.get("ts"))), "") if self.roots else ""
-        yield from self.stream.take(item, place, channel, position, root)
-        replies = item.get("slackdump_thread_replies")
-        if replies:
-            thread = Place(place.file, "thread", place.folder, timestamp(item.get("ts")))
-            yield from self._items(thread, sequence(replies), channel, f"{position}, reply")
+        out = self.stream.take(event, place, channel, position, root)
+        if replies := event.get("slackdump_thread_replies"):
+            thread = Place(place.file, "thread", place.folder, timestamp(event.get("ts")))
+            out.extend(self._items(thread, sequence(replies), channel, f"{position}, reply"))
+        return out
 
     def _lines(self, place: Place, stream: BinaryIO, channel: str) -> Iterator[Record]:
         for number, item in json_lines(stream):

@@ -42,6 +42,8 @@ Target = tuple[str, str]  # channel, ts
 def unwrap(item: dict[str, Any]) -> dict[str, Any]:
     """The event inside its envelopes (Socket Mode's `payload`, the Events API's `event`)."""
     for _ in range(3):
+        if "payload" not in item and "event" not in item:
+            break
         inner = item.get("payload") if "payload" in item else item.get("event")
         if not isinstance(inner, dict):
             break
@@ -75,12 +77,12 @@ class Stream:
         self._waiting: dict[Target, Waiting] = {}
 
     def take(
-        self, item: dict[str, Any], place: Place, channel: str, position: str, root: str = ""
+        self, event: dict[str, Any], place: Place, channel: str, position: str, root: str = ""
     ) -> list[Record]:
-        """The records of one item; `channel` is for items that name none."""
-        event = unwrap(item)
+        """The records of one event, unwrapped; `channel` is for those that name none."""
         kind = event.get("type")
-        channel = self._channel(event) or channel
+        if "channel" in event or "channel_id" in event or "item" in event:
+            channel = self._channel(event) or channel
         if isinstance(kind, str) and kind != "message":
             if (handler := HANDLERS.get(kind)) is not None:
                 return handler(self, event, channel, Skipped(place.file, position, f"a broken {kind}"[:80]))

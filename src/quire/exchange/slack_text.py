@@ -22,8 +22,9 @@ CODE = re.compile(r"```(.*?)```|`([^`\n]+)`", re.DOTALL)
 REFERENCE = re.compile(r"<([^<>\n]{1,4000})>")
 STASHED = re.compile(r"<(\d+)>")
 MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
-BOLD = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]+?)(?<=\S)\*(?![\w*])")
-STRUCK = re.compile(r"(?<![\w~])~(?=[^\s~])([^~\n]+?)(?<=\S)~(?![\w~])")
+# What may not stand before a mark is tested behind it: a pattern that begins with a letter is found faster.
+BOLD = re.compile(r"\*(?<![\w*]\*)(?=[^\s*])([^*\n]+?)(?<=\S)\*(?![\w*])")
+STRUCK = re.compile(r"~(?<![\w~]~)(?=[^\s~])([^~\n]+?)(?<=\S)~(?![\w~])")
 QUOTE = re.compile(r"^(?:&gt;|>) ?(?!&gt;&gt;|>>)", re.MULTILINE)
 LONG_QUOTE = re.compile(r"^(?:&gt;&gt;&gt;|>>>) ?(.*)\Z", re.MULTILINE | re.DOTALL)
 BULLET = re.compile(r"^( *)[•◦▪] *", re.MULTILINE)
@@ -77,7 +78,8 @@ def _prose(text: str, names: Names) -> str:
 
     if "<" in text:
         text = REFERENCE.sub(take, text)
-    text = replace_shortcodes(text)
+    if ":" in text:
+        text = replace_shortcodes(text)
     if "*" in text:
         text = BOLD.sub(r"**\1**", text)
     if "~" in text:
@@ -85,7 +87,9 @@ def _prose(text: str, names: Names) -> str:
     if "&gt;" in text or ">" in text:
         text = LONG_QUOTE.sub(lambda quote: "> " + quote[1].replace("\n", "\n> "), text)
         text = QUOTE.sub("> ", text)
-    text = _entities(BULLET.sub(r"\1- ", text))
+    if "•" in text or "◦" in text or "▪" in text:
+        text = BULLET.sub(r"\1- ", text)
+    text = _entities(text)
     return STASHED.sub(lambda match: _back(match, stash), text) if stash else text
 
 
