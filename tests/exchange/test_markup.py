@@ -36,6 +36,7 @@ CASES = {
     '<a href="mailto:a@b.example">a@b.example</a>': "a@b.example",
     '<a href="javascript:alert(1)">click</a>': "click",
     '<a href="" onclick="return ShowHashtag(&quot;x&quot;)">#x</a>': "#x",
+    '<a href="https://d.example/7" onclick="scroll(7)">it</a>': "[it](https://d.example/7)",
     '<a class="stream" href="/#narrow/stream/1-x">#x</a>': "#x",
     "<blockquote>\n<p>old</p>\n<p>older</p>\n</blockquote>\n<p>new</p>": "> old\n>\n> older\n\nnew",
     "<blockquote><blockquote>a</blockquote>b</blockquote>": "> > a\n>\n> b",

@@ -366,10 +366,8 @@ class _Reader:
         text = "".join(element.parts)
         attributes = _attributes(element.attributes)
         classes = attributes.get("class", "")
-        if "stream" in classes or "onclick" in attributes or _LOOSE in text or _TIGHT in text:
-            self.parts.append(
-                text
-            )  # names of channels, hashtags, previews: the address leads nowhere outside
+        if "stream" in classes or _LOOSE in text or _TIGHT in text:
+            self.parts.append(text)  # a channel's name, a preview: the address leads nowhere outside
         else:
             self.parts.append(link(text, attributes.get("href", "")))
 
