@@ -91,7 +91,9 @@ class ChannelManager:
 
         def work(db: apsw.Connection) -> ChannelId:
             if any(row.source == "" and row.name == name for row in log.channels(db)):
-                raise UsageError(f"there is a channel {name}", rule="channel_exists", hint="choose another name")
+                raise UsageError(
+                    f"there is a channel {name}", rule="channel_exists", hint="choose another name"
+                )
             channel = ledger.create_channel(db, kind=kind, name=name)
             if topic:
                 ledger.append(db, channel, [Topic(topic)])
@@ -124,10 +126,16 @@ class ChannelManager:
         if not named and len(channel) >= PREFIX_CHARS_MIN:
             named = [row for row in found if row.id.hex().startswith(channel.lower())]
         if not named:
-            raise NotFoundError(f"there is no channel {channel}", rule="no_channel", hint="`quire channels` lists them")
+            raise NotFoundError(
+                f"there is no channel {channel}", rule="no_channel", hint="`quire channels` lists them"
+            )
         if len(named) > 1:
-            choices = ", ".join(f"{row.source}/{row.name}" if row.source else row.id.hex()[:8] for row in named[:8])
-            raise UsageError(f"{channel} may be any of {choices}", rule="channel_ambiguous", hint="write one of these")
+            choices = ", ".join(
+                f"{row.source}/{row.name}" if row.source else row.id.hex()[:8] for row in named[:8]
+            )
+            raise UsageError(
+                f"{channel} may be any of {choices}", rule="channel_ambiguous", hint="write one of these"
+            )
         return named[0].id
 
     def rename_channel(self, channel: ChannelRef, name: str) -> None:
@@ -266,7 +274,7 @@ class ChannelManager:
 
     def _reacted(self, db: apsw.Connection, id: MessageId, emoji: str) -> bool:
         own = rows.authors_by_key(db, [self.store.own_key]).get(self.store.own_key, -1)
-        return rows.own_reaction(db, id, emoji, own)
+        return rows.people(db, id, emoji, own) > 0
 
     # Reading
 

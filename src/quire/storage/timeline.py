@@ -181,11 +181,12 @@ def reactions(db: apsw.Connection, target: bytes) -> list[Row]:
     return list(rows)
 
 
-def own_reaction(db: apsw.Connection, target: bytes, emoji: str, author: int) -> bool:
+def people(db: apsw.Connection, target: bytes, emoji: str, author: int) -> int:
+    """How many an author's standing reaction counts for; 0 = none."""
     row: Any = db.execute(
         "SELECT people FROM reaction WHERE target = ? AND emoji = ? AND author = ?", (target, emoji, author)
     ).fetchone()
-    return bool(row and row[0])
+    return int(row[0]) if row else 0
 
 
 # Threads

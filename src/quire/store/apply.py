@@ -80,7 +80,10 @@ class Applier:
         if held:
             log.insert_waiting(
                 db,
-                ((i.id, channel.n, None, (i.time >> 16) - AHEAD_MS_MAX, i.time, i.signer, i.salted) for i in held),
+                (
+                    (i.id, channel.n, None, (i.time >> 16) - AHEAD_MS_MAX, i.time, i.signer, i.salted)
+                    for i in held
+                ),
             )
         posts = [item for item in ready if type(item.operation) is Post]
         if posts:

@@ -291,7 +291,8 @@ class LocalStore:
             ).fetchone()
             wal = self.database.path.with_name(FILE_NAME + "-wal")
             wal_bytes = wal.stat().st_size if wal.exists() else 0
-            return Stats(*count, self.database.path.stat().st_size, wal_bytes, schema.version(db))
+            file_bytes = self.database.path.stat().st_size
+            return Stats(*count[:10], file_bytes, wal_bytes, schema.version(db))
 
     # Care
 

@@ -40,6 +40,7 @@ PREVIEW_CHARS = 120
 SPECIAL = (
     rows.DELETED | rows.PINNED | rows.REACTED | rows.THREADED | rows.EDITED | rows.CONCURRENT
 )  # flags that make a message more than its post
+_MESSAGE = f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.id = ?"
 PAGE_SQL = f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.channel = ?"
 Position = tuple[int, bytes]  # (time, id)
 START: Position = (-1, b"")
@@ -65,15 +66,18 @@ class Reader:
 
     # Messages
 
+    def find(self, id: bytes) -> Message | None:
+        """The message with this id, if there is one."""
+        db = self.connection()
+        row: Any = db.execute(_MESSAGE, (id,)).fetchone()
+        return self._message(db, row) if row else None
+
     def message(self, id: MessageId) -> Message:
         """One message. Raises: NotFoundError."""
-        db = self.connection()
-        row: Any = db.execute(
-            f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.id = ?", (id,)
-        ).fetchone()
-        if row is None:
+        found = self.find(id)
+        if found is None:
             raise NotFoundError("there is no such message here", rule="no_message")
-        return self._message(db, row)
+        return found
 
     def page(
         self, channel: int, before: Position | None, after: Position | None, limit: int, offset: int

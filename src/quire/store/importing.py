@@ -1,0 +1,548 @@
+"""Imports: from the records of any format to operations, a batch a transaction, without duplicates.
+
+A message is known again by its channel, original time and original id: all messages of that time in that
+channel are one seek away, so no index by foreign id is kept. Messages of this run are remembered by a hash
+of their id, up to `REMEMBERED_MAX`; by that also replies, edits and reactions find their target. What
+refers to a message that is still to come (files may be newest first) waits until the end. Interrupted, an
+import is simply begun again: what is there is skipped.
+
+A message met again may know more than the first copy: further reactions, a later text, a deletion, a pin.
+Those are added, as operations like any other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time as wall
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import apsw
+import msgspec
+
+from quire.core import limits
+from quire.core.ids import MessageId
+from quire.core.operation import (
+    ACTION,
+    BROADCAST,
+    KINDS,
+    NOTICES,
+    Attachment,
+    Delete,
+    Edit,
+    Origin,
+    Pin,
+    Post,
+    Profile,
+    React,
+    Topic,
+    Unpin,
+    Unreact,
+    stored_operation,
+)
+from quire.core.views import ImportSummary
+from quire.errors import FormatError, MalformedError
+from quire.exchange import model
+from quire.exchange.detect import detect
+from quire.exchange.sources import open_source
+from quire.storage import log
+from quire.storage import timeline as rows
+from quire.store.ledger import Draft
+from quire.store.tally import Tally
+
+if TYPE_CHECKING:
+    from quire.store.local import LocalStore
+
+BATCH = 10_000  # records in a transaction
+REMEMBERED_MAX = 1_000_000  # messages of a run that are remembered: about 100 MB
+WAITING_MAX = 100_000  # records of a run that wait for their target
+NOTICE_NUMBERS = {name: number for number, name in enumerate(NOTICES)}
+
+Event = model.EditEvent | model.ReactionEvent | model.DeleteEvent | model.PinEvent
+_EVENTS = (model.EditEvent, model.ReactionEvent, model.DeleteEvent, model.PinEvent)
+
+
+class ImportProgress(msgspec.Struct, frozen=True):
+    """How far an import is."""
+
+    messages: int
+    duplicates: int
+    channel: str
+    seconds: float
+
+
+def import_export(
+    store: LocalStore,
+    path: str | PathLike[str],
+    format: str,
+    options: model.Options | None,
+    dry_run: bool,
+    progress: Callable[[ImportProgress], None] | None,
+) -> ImportSummary:
+    """See `ChannelManager.import_`."""
+    began = wall.monotonic()
+    with open_source(path) as source:  # type: ignore[arg-type]
+        importer = detect(source, format)
+        tally = Tally(importer.NOTICES_ARE_MESSAGES)
+        run = ImportRun(store, importer.NAME, tally, dry_run)
+        with nullcontext() if dry_run else store.database.bulk():
+            for batch in _batches(importer.read(source, options or model.Options())):
+                run.take(batch)
+                if progress:
+                    seconds = wall.monotonic() - began
+                    progress(ImportProgress(tally.messages, tally.duplicates, run.channel_name, seconds))
+            run.finish()
+    return tally.summary(importer.NAME, str(path), dry_run, wall.monotonic() - began)
+
+
+def _batches(records: Iterable[model.Record]) -> Iterator[list[model.Record]]:
+    """Records in lists; a file that breaks off ends the stream with a report, and keeps what came before."""
+    iterator = iter(records)
+    first = True
+    while True:
+        batch: list[model.Record] = []
+        try:
+            batch.extend(itertools.islice(iterator, BATCH))
+        except FormatError as error:
+            if first and not batch:
+                raise
+            yield [*batch, model.Skipped(str(error.details.get("file", "")), "the rest", str(error))]
+            return
+        if not batch:
+            return
+        first = False
+        yield batch
+
+
+class Place(msgspec.Struct, gc=False):
+    """A channel of this run."""
+
+    row: log.ChannelRow
+    name: str
+    fresh: bool  # it was empty when the run began, so nothing in it is of an earlier run
+
+
+class ImportRun:
+    """One import: takes records, writes operations."""
+
+    def __init__(self, store: LocalStore, source: str, tally: Tally, dry_run: bool = False) -> None:
+        self._store = store
+        self._source = source
+        self._tally = tally
+        self._dry_run = dry_run
+        self._places: dict[str, Place] = {}
+        self._channels: dict[str, model.Channel] = {}
+        self._authors: dict[str, model.Author] = {}
+        self._introduced: dict[str, tuple[str, bool]] = {}
+        self._known: dict[int, bytes] = {}  # hash of (channel key, original id) -> message id
+        self._waiting: list[model.Message | Event] = []
+        self.channel_name = ""
+
+    def take(self, batch: list[model.Record]) -> None:
+        """Write one batch of records durably."""
+        messages: dict[str, list[model.Message]] = {}
+        events: list[Event] = []
+        for record in batch:
+            kind = type(record)
+            if kind is model.Message:
+                messages.setdefault(record.channel, []).append(record)  # type: ignore[union-attr, arg-type]
+            elif kind is model.Author:
+                self._authors[record.key] = record  # type: ignore[union-attr, assignment]
+            elif kind is model.Channel:
+                self._channels[record.key] = record  # type: ignore[union-attr, assignment]
+            elif isinstance(record, _EVENTS):
+                events.append(record)
+            else:
+                self._tally.note(record)
+        if messages or events:
+            self._write(messages, events, last=False)
+
+    def finish(self) -> None:
+        """Write what waited for its target until the end, with or without it."""
+        waiting, self._waiting = self._waiting, []
+        messages: dict[str, list[model.Message]] = {}
+        for record in waiting:
+            if isinstance(record, model.Message):
+                messages.setdefault(record.channel, []).append(record)
+        events = [record for record in waiting if isinstance(record, _EVENTS)]
+        if waiting:
+            self._write(messages, events, last=True)
+
+    def _write(self, messages: dict[str, list[model.Message]], events: list[Event], last: bool) -> None:
+        if self._dry_run:
+            self._count(messages, events)
+            return
+
+        def work(db: apsw.Connection) -> None:
+            for key, group in messages.items():
+                self._write_messages(db, self._place(db, key), key, group, last)
+            by_channel: dict[str, list[Event]] = {}
+            for event in events:
+                by_channel.setdefault(event.channel, []).append(event)
+            for key, group_events in by_channel.items():
+                self._write_events(db, self._place(db, key), key, group_events, last)
+
+        self._store.ledger.run(work)
+
+    def _count(self, messages: dict[str, list[model.Message]], events: list[Event]) -> None:
+        """A dry run: what would be written to an empty vault."""
+        for key, group in messages.items():
+            self.channel_name = self._name(key)
+            for message in group:
+                slot = hash((key, message.id))
+                if slot in self._known:
+                    self._tally.duplicate()
+                    continue
+                self._remember(slot, b"")
+                self._tally.message(message, self.channel_name)
+                self._count_extras(message)
+        for event in events:
+            match event:
+                case model.EditEvent(channel, target):
+                    self._tally.edited((channel, target), 1)
+                case model.ReactionEvent(reaction=reaction, removed=removed):
+                    self._tally.reactions(-1 if removed else len(reaction.authors) + reaction.unknown)
+                case model.DeleteEvent(channel, target):
+                    self._tally.deleted((channel, target))
+                case model.PinEvent(removed=False):
+                    self._tally.pinned()
+
+    def _count_extras(self, message: model.Message) -> None:
+        target = (message.channel, message.id)
+        if message.edits or message.edited_ms is not None:
+            self._tally.edited(target, len(message.edits))
+        if message.deleted:
+            self._tally.deleted(target)
+        if message.pinned:
+            self._tally.pinned()
+        self._tally.reactions(sum(len(r.authors) + r.unknown for r in message.reactions))
+
+    # Channels and authors
+
+    def _place(self, db: apsw.Connection, key: str) -> Place:
+        """The channel of a key, made if it is not there."""
+        place = self._places.get(key)
+        if place is not None:
+            place.row = log.channel_by_n(db, place.row.n)  # its clock has moved
+            return place
+        facts = self._channels.get(key)
+        name = self._name(key)
+        stored_key = key[: limits.ORIGIN_CHARS_MAX]
+        row = log.channel_by_origin(db, self._source, stored_key)
+        if row is None:
+            kind = facts.kind if facts and facts.kind in ("private", "group", "direct") else "channel"
+            row = self._store.ledger.create_channel(
+                db, kind=kind, name=name, source=self._source, key=stored_key
+            )
+            about = (facts.topic or facts.purpose) if facts else ""
+            if about:
+                self._store.ledger.append(db, row, [Topic(about[: limits.TOPIC_CHARS_MAX])])
+                row = log.channel_by_n(db, row.n)
+        self._places[key] = place = Place(row, name, fresh=row.messages == 0)
+        return place
+
+    def _name(self, key: str) -> str:
+        facts = self._channels.get(key)
+        return ((facts.name if facts else "") or key or self._source)[: limits.NAME_CHARS_MAX]
+
+    def _introduce(self, draft: Draft, keys: Iterable[str]) -> None:
+        """Give each author's name once, and again when it changed."""
+        for key in keys:
+            author = self._authors.get(key)
+            if author is None:
+                continue
+            facts = (author.name[: limits.NAME_CHARS_MAX], author.bot)
+            if self._introduced.get(key) != facts:
+                self._introduced[key] = facts
+                if facts != (key, False):  # its own key is its name already
+                    draft.add(Profile(self._source, key[: limits.ORIGIN_CHARS_MAX], *facts))
+
+    # Messages
+
+    def _write_messages(
+        self, db: apsw.Connection, place: Place, key: str, group: list[model.Message], last: bool
+    ) -> None:
+        self.channel_name = place.name
+        group.sort(key=_time)  # an answer comes after what it answers
+        draft = self._store.ledger.draft(db, place.row)
+        again: list[tuple[model.Message, bytes]] = []
+        extras: list[tuple[model.Message, MessageId]] = []
+        self._introduce(draft, dict.fromkeys(message.author for message in group))
+        present = {hash((key, message.id)) for message in group} if not last else set()
+        for message in group:
+            slot = hash((key, message.id))
+            there = self._known.get(slot) or (None if place.fresh else self._stored(db, place, message, slot))
+            if there is not None:
+                self._tally.duplicate()
+                again.append((message, there))
+                continue
+            if not last and self._must_wait(key, message, present):
+                self._waiting.append(message)
+                continue
+            try:
+                id = draft.add(self._post(db, place, key, message))
+            except MalformedError as error:
+                self._tally.skip(model.Skipped(place.name, f"message {message.id[:80]}", str(error)))
+                continue
+            self._remember(slot, id)
+            self._tally.message(message, place.name)
+            if (
+                message.reactions
+                or message.edits
+                or message.deleted
+                or message.pinned
+                or message.edited_ms is not None
+            ):
+                extras.append((message, id))
+        for message, id in extras:
+            self._add_extras(draft, message, id)
+        draft.finish()
+        if again:
+            self._add_news(db, place, again)
+
+    def _must_wait(self, key: str, message: model.Message, present: set[int]) -> bool:
+        """Does a message refer to one that is still to come?"""
+        for target, time_ms in (
+            (message.thread, message.thread_time_ms),
+            (message.reply_to, message.reply_to_time_ms),
+        ):
+            if target:
+                slot = hash((key, target))
+                unknown = slot not in self._known and (
+                    slot not in present or (time_ms or 0) > message.time_ms
+                )
+                if unknown and len(self._waiting) < WAITING_MAX:
+                    return True
+        return False
+
+    def _stored(self, db: apsw.Connection, place: Place, message: model.Message, slot: int) -> bytes | None:
+        """The id of a message that an earlier run brought."""
+        id = self._find(db, place, message.id, message.time_ms)
+        if id is not None:
+            self._remember(slot, id)
+        return id
+
+    def _find(self, db: apsw.Connection, place: Place, original: str, time_ms: int) -> bytes | None:
+        found: Any = db.execute(
+            "SELECT id, op FROM message WHERE channel = ? AND time = ?", (place.row.n, time_ms << 16)
+        )
+        for id, op in found:
+            post = stored_operation(op)
+            if isinstance(post, Post) and post.origin and post.origin.id == original:
+                return bytes(id)
+        return None
+
+    def _remember(self, slot: int, id: bytes) -> None:
+        if len(self._known) >= REMEMBERED_MAX:  # the oldest half goes: a dict keeps its order
+            for old in list(itertools.islice(self._known, REMEMBERED_MAX // 2)):
+                del self._known[old]
+        self._known[slot] = id
+
+    def _target(
+        self, db: apsw.Connection, place: Place, key: str, original: str, time_ms: int | None
+    ) -> bytes | None:
+        """The id of a message that another record names."""
+        known = self._known.get(hash((key, original)))
+        if known is None and time_ms is not None and time_ms >= 0:
+            known = self._find(db, place, original, time_ms)
+        return known
+
+    def _post(self, db: apsw.Connection, place: Place, key: str, message: model.Message) -> Post:
+        root = reply_to = None
+        if message.thread:
+            root = self._target(db, place, key, message.thread, message.thread_time_ms)
+            self._tally.unresolved += root is None
+        if message.reply_to:
+            reply_to = self._target(db, place, key, message.reply_to, message.reply_to_time_ms)
+            self._tally.unresolved += reply_to is None
+        edited_ms = message.edited_ms if not message.edits else None
+        return Post(
+            message.body,
+            root,
+            reply_to,
+            NOTICE_NUMBERS.get(message.notice, NOTICE_NUMBERS["other"]),
+            (ACTION if message.action else 0) | (BROADCAST if message.broadcast else 0),
+            message.title[: limits.NAME_CHARS_MAX],
+            tuple([_attachment(a) for a in message.attachments[: limits.ATTACHMENTS_MAX]])
+            if message.attachments
+            else (),
+            tuple([f"{self._source}:{m}" for m in message.mentions[: limits.MENTIONS_MAX]])
+            if message.mentions
+            else (),
+            Origin(self._source, message.author, message.id, message.time_ms, edited_ms),
+        )
+
+    def _add_extras(self, draft: Draft, message: model.Message, id: MessageId) -> None:
+        """Reactions, later texts, a deletion and a pin of a message just written."""
+        self._count_extras(message)
+        previous = id
+        for edit in message.edits:
+            previous = draft.add(
+                Edit(
+                    id,
+                    previous,
+                    edit.body,
+                    self._origin(edit.author or message.author, edit.time_ms, edit.id),
+                )
+            )
+        for reaction in message.reactions:
+            self._add_reaction(draft, id, reaction, message.time_ms)
+        if message.deleted:
+            draft.add(Delete(id, "", self._origin(message.author, message.time_ms)))
+        if message.pinned:
+            draft.add(Pin(id, self._origin(message.author, message.time_ms)))
+
+    def _add_reaction(self, draft: Draft, id: bytes, reaction: model.Reaction, time_ms: int) -> None:
+        for author in reaction.authors:
+            draft.add(React(id, reaction.emoji, 0, self._origin(author, time_ms)))
+        if reaction.unknown:
+            unknown = min(reaction.unknown, limits.ORIGIN_PEOPLE_MAX)
+            draft.add(React(id, reaction.emoji, unknown, self._origin("", time_ms)))
+
+    def _origin(self, author: str, time_ms: int, id: str = "") -> Origin:
+        return Origin(self._source, author, id, time_ms)
+
+    # What a repeated message, or an event that stands apart, adds
+
+    def _add_news(self, db: apsw.Connection, place: Place, again: list[tuple[model.Message, bytes]]) -> None:
+        place.row = log.channel_by_n(db, place.row.n)
+        draft = self._store.ledger.draft(db, place.row)
+        seen: set[tuple[bytes, str, str]] = set()
+        for message, id in again:
+            row = rows.get_row(db, id)
+            if row is None or row.flags & rows.DELETED:
+                continue
+            target = (message.channel, message.id)
+            for reaction in message.reactions:
+                self._add_new_reactions(db, draft, row, reaction, message.time_ms, seen)
+            texts = list(message.edits)
+            if not texts and message.edited_ms is not None:
+                texts = [model.Edit(message.edited_ms, message.body)]
+            for edit in texts:
+                self._add_new_edit(db, draft, row, edit, message.author, target, seen)
+            if message.deleted:
+                draft.add(Delete(id, "", self._origin(message.author, message.time_ms)))
+                self._tally.deleted(target)
+            if message.pinned and not row.flags & rows.PINNED and (id, "pin", "") not in seen:
+                seen.add((id, "pin", ""))
+                draft.add(Pin(id, self._origin(message.author, message.time_ms)))
+                self._tally.pinned()
+        draft.finish()
+
+    def _add_new_reactions(
+        self,
+        db: apsw.Connection,
+        draft: Draft,
+        row: rows.MessageRow,
+        reaction: model.Reaction,
+        time_ms: int,
+        seen: set[tuple[bytes, str, str]],
+    ) -> None:
+        applier = self._store.ledger.applier
+        for author in reaction.authors:
+            slot = (row.id, reaction.emoji, author)
+            number = applier.author(db, f"{self._source}:{author}")
+            if slot not in seen and not rows.people(db, row.id, reaction.emoji, number):
+                seen.add(slot)
+                draft.add(React(row.id, reaction.emoji, 0, self._origin(author, time_ms)))
+                self._tally.reactions(1)
+        if reaction.unknown:
+            number = applier.author(db, f"{self._source}:")
+            there = rows.people(db, row.id, reaction.emoji, number)
+            if reaction.unknown > there and (row.id, reaction.emoji, "") not in seen:
+                seen.add((row.id, reaction.emoji, ""))
+                unknown = min(reaction.unknown, limits.ORIGIN_PEOPLE_MAX)
+                draft.add(React(row.id, reaction.emoji, unknown, self._origin("", time_ms)))
+                self._tally.reactions(reaction.unknown - there)
+
+    def _add_new_edit(
+        self,
+        db: apsw.Connection,
+        draft: Draft,
+        row: rows.MessageRow,
+        edit: model.Edit,
+        author: str,
+        target: tuple[str, str],
+        seen: set[tuple[bytes, str, str]],
+    ) -> None:
+        """A later text, unless it is one of the versions there."""
+        post = stored_operation(row.op)
+        assert isinstance(post, Post)
+        versions = rows.targeting(db, row.id, [KINDS[Edit]])
+        texts: list[Any] = [stored_operation(version[4]) for version in versions]
+        bodies = {post.body, *(text.body for text in texts)}
+        if edit.body in bodies or (row.id, "edit", edit.body) in seen:
+            return
+        seen.add((row.id, "edit", edit.body))
+        previous = bytes(versions[-1][0]) if versions else row.id
+        by = edit.author or author
+        draft.add(Edit(row.id, previous, edit.body, self._origin(by, edit.time_ms, edit.id)))
+        self._tally.edited(target, 1)
+
+    def _write_events(
+        self, db: apsw.Connection, place: Place, key: str, events: list[Event], last: bool
+    ) -> None:
+        draft = self._store.ledger.draft(db, place.row)
+        seen: set[tuple[bytes, str, str]] = set()
+        for event in events:
+            id = self._target(db, place, key, event.target, event.target_time_ms)
+            row = rows.get_row(db, id) if id else None
+            if row is None:
+                if not last and len(self._waiting) < WAITING_MAX:
+                    self._waiting.append(event)
+                else:
+                    self._tally.unresolved += 1
+                continue
+            try:
+                self._add_event(db, draft, row, event, seen)
+            except MalformedError as error:
+                self._tally.skip(model.Skipped(place.name, f"event on {event.target[:80]}", str(error)))
+        draft.finish()
+
+    def _add_event(
+        self,
+        db: apsw.Connection,
+        draft: Draft,
+        row: rows.MessageRow,
+        event: Event,
+        seen: set[tuple[bytes, str, str]],
+    ) -> None:
+        target = (event.channel, event.target)
+        match event:
+            case model.EditEvent(edit=edit):
+                author = rows.author(db, row.author)[0].partition(":")[2]
+                self._add_new_edit(db, draft, row, edit, author, target, seen)
+            case model.ReactionEvent(reaction=reaction, time_ms=time_ms, removed=False):
+                self._add_new_reactions(db, draft, row, reaction, time_ms, seen)
+            case model.ReactionEvent(reaction=reaction, time_ms=time_ms):
+                for author in reaction.authors:
+                    seen.discard((row.id, reaction.emoji, author))
+                    draft.add(Unreact(row.id, reaction.emoji, self._origin(author, time_ms)))
+                    self._tally.reactions(-1)
+            case model.DeleteEvent(time_ms=time_ms, author=author, reason=reason):
+                if not row.flags & rows.DELETED and (row.id, "delete", "") not in seen:
+                    seen.add((row.id, "delete", ""))
+                    draft.add(Delete(row.id, reason[: limits.TOPIC_CHARS_MAX], self._origin(author, time_ms)))
+                    self._tally.deleted(target)
+            case model.PinEvent(time_ms=time_ms, author=author, removed=removed):
+                if bool(row.flags & rows.PINNED) == removed:
+                    draft.add((Unpin if removed else Pin)(row.id, self._origin(author, time_ms)))
+                    if not removed:
+                        self._tally.pinned()
+
+
+def _time(message: model.Message) -> int:
+    return message.time_ms
+
+
+def _attachment(attachment: model.Attachment) -> Attachment:
+    longest = limits.ATTACHMENT_TEXT_MAX
+    size = attachment.size_bytes
+    return Attachment(
+        attachment.name[:longest],
+        attachment.url[:longest],
+        attachment.media_type[:longest],
+        size if size is not None and 0 <= size < 1 << 63 else None,
+    )

@@ -1,0 +1,125 @@
+"""What an import found and wrote, counted as it goes. Memory is bounded by authors and threads, not messages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from typing import Any
+
+from quire.core.views import ImportSummary
+from quire.exchange import model
+
+LISTED_MAX = 100  # problems and warnings kept for the summary; all are counted
+
+
+class Tally:
+    """Counters of one import."""
+
+    def __init__(self, notices_are_messages: bool) -> None:
+        self._notices_are_messages = notices_are_messages
+        self.messages = 0
+        self.duplicates = 0
+        self.unresolved = 0
+        self._count: Counter[str] = Counter()
+        self._channels: Counter[str] = Counter()
+        self._authors: set[str] = set()
+        self._threads: set[int] = set()
+        self._edited: set[int] = set()
+        self._deleted: set[int] = set()
+        self._problems: list[str] = []
+        self._warnings: list[str] = []
+        self._not_carried: Counter[str] = Counter()
+        self._first_ms: int | None = None
+        self._last_ms: int | None = None
+
+    def duplicate(self) -> None:
+        """A record of a message that is there already."""
+        self.duplicates += 1
+
+    def message(self, message: model.Message, channel: str) -> None:
+        """A new message, without what hangs on it."""
+        count, key = self._count, message.channel
+        if message.notice:
+            count["notices"] += 1
+        if not message.notice or self._notices_are_messages:
+            self.messages += 1
+            self._channels[channel] += 1
+            if message.author:
+                self._authors.add(message.author)
+        if message.thread:
+            self._threads.add(hash((key, message.thread)))
+        elif message.title:
+            self._threads.add(hash((key, message.id)))
+        if message.thread or message.reply_to:
+            count["replies"] += 1
+        if message.attachments:
+            count["attachments"] += len(message.attachments)
+        time = message.time_ms
+        self._first_ms = time if self._first_ms is None else min(self._first_ms, time)
+        self._last_ms = time if self._last_ms is None else max(self._last_ms, time)
+
+    def edited(self, target: Hashable, texts: int) -> None:
+        """A message was marked as edited, with so many later texts."""
+        self._edited.add(hash(target))
+        self._count["edit_events"] += texts
+
+    def deleted(self, target: Hashable) -> None:
+        self._deleted.add(hash(target))
+
+    def reactions(self, number: int) -> None:
+        """Reactions added (or, negative, taken back)."""
+        self._count["reactions"] += number
+
+    def pinned(self) -> None:
+        self._count["pins"] += 1
+
+    def skip(self, skipped: model.Skipped) -> None:
+        """A broken record."""
+        self._count["skipped"] += 1
+        if len(self._problems) < LISTED_MAX:
+            self._problems.append(f"{skipped.file}: {skipped.position}: {skipped.reason}")
+
+    def warn(self, text: str) -> None:
+        if len(self._warnings) < LISTED_MAX and text not in self._warnings:
+            self._warnings.append(text)
+
+    def note(self, record: Any) -> None:
+        """A record that is about the import itself."""
+        match record:
+            case model.Skipped():
+                self.skip(record)
+            case model.Warn(text):
+                self.warn(text)
+            case model.NotCarried(what, count):
+                self._not_carried[what] += count
+
+    def summary(self, format: str, source: str, dry_run: bool, seconds: float) -> ImportSummary:
+        """The counts so far."""
+        count = self._count
+        return ImportSummary(
+            format=format,
+            source=source,
+            dry_run=dry_run,
+            channels=len(self._channels),
+            messages=self.messages,
+            notices=count["notices"],
+            threads=len(self._threads),
+            replies=count["replies"],
+            reactions=count["reactions"],
+            edited=len(self._edited),
+            edit_events=count["edit_events"],
+            deleted=len(self._deleted),
+            attachments=count["attachments"],
+            authors=len(self._authors),
+            pins=count["pins"],
+            duplicates=self.duplicates,
+            unresolved=self.unresolved,
+            skipped=count["skipped"],
+            problems=tuple(self._problems),
+            warnings=tuple(self._warnings),
+            not_carried=dict(self._not_carried),
+            channel_messages=dict(self._channels),
+            first_ms=self._first_ms,
+            last_ms=self._last_ms,
+            seconds=round(seconds, 3),
+        )
