@@ -178,9 +178,11 @@ class Database:
             self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def rekey(self, key: DatabaseKey) -> None:
-        """Re-encrypt every page under a new key, in one transaction. No other connection may be open."""
+        """Re-encrypt every page under a new key, in one transaction; BusyError if anyone else has it open."""
         with self._write_lock:
-            self.close_readers()
+            self.close()
+            self.writer.set_busy_timeout(1_000)
+            self.writer.execute("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")
             self.checkpoint()
             self.writer.execute(f'PRAGMA rekey="raw:{key.reveal().hex()}"')
             self.key = key

@@ -91,24 +91,29 @@ class LocalStore:
                 f"there is no vault in {path}", rule="no_vault", hint="`quire init` makes one"
             )
         slots, key = KeySlots.open(path, as_unlock(unlock))
-        if not file.exists():
-            raise CorruptError(
-                f"{file} is missing",
-                rule="database_missing",
-                hint="restore it from the backup that has these slots",
-            )
-        database = _open_database(file, slots, key, read_only, vfs)
         try:
-            store = cls(path, slots, database)
+            if not file.exists():
+                raise CorruptError(
+                    f"{file} is missing",
+                    rule="database_missing",
+                    hint="restore it from the backup that has these slots",
+                )
+            database = _open_database(file, slots, key, read_only, vfs)
+            try:
+                _check_slots(database, slots)
+                return cls(path, slots, database)
+            except BaseException:
+                database.close()
+                raise
         except BaseException:
-            database.close()
+            slots.close()
             raise
-        return store
 
     def close(self) -> None:
         """Close every connection. What was acknowledged is on disk already."""
         self._witness.close()
         self.database.close()
+        self.slots.close()
 
     def __enter__(self) -> LocalStore:
         return self
@@ -316,13 +321,23 @@ class LocalStore:
         return quick_check(self)
 
     def rekey(self) -> None:
-        """Re-encrypt the whole vault under a new key; every slot goes on working."""
+        """Re-encrypt the whole vault under a new key; every slot goes on working. No one else may have it open.
+
+        Raises: BusyError, CorruptError(rule="slots_rolled_back"), StorageError: then the next `open` finds out
+        which of the two keys holds, and settles it.
+        """
+        if self.slots.generation < (log.get_meta(self.database.reader, "slots_generation") or 0):
+            raise CorruptError(
+                "the slots file is older than one this vault has seen",
+                rule="slots_rolled_back",
+                hint="a removed slot would come back; remove it again first",
+            )
         key = DatabaseKey.generate(os.urandom)
         self.slots.begin_rekey(key)
         try:
             self.database.rekey(key)
         except apsw.Error as error:
-            self.slots.abort_rekey()
+            self.slots.close()
             raise translate(error) from error
         self.slots.finish_rekey()
 
@@ -365,7 +380,7 @@ def _open_database(
     database = Database(file, key, read_only=read_only, vfs=vfs)
     try:
         found = schema.check(database.reader)
-        if slots.next_key is not None:
+        if slots.rekeying:
             slots.abort_rekey()
     except CorruptError as error:
         database.close()
@@ -378,3 +393,15 @@ def _open_database(
         with database.transaction() as db:
             schema.migrate(db)
     return database
+
+
+def _check_slots(database: Database, slots: KeySlots) -> None:
+    """Slots and database belong together, and the newest slots seen are remembered (docs/spec/04-keys.md, 6)."""
+    db = database.reader
+    if bytes(log.get_meta(db, "vault_id")) != slots.vault_id:
+        raise CorruptError(
+            "the slots are of another vault", rule="slots_foreign", hint="restore both files from one backup"
+        )
+    if not database.read_only and slots.generation > (log.get_meta(db, "slots_generation") or 0):
+        with database.transaction() as writer:
+            log.set_meta(writer, "slots_generation", slots.generation)
