@@ -117,11 +117,12 @@ class Converter:
         text = string(item.get("text"))
         blocks = sequence(item.get("blocks"))
         deleted = subtype == "tombstone"
-        people = list(dict.fromkeys(mentions(text) if text else mentioned(blocks)))
+        named = (mentions(text) if "<@" in text else ()) if text else mentioned(blocks)
+        people = tuple(dict.fromkeys(named)) if named else ()
         for key in people:
             self.person(out, key)
         edited = item.get("edited")
-        thread = timestamp(item.get("thread_ts")) or place.thread or root
+        thread = (timestamp(item["thread_ts"]) if "thread_ts" in item else "") or place.thread or root
         if thread == ts:
             thread = ""
         out.append(
@@ -131,9 +132,9 @@ class Converter:
                 notice=self._notice(subtype, text, author),
                 thread=thread,
                 thread_time_ms=time_ms(thread) if thread else None,
-                attachments=() if deleted else self._files(item),
-                mentions=tuple(people),
-                reactions=self._reactions(out, item.get("reactions")),
+                attachments=self._files(item) if not deleted and ("files" in item or "file" in item) else (),
+                mentions=people,
+                reactions=self._reactions(out, item["reactions"]) if "reactions" in item else (),
                 edited_ms=(time_ms(mapping(edited).get("ts")) or when) if edited else None,
                 deleted=deleted,
                 pinned=bool(item.get("pinned_to")),
@@ -190,7 +191,8 @@ class Converter:
             )
         bot_profile = mapping(item.get("bot_profile"))
         if key:
-            if self.introduced.get(key, key) == key:  # not yet known by a name
+            known = self.introduced.get(key)
+            if known is None or (known == key and (profile or bot_profile)):
                 name = display_name(mapping(profile)) or string(bot_profile.get("name"))
                 self.person(out, key, name, bot=bool(bot_profile))
             return key
@@ -208,8 +210,6 @@ class Converter:
         return tuple(_file(file) for file in map(mapping, files) if file)
 
     def _reactions(self, out: list[Record], found: object) -> tuple[Reaction, ...]:
-        if not found:
-            return ()
         reactions = []
         for item in map(mapping, sequence(found)):
             if not (name := string(item.get("name"))):

@@ -81,9 +81,9 @@ def _prose(text: str, names: Names) -> str:
     if ":" in text:
         text = replace_shortcodes(text)
     if "*" in text:
-        text = BOLD.sub(r"**\1**", text)
+        text = BOLD.sub(_bold, text)
     if "~" in text:
-        text = STRUCK.sub(r"~~\1~~", text)
+        text = STRUCK.sub(_struck, text)
     if "&gt;" in text or ">" in text:
         text = LONG_QUOTE.sub(lambda quote: "> " + quote[1].replace("\n", "\n> "), text)
         text = QUOTE.sub("> ", text)
@@ -91,6 +91,14 @@ def _prose(text: str, names: Names) -> str:
         text = BULLET.sub(r"\1- ", text)
     text = _entities(text)
     return STASHED.sub(lambda match: _back(match, stash), text) if stash else text
+
+
+def _bold(match: re.Match[str]) -> str:  # a function is faster than a template
+    return f"**{match[1]}**"
+
+
+def _struck(match: re.Match[str]) -> str:
+    return f"~~{match[1]}~~"
 
 
 def _back(match: re.Match[str], stash: list[str]) -> str:

@@ -50,6 +50,10 @@ def valid_time_ms(value: object) -> int | None:
 def time_ms(value: object) -> int | None:
     """Unix seconds (a number, or digits with or without a fraction) as milliseconds, rounded down."""
     if type(value) is str:
+        if len(value) == 17 and value[10] == "." and value.isascii():  # Slack's: 1600000000.000100
+            whole, part = value[:10], value[11:]
+            if whole.isdecimal() and part.isdecimal():
+                return int(whole + part[:3]) if whole < "7258118400" else None
         match = DECIMAL.fullmatch(value) or DECIMAL.fullmatch(value.strip())
         if match is None:
             return None
