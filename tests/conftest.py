@@ -1,0 +1,35 @@
+"""What every test gets: its own place for state, and vaults that cost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from quire.channels.manager import ChannelManager
+from quire.store.local import LocalStore
+from tests import vaults
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Witnesses of test vaults go to a folder of their own, never to the user's home."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LocalStore]:
+    """A new, empty vault in `tmp_path / "vault"`, opened."""
+    store = vaults.fresh_store(tmp_path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def manager(store: LocalStore) -> ChannelManager:
+    """The same vault's channels."""
+    return ChannelManager(store)

@@ -1,0 +1,86 @@
+"""Vaults for tests: cheap to make, and looked at from fresh processes.
+
+A key file unlocks them, because Argon2id would cost half a second a vault. It lies beside the folder, so
+whoever has the folder's path can open it: also a child process, which gets nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from quire.channels.manager import ChannelManager
+from quire.core.crypto.secrets import KeyFile
+from quire.storage.outside import create_key_file
+from quire.store.local import LocalStore
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT_SECONDS = 60
+PREAMBLE = """
+import json, sys
+from pathlib import Path
+from tests.vaults import opened
+from quire.channels.manager import ChannelManager
+store = opened(Path(sys.argv[1]))
+manager = ChannelManager(store)
+arguments = json.loads(sys.argv[2])
+answer = None
+"""
+EPILOGUE = """
+store.close()
+print(json.dumps(answer))
+"""
+
+
+def key_of(folder: Path) -> KeyFile:
+    """The key file of the test vault in `folder`."""
+    return KeyFile(str(folder.with_name(folder.name + ".key")))
+
+
+def fresh_store(folder: Path, name: str = "vault") -> LocalStore:
+    """A new vault `folder/name`, opened."""
+    path = folder / name
+    create_key_file(Path(key_of(path).path))
+    return LocalStore.create(path, key_of(path))
+
+
+def opened(folder: Path, *, read_only: bool = False, vfs: str | None = None) -> LocalStore:
+    """The test vault in `folder`, opened once more."""
+    return LocalStore.open(folder, key_of(folder), read_only=read_only, vfs=vfs)
+
+
+def reopened(store: LocalStore) -> LocalStore:
+    """Close a test vault and open it again."""
+    store.close()
+    return opened(store.folder)
+
+
+def bodies(store: LocalStore, channel: str) -> list[str]:
+    """The texts of a channel as they stand, oldest first."""
+    return [message.body for message in ChannelManager(store).get_stored_messages(channel)]
+
+
+def environment() -> dict[str, str]:
+    """What a child process is given: this process's environment, and where `tests` is."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+
+
+def in_fresh_process(
+    folder: Path, code: str, *arguments: Any, timeout_seconds: float = TIMEOUT_SECONDS
+) -> Any:
+    """Run `code` in a new process, with `store`, `manager` and `arguments`; what it assigned to `answer`."""
+    done = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + code + EPILOGUE, str(folder), json.dumps(arguments)],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
