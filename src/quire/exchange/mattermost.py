@@ -104,7 +104,7 @@ class _Reader:
         self.introduced: set[str] = set()
         self.channels: dict[str, Channel] = {}
         self.opened: set[str] = set()
-        self.texts: dict[tuple[str, int, str], list[str]] = {}
+        self.texts: dict[tuple[str, int, str], list[int]] = {}
         self.not_carried: Counter[str] = Counter()
 
     def file(self, name: str, stream: BinaryIO) -> Iterator[Record]:
@@ -257,10 +257,10 @@ class _Reader:
         if len(self.texts) >= TEXTS_MAX:
             self.texts.clear()
         texts = self.texts.setdefault((channel, when, author), [])
-        digest_of_text = blake2b(text.encode(), digest_size=8).hexdigest()
-        if digest_of_text not in texts:
-            texts.append(digest_of_text)
-        number = texts.index(digest_of_text)
+        mark = hash(text)  # compared within this run only
+        if mark not in texts:
+            texts.append(mark)
+        number = texts.index(mark)
         return blake2b(f"{when}\0{author}\0{number}".encode(), digest_size=12).hexdigest()
 
     def _mentions(self, text: str) -> Iterator[str]:
