@@ -52,6 +52,7 @@ _COLOURED = re.compile(r"<pre>([^<]*+(?:</?span[^<>]*>[^<]*+)*+)")
 _COLOUR = re.compile(r"</?span[^<>]*>")
 _TICKS = re.compile(r"`+")
 _LANGUAGE = re.compile(r"\blanguage-([\w+#.-]+)")
+_QUOTE_CLASS = re.compile(r"(?<![\w-])quote(?![\w-])|quote-content")
 _CODE_POINTS = re.compile(r"\bemoji-([0-9a-f]{2,6}(?:-[0-9a-f]{2,6})*)\b")
 _EMOJI_NAME = re.compile(r"[A-Za-z0-9_+-]+")
 
@@ -347,7 +348,7 @@ class _Reader:
         text = _settle(element.parts)
         attributes = element.attributes
         if text and attributes and ("quote" in attributes or "spoiler" in attributes):
-            if re.search(r"\bquote\b|quote-content", attributes):
+            if _QUOTE_CLASS.search(attributes):
                 self.block(quote(text), _TIGHT)
                 return
             if "spoiler-content" in attributes:
