@@ -36,7 +36,9 @@ def create_vault(folder: Path, unlock: Unlock) -> RecoveryPhrase:
         key, vault_id = DatabaseKey.generate(os.urandom), os.urandom(16)
         KeySlots.create(fresh, key, [unlock, phrase], vault_id=vault_id, now_ms=created_ms)
         database = Database(fresh / FILE_NAME, key)
-        database.connect(create=True).close()
+        empty = database.connect(create=True)
+        empty.execute("PRAGMA journal_mode=WAL")  # writes the first page, which settles the page size
+        empty.close()
         own_key = f"quire:{identity.public.hex()}"
         with database.transaction() as db:
             schema.migrate(db)
@@ -45,7 +47,6 @@ def create_vault(folder: Path, unlock: Unlock) -> RecoveryPhrase:
                 ("certificate", certificate), ("own_key", own_key), ("created_ms", created_ms),
             ):  # fmt: skip
                 log.set_meta(db, name, value)
-        database.writer.execute("PRAGMA journal_mode=WAL")
         ledger = Ledger(database, own_key, device, certificate, Witness(fresh / FILE_NAME, vault_id))
         ledger.run(lambda db: ledger.create_channel(db, kind="self", name="self"))
         database.close()
