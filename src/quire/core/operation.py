@@ -17,6 +17,7 @@ from quire.errors import MalformedError
 
 NOTICES = ("", "join", "leave", "topic", "name", "pin", "other")  # Post.notice is an index into this
 SALT_SIZE = 16
+OWN_SOURCE = "quire"  # author keys of people here begin so; no import may
 
 # Post.flags
 ACTION = 1
@@ -189,18 +190,19 @@ def encode_operation(operation: Operation) -> bytes:
     """The canonical bytes. Raises: MalformedError if a limit is exceeded, or a text holds a lone surrogate."""
     check_operation(operation)
     try:
-        return encode(operation)
+        encoded = encode(operation)
     except UnicodeEncodeError:
         raise MalformedError(
             "the text holds half a surrogate pair, which no encoding can carry",
             rule="operation_lone_surrogate",
         ) from None
+    _check_size(encoded)  # many fields at their limits are more than an operation may be
+    return encoded
 
 
 def decode_operation(data: bytes) -> Operation:
     """The operation with exactly these bytes. Raises: MalformedError."""
-    if len(data) > limits.OPERATION_BYTES_MAX:
-        raise MalformedError("the operation is too large", rule="operation_too_large", size_bytes=len(data))
+    _check_size(data)
     operation: Operation = _codec.decode(data)
     check_operation(operation)
     return operation
@@ -239,7 +241,8 @@ def check_operation(operation: Operation) -> None:
         case Topic(topic):
             _require(len(topic) <= limits.TOPIC_CHARS_MAX, "topic_too_long")
         case Profile(source, author, name):
-            _require(len(source) <= limits.NAME_CHARS_MAX, "origin_too_long")
+            if source:
+                _check_source(source)
             _require(len(author) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
             _require(len(name) <= limits.NAME_CHARS_MAX, "name_length")
         case ReadMarker(channel, time, message):
@@ -286,17 +289,24 @@ def _check_create(create: Create) -> None:
     _require(0 < len(create.name) <= limits.NAME_CHARS_MAX, "name_length")
     _require(len(create.nonce) == 16, "nonce_size")
     _require(len(create.certificate) <= 512, "certificate_size")
-    _require(len(create.source) <= limits.NAME_CHARS_MAX, "origin_too_long")
+    if create.source:
+        _check_source(create.source)
     _require(len(create.key) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
 
 
 def _check_origin(origin: Origin) -> None:
-    _require(0 < len(origin.source) <= limits.NAME_CHARS_MAX, "origin_too_long")
+    _check_source(origin.source)
     _require(len(origin.author) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
     _require(len(origin.id) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
     _require(0 <= origin.time_ms <= limits.TIME_MS_MAX, "time_range")
     edited = origin.edited_ms
     _require(edited is None or 0 <= edited <= limits.TIME_MS_MAX, "time_range")
+
+
+def _check_source(source: str) -> None:
+    """An author key is `source:author`: "quire:…" would speak for a person here, and ':' for another source."""
+    _require(0 < len(source) <= limits.NAME_CHARS_MAX, "origin_too_long")
+    _require(source != OWN_SOURCE and ":" not in source, "origin_source")
 
 
 def _check_id(target: bytes) -> None:
@@ -309,6 +319,13 @@ def _check_channel(channel: bytes) -> None:
 
 def _check_emoji(emoji: str) -> None:
     _require(0 < _utf8(emoji) <= limits.EMOJI_BYTES_MAX, "emoji_size")
+
+
+def _check_size(encoded: bytes) -> None:
+    if len(encoded) > limits.OPERATION_BYTES_MAX:
+        raise MalformedError(
+            "the operation is too large", rule="operation_too_large", size_bytes=len(encoded)
+        )
 
 
 def _utf8(text: str) -> int:
