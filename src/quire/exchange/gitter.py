@@ -108,8 +108,8 @@ def _people(source: Source) -> dict[str, str]:
     for _, stream in source.walk(_is_table):
         with suppress(FormatError):  # the second pass reports it
             for line in text_lines(stream):
-                if line and FIRST_ROW.match(line) and len(people) < PEOPLE_MAX:
-                    cells = line.split("\t", 5)
+                cells = line.split("\t", 5) if line and FIRST_ROW.match(line) else []
+                if len(cells) == 6 and len(people) < PEOPLE_MAX:
                     people[cells[4].strip('"').lower()] = cells[3].strip('"')
     return people
 
@@ -171,7 +171,7 @@ def _cells(text: str, count: int) -> list[str] | None:
     """The columns of one record, unquoted as CSV is; a record quoted wrongly is split at its tabs."""
     if '"' in text:
         try:
-            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t"))
+            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True))
         except csv.Error:
             rows = []
         if len(rows) == 1 and len(rows[0]) == count:

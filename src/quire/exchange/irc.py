@@ -35,6 +35,7 @@ from quire.exchange.irc_styles import (
     channel_in,
     day_marker,
     happening,
+    notice_kind,
     plain,
     split_stamp,
     unstyled,
@@ -254,8 +255,8 @@ class _Log:
         second = stamp.second or 0
         if stamp.zone:
             zone = "+0000" if stamp.zone.isalpha() else stamp.zone
-            day = f"{stamp.year:04}-{stamp.month:02}-{stamp.day:02}"
-            text = f"{day}T{stamp.hour:02}:{stamp.minute:02}:{second:02}{zone}"
+            written = f"{stamp.year:04}-{stamp.month:02}-{stamp.day:02}"
+            text = f"{written}T{stamp.hour:02}:{stamp.minute:02}:{second:02}{zone}"
             exact = iso_ms(text)
             return None if exact is None else (exact, text)
         if stamp.month:
@@ -352,15 +353,11 @@ def _look(lines: Iterator[str | None]) -> Head | None:
             dated += found[1].year > 0 or found[1].unix_ms is not None
         rest = found[1].rest if found is not None else line
         told = happening(rest, True)
-        known += told is not None and (found is not None or line.startswith("==="))
+        noted = told.kind not in ("", "action") if told is not None else notice_kind(rest) != ""
+        known += (told is not None or noted) if found is not None else line.startswith("===")
         spoken += told is not None and found is not None and told.kind in ("", "action")
         marked += rest.lstrip().startswith(("===", "-!-", "*** ", "-->", "<--"))
-        if (
-            (told is not None and told.kind not in ("", "action"))
-            or "\t" in rest
-            or found is None
-            or rest.startswith("*")
-        ):
+        if noted or "\t" in rest or found is None or rest.startswith("*"):
             channels[channel_in(line)] += 1
     del channels[""]
     if not stamps or not spoken or known * 2 < total:
@@ -445,7 +442,7 @@ def _channel(name: str, head: Head, survey: Survey, options: Options) -> str:
         return found[-1]["name"]
     if head.channel or survey.channel:
         return head.channel or survey.channel
-    rest = NAMED_DATE.sub("", PurePosixPath(name).name)
+    rest = NAMED_DATE.sub("", PurePosixPath(name).name).strip("._- ")
     while (shorter := EXTENSION.sub("", rest)) != rest:
         rest = shorter
     rest = rest.strip("._- ")

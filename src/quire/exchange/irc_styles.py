@@ -30,7 +30,7 @@ STAMPS = tuple(
         # WeeChat, Limnoria, The Lounge
         rf"[\[(]?(?P<Y>\d{{4}})[-/.](?P<M>\d\d)[-/.](?P<D>\d\d)[T ]{CLOCK}{ZONE}[\])]?(?:[ \t]|$)[ ]?",
         # XChat
-        rf"(?:[A-Z][a-z]{{2}} )?(?P<b>[A-Z][a-z]{{2}}) {{1,2}}(?P<D>\d{{1,2}}) {CLOCK}(?: (?P<Y>\d{{4}}))?[ \t]",
+        rf"(?:[A-Z][a-z]{{2}} )?(?P<b>[A-Z][a-z]{{2}}) {{1,2}}(?P<D>\d\d?) {CLOCK}(?: (?P<Y>\d{{4}}))?[ \t]",
         # Konversation
         rf"\[?\w+,? (?P<D>\d{{1,2}}) (?P<b>[A-Z][a-z]{{2}})[a-z]* (?P<Y>\d{{4}})\] \[{CLOCK}\][ \t]",
         rf"\({CLOCK}\)[ \t]?",  # Pidgin
@@ -54,7 +54,7 @@ RAW = re.compile(
     re.S,
 )
 
-HOST = r"[(\[][^\s)\]]*[)\]]"
+HOST = r"[(\[<][^\s)\]>]*[)\]>]"
 ARRIVALS = re.compile(
     rf"Joins?: |\S+ (?:{HOST} )?(?:has joined|joined(?: |$)|has entered|entered the room)"
     rf"|You have joined|Now talking",
@@ -191,11 +191,11 @@ def happening(text: str, star_is_action: bool) -> Happening | None:
         return Happening("action", nick.lstrip("@+%&~"), deed)
     if "\t" in text and (match := COLUMNS.match(text)):
         return _column(match["nick"].strip(), match["text"])
-    if match := SENT_NOTICE.match(text):
-        return Happening("other", match["nick"], match["text"])
     if match := NOTICE.match(text):
         kind = notice_kind(match["rest"]) or "other"
         return Happening(kind, _subject(match["rest"], kind), match["rest"])
+    if match := SENT_NOTICE.match(text):
+        return Happening("other", match["nick"], match["text"])
     if match := RAW.match(text):
         return _raw(match["nick"], match["verb"], match["rest"])
     return None

@@ -33,6 +33,7 @@ TITLE = "Matrix rooms (Element JSON export, API pages, or events a line)"
 NOTICES_ARE_MESSAGES = False
 
 ARRAYS = frozenset(["", "messages", "chunk", "events", "state"])
+WRAPS = ("chunk", "events", "messages")
 LINE_MAX = 16 << 20  # bytes: a first line may name all users
 LOOK_BYTES = 256 << 10
 PEEKED = 8  # files looked at to recognise the format
@@ -126,15 +127,15 @@ def _file(
                 room = rooms[key] = Room(Channel(key, shown, topic=room_name.get("topic", "")), people)
                 yield room.channel
             yield from records(room, item, name, where)
-        elif lined and place == 1:
-            _learn_names(item, people)
-        elif lined and any(isinstance(item.get(wrap), list) for wrap in ("chunk", "events", "messages")):
-            for event in (e for wrap in ("chunk", "events", "messages") for e in _listed(item.get(wrap))):
+        elif lined and (events := [e for wrap in WRAPS for e in _listed(item.get(wrap))]):
+            for event in events:  # a page a line
                 key = string(event.get("room_id")) or _file_room(name)
                 if key not in rooms:
                     rooms[key] = Room(Channel(key, options.channel or _shown(key)), people)
                     yield rooms[key].channel
                 yield from records(rooms[key], event, name, where)
+        elif lined and place == 1:
+            _learn_names(item, people)
         else:
             yield Skipped(name, where, "this is no event")
 

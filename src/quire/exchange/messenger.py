@@ -4,7 +4,8 @@ The older form has a folder a conversation with `message_1.json`, `message_2.jso
 the parts and from part to part): `participants`, `messages` with `sender_name`, `timestamp_ms`, `content`,
 and `title` and `thread_path` behind them. Its text is broken at the origin: each byte of the UTF-8 was
 written as a character of its own (`Ã¼`), which `mended` undoes wherever a text can have come from that.
-The newer form is one file a conversation, `NAME_12.json`, with `threadName`, `senderName`, `timestamp`, `text`, its text sound.
+The newer form is one file a conversation, `NAME_12.json`, with `threadName`, `senderName`, `timestamp`,
+`text`, its text sound.
 
 A conversation is its folder's name, as `thread_path` ends with it; that is known before `title` is read.
 Messages have no ids: they get them from time, sender and content (lines.py).

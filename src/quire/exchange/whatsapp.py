@@ -194,9 +194,14 @@ def _survey(lines: Iterator[str | None], options: Options) -> Survey | None:
         return None
     prefer = ("mdy", "dmy", "ymd") if american else ORDERS
     ranked = sorted(prefer, key=lambda order: trials[style][order].faults)
-    first, second = (trials[style][order].faults for order in ranked[:2])
+    # Years of two digits come first so seldom that this reading is no rival where another fits as well.
+    rival = next(order for order in ranked[1:] if order != "ymd")
     order = options.date_order if options.date_order in ORDERS else ranked[0]
-    sure = order == options.date_order or first < second or year_first[style] == styles[style]
+    sure = (
+        order == options.date_order
+        or trials[style][order].faults < trials[style][rival].faults
+        or year_first[style] == styles[style]
+    )
     return Survey(style, order, sure, group or len(senders) > 2, odd)
 
 
