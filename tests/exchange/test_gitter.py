@@ -24,10 +24,12 @@ ROWS = (
 )
 API = [
     {
-        "id": "m1", "text": "hi **there** @bob", "sent": "2020-01-02T03:04:05.678Z", "editedAt": "2020-01-02T03:05:00Z",
-        "fromUser": {"id": ANN, "username": "ann", "displayName": "Ann"}, "mentions": [{"screenName": "bob", "userId": BOB}],
+        "id": "m1", "text": "hi **there** @bob", "sent": "2020-01-02T03:04:05.678Z",
+        "editedAt": "2020-01-02T03:05:00Z", "fromUser": {"id": ANN, "username": "ann", "displayName": "Ann"},
+        "mentions": [{"screenName": "bob", "userId": BOB}],
     },
-    {"id": "m2", "text": "in a thread", "sent": "2020-01-02T03:06:05Z", "fromUser": {"id": BOB, "username": "bob"}, "parentId": "m1"},
+    {"id": "m2", "text": "in a thread", "sent": "2020-01-02T03:06:05Z",
+     "fromUser": {"id": BOB, "username": "bob"}, "parentId": "m1"},
     {"id": "m3", "text": "no time", "sent": None, "fromUser": None},
 ]  # fmt: skip
 

@@ -51,9 +51,10 @@ ALIASES = {"iso-8859-8-i": "iso-8859-8", "iso-8859-8-e": "iso-8859-8", "x-sjis":
            "us-ascii": "utf-8", "ascii": "utf-8", "gb2312": "gb18030", "iso-8859-1": "cp1252"}  # fmt: skip
 SCRUBBED = re.compile(
     r"-{5,} next part -{5,}\n(?:(?:An? [^\n]*? (?:attachment|part|message) was scrubbed"
-    r"|Skipped content)[^\n]*\n(?P<facts>(?:[^\n]+\n?){0,12}))"
+    r"|Skipped content)[^\n]*\n(?P<facts>(?:(?!-{5})[^\n]+\n?){0,12}))"
 )
 FACT = re.compile(r"^(Name|Type|Size|URL|Url)\s*: ?(.*)$", re.M)
+NAMES_ZONE = re.compile(r"\d:\d\d\s*(?:\d{4}\s*)?(?:[+-]\d|\(?[A-Za-z])")
 EXPUNGED = 0x0008  # in Mozilla's status: deleted, and still in the file until it is compacted
 
 
@@ -192,8 +193,8 @@ def _date(text: str, clock: WallClock) -> int | None:
     if parts is None:
         return None
     year, month, day, hour, minute, second = parts[:6]
-    zone = parts[9]
-    if zone is None:
+    zone = parts[9] or 0
+    if NAMES_ZONE.search(text) is None:  # which the parser takes for UTC
         return clock.ms(year, month, day, hour, minute, min(second, 59)) if 0 <= hour < 24 else None
     try:
         moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
@@ -245,6 +246,8 @@ def _parts(mail: Parsed) -> tuple[str, tuple[Attachment, ...]]:
         kind = part.get_content_type()
         name = _filename(part)
         attached = str(part.get("content-disposition", "")).lower().startswith("attachment")
+        if part.get_content_maintype() == "multipart":
+            kind = "text/plain"  # the parts are not there: what there is, is text
         if kind in ("text/plain", "text/html") and not attached and not name:
             charset = CHARSET.search(str(part.get("content-type", "")))
             text = _text(_payload(part), charset[1] if charset else "utf-8")

@@ -184,10 +184,10 @@ class _Chat:
         if match is None:
             return None
         parts = match.groupdict()
-        if "b" in parts:
-            month = MONTHS.index(parts["b"]) + 1 if parts["b"] in MONTHS else 0
-        else:
-            month = int(parts["M"])
+        named = parts.get("b")
+        month = int(parts.get("M") or 0)
+        if named in MONTHS:
+            month = MONTHS.index(named) + 1
         when = (
             int(parts["Y"]),
             month,
