@@ -32,7 +32,13 @@ CHECKPOINT_PAGES = 1_000
 P = ParamSpec("P")
 R = TypeVar("R")
 
-fault: Callable[[str], None] = lambda point: None  # noqa: E731 - a test replaces it to kill the process
+fault_hook: Callable[[str], None] | None = None  # a test sets it, to kill the process at a point
+
+
+def fault(point: str) -> None:
+    """A place between two groups of statements, where a crash must do no harm."""
+    if fault_hook is not None:
+        fault_hook(point)
 
 
 def translate(error: apsw.Error) -> QuireError:
@@ -97,9 +103,9 @@ class Database:
         if create:
             flags |= apsw.SQLITE_OPEN_CREATE
         connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs, statementcachesize=128)
-        apply_key(connection, self.key)
         if create:
             connection.execute(f"PRAGMA page_size={PAGE_SIZE}")
+        apply_key(connection, self.key)
         connection.set_busy_timeout(BUSY_MS)
         connection.execute(
             "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"

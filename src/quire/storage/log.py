@@ -197,14 +197,6 @@ def count_commits(db: apsw.Connection, more: int) -> int:
     return int(row[0])
 
 
-def take_arrivals(db: apsw.Connection, count: int) -> int:
-    """Reserve `count` arrival numbers; the first of them."""
-    row: Any = db.execute(
-        "UPDATE counter SET arrivals = arrivals + ? RETURNING arrivals", (count,)
-    ).fetchone()
-    return int(row[0]) - count
-
-
 def touch_channel(
     db: apsw.Connection, n: int, *, clock: int = 0, messages: int = 0, threads: int = 0, last: int = 0
 ) -> None:

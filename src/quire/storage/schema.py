@@ -4,9 +4,10 @@ The log is `commits`, and the operation bytes (salt || operation) stored once ea
 the rest in `operation`, those that cannot apply yet in `waiting`. All other columns and tables are views
 of them, which `verify` recomputes and `repair` rebuilds.
 
-`message` is clustered by (channel, time, id), so a page is one range of one tree at any depth. `doc` is
-the search index's row number: time in milliseconds, then an arrival number in 20 bits, so the index is
-in time order and the newest hits come first without sorting. Channel, author and "has" filters are
+`message` is clustered by (channel, time, id), so a page is one range of one tree at any depth. A row of the
+search index is numbered by its message's time in units of 256 ms, or the next free number (`spill` further),
+so the index is in time order, the newest hits come first without sorting, and `doc` need only hold the
+channel and the spill to lead from a hit back to its message. Channel, author and "has" filters are
 words in the index's second column: every filter is an intersection, never a scan.
 """
 
@@ -43,7 +44,7 @@ CREATE TABLE marker(
 CREATE TABLE bookmark(
   message BLOB PRIMARY KEY, channel BLOB NOT NULL, standing INTEGER NOT NULL, time INTEGER NOT NULL, id BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE doc(n INTEGER PRIMARY KEY, id BLOB NOT NULL) STRICT;
+CREATE TABLE doc(n INTEGER PRIMARY KEY, channel INTEGER NOT NULL, spill INTEGER NOT NULL) STRICT;
 CREATE VIRTUAL TABLE search USING fts5(
   body, tags, content='', columnsize=0, tokenize="{TOKENIZER}"
 );
@@ -54,8 +55,8 @@ INSERT INTO search(search, rank) VALUES('pgsz', 3900);
 
 LOG = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE counter(commits INTEGER NOT NULL, arrivals INTEGER NOT NULL) STRICT;
-INSERT INTO counter VALUES(0, 0);
+CREATE TABLE counter(commits INTEGER NOT NULL) STRICT;
+INSERT INTO counter VALUES(0);
 CREATE TABLE channel(
   n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, genesis BLOB NOT NULL, kind TEXT NOT NULL,
   creator TEXT NOT NULL, source TEXT NOT NULL, key TEXT NOT NULL,
@@ -75,7 +76,7 @@ CREATE TABLE commits(
   PRIMARY KEY(log, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE message(
-  channel INTEGER NOT NULL, time INTEGER NOT NULL, id BLOB NOT NULL, doc INTEGER NOT NULL,
+  channel INTEGER NOT NULL, time INTEGER NOT NULL, id BLOB NOT NULL, spill INTEGER NOT NULL,
   author INTEGER NOT NULL, flags INTEGER NOT NULL, root BLOB, edit BLOB, op BLOB NOT NULL,
   PRIMARY KEY(channel, time, id)
 ) STRICT, WITHOUT ROWID;

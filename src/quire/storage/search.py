@@ -1,9 +1,9 @@
 """The search index: what goes in, what comes out, and how a query becomes one index expression.
 
-FTS5 without content: it holds words and places, never bodies. A row's number is its time in milliseconds
-shifted by 20 bits, plus an arrival number, so rows are in time order and `ORDER BY rowid DESC` is newest
-first without sorting. Removing a row needs the very text that was put in; with `secure-delete` nothing of
-it is left in the index's entries.
+FTS5 without content: it holds words and places, never bodies. Row numbers follow time (storage/schema.py), so
+`ORDER BY rowid DESC` is newest first without sorting; small steps between them keep the index small, too.
+Removing a row needs the very text that was put in; with `secure-delete` nothing of it is left in the index's
+entries.
 """
 
 from __future__ import annotations
@@ -20,13 +20,8 @@ from quire.core.query import Query
 from quire.core.words import index_text
 from quire.storage import timeline as flags
 
-ARRIVAL_BITS = 20
+SPILL_SLACK = 1 << 14  # index rows that a date filter looks beyond its end: over an hour of spill
 _link = re.compile(r"https?://", re.IGNORECASE)
-
-
-def doc_number(time: int, arrival: int) -> int:
-    """The index row for a message of this hybrid time, the `arrival`-th to come."""
-    return (time >> 16) << ARRIVAL_BITS | arrival & (1 << ARRIVAL_BITS) - 1
 
 
 def text_of(post: Post, body: str) -> str:
@@ -54,13 +49,59 @@ def tags_of(post: Post, body: str, channel: int, author: int) -> str:
     return tags
 
 
-def insert(db: apsw.Connection, rows: list[tuple[int, bytes, str, str]]) -> None:
-    """(doc, message id, text, tags) each, sorted by doc: FTS5 flushes when row numbers go back."""
-    db.executemany("INSERT INTO doc(n, id) VALUES(?, ?)", ((doc, id) for doc, id, _, _ in rows))
+def insert(db: apsw.Connection, rows: list[tuple[int, str, str]]) -> None:
+    """(doc, text, tags) each, sorted by doc: FTS5 flushes when row numbers go back."""
+    db.executemany("INSERT INTO search(rowid, body, tags) VALUES(?,?,?)", rows)
+
+
+def take_docs(db: apsw.Connection, channel: int, times: list[int]) -> list[int]:
+    """Reserve an index row for a message of each of these hybrid times (ascending); how far each spilled over."""
+    last: Any = db.execute("SELECT max(n) FROM doc").fetchone()
+    docs = _ascending([time >> flags.DOC_SHIFT for time in times])
+    if last[0] is not None and docs[0] <= last[0]:
+        found: Any = db.execute("SELECT n FROM doc WHERE n IN carray(?)", (apsw.carray(array("q", docs)),))
+        taken = {n for (n,) in found}
+        if taken:
+            docs = _around(db, docs, taken)
+    spills = [doc - (time >> flags.DOC_SHIFT) for doc, time in zip(docs, times, strict=True)]
     db.executemany(
-        "INSERT INTO search(rowid, body, tags) VALUES(?,?,?)",
-        ((doc, text, tags) for doc, _, text, tags in rows),
+        "INSERT INTO doc(n, channel, spill) VALUES(?, ?, ?)",
+        [(doc, channel, spill) for doc, spill in zip(docs, spills, strict=True)],
     )
+    return spills
+
+
+def _ascending(bases: list[int]) -> list[int]:
+    """Each its own number, not before its base."""
+    last = -1
+    docs = []
+    for base in bases:
+        last = base if base > last else last + 1
+        docs.append(last)
+    return docs
+
+
+def _around(db: apsw.Connection, docs: list[int], taken: set[int]) -> list[int]:
+    """The same, passing over what is taken."""
+    last = -1
+    moved = []
+    for doc in docs:
+        free = max(doc, last + 1)
+        if free in taken or (free != doc and db.execute("SELECT 1 FROM doc WHERE n = ?", (free,)).fetchone()):
+            free = _next_free(db, free)
+        last = free
+        moved.append(free)
+    return moved
+
+
+def _next_free(db: apsw.Connection, doc: int) -> int:
+    """The first number from `doc` on that no row has."""
+    row: Any = db.execute(
+        "SELECT n + 1 FROM doc AS here WHERE n >= ? AND NOT EXISTS (SELECT 1 FROM doc WHERE n = here.n + 1)"
+        " ORDER BY n LIMIT 1",
+        (doc,),
+    ).fetchone()
+    return int(row[0])
 
 
 def remove(db: apsw.Connection, doc: int, text: str, tags: str) -> None:
@@ -72,24 +113,6 @@ def replace(db: apsw.Connection, doc: int, old: tuple[str, str], new: tuple[str,
     """Another text for a message."""
     remove(db, doc, *old)
     db.execute("INSERT INTO search(rowid, body, tags) VALUES(?,?,?)", (doc, *new))
-
-
-def free_docs(
-    db: apsw.Connection, rows: list[tuple[int, bytes, str, str]]
-) -> list[tuple[int, bytes, str, str]]:
-    """The same rows, moved on where their number is taken: arrival numbers repeat after a million messages."""
-    numbers = array("q", [row[0] for row in rows])
-    found: Any = db.execute("SELECT n FROM doc WHERE n IN carray(?)", (apsw.carray(numbers),))
-    taken = {n for (n,) in found}
-    moved = []
-    for doc, *rest in rows:
-        while doc in taken:
-            doc += 1
-            if db.execute("SELECT 1 FROM doc WHERE n = ?", (doc,)).fetchone():
-                taken.add(doc)
-        taken.add(doc)
-        moved.append((doc, *rest))
-    return moved  # type: ignore[return-value]
 
 
 # Queries
@@ -132,16 +155,17 @@ def flags_wanted(query: Query) -> int:
     return sum({known[has] for has in query.has if has in known})
 
 
-def find(db: apsw.Connection, match: str, low: int, high: int) -> Iterator[tuple[int, bytes]]:
-    """(doc, message id) of matching rows in [low, high), newest first, as many as are taken."""
+def find(db: apsw.Connection, match: str, low: int, high: int) -> Iterator[Any]:
+    """(doc, the columns of MESSAGE_COLUMNS) of matching rows in [low, high), newest first, lazily."""
+    joined = (
+        f" CROSS JOIN doc d ON d.n = s.n CROSS JOIN message m ON m.channel = d.channel AND m.spill = d.spill"
+        f" AND m.time >= (d.n - d.spill) << {flags.DOC_SHIFT} AND m.time < (d.n - d.spill + 1) << {flags.DOC_SHIFT}"
+    )
     if match:
-        rows: Any = db.execute(
-            "SELECT s.rowid, d.id FROM search s CROSS JOIN doc d ON d.n = s.rowid"
-            " WHERE s.search MATCH ? AND s.rowid >= ? AND s.rowid < ? ORDER BY s.rowid DESC",
-            (match, low, high),
-        )
+        found = "(SELECT rowid AS n FROM search WHERE search MATCH ?1 AND rowid >= ?2 AND rowid < ?3 ORDER BY rowid DESC)"
     else:
-        rows = db.execute("SELECT n, id FROM doc WHERE n >= ? AND n < ? ORDER BY n DESC", (low, high))
+        found = "(SELECT n FROM doc WHERE ?1 = '' AND n >= ?2 AND n < ?3 ORDER BY n DESC)"
+    rows: Any = db.execute(f"SELECT s.n, {flags.MESSAGE_COLUMNS} FROM {found} s {joined}", (match, low, high))
     return iter(rows)
 
 

@@ -24,6 +24,8 @@ OURS = 1 << 10
 IMPORTED = 1 << 11
 REPLY = 1 << 12  # answers a message outside any thread
 
+DOC_SHIFT = 24  # hybrid time to search index row: units of 256 ms
+
 Row = tuple[Any, ...]
 
 MESSAGE_COLUMNS = "m.channel, m.time, m.id, m.author, m.flags, m.root, m.edit, m.op"
@@ -35,25 +37,30 @@ class MessageRow(msgspec.Struct, frozen=True, gc=False):
     channel: int
     time: int
     id: bytes
-    doc: int
+    spill: int
     author: int
     flags: int
     root: bytes | None
     edit: bytes | None
     op: bytes
 
+    @property
+    def doc(self) -> int:
+        """This message's row in the search index."""
+        return (self.time >> DOC_SHIFT) + self.spill
+
 
 def insert_posts(db: apsw.Connection, rows: Iterable[Row]) -> None:
-    """(channel, time, id, doc, author, flags, root, op) each."""
+    """(channel, time, id, spill, author, flags, root, op) each."""
     db.executemany(
-        "INSERT INTO message(channel, time, id, doc, author, flags, root, op) VALUES(?,?,?,?,?,?,?,?)", rows
+        "INSERT INTO message(channel, time, id, spill, author, flags, root, op) VALUES(?,?,?,?,?,?,?,?)", rows
     )
 
 
 def get_row(db: apsw.Connection, id: bytes) -> MessageRow | None:
     """A message by id."""
     row: Any = db.execute(
-        "SELECT m.channel, m.time, m.id, m.doc, m.author, m.flags, m.root, m.edit, m.op FROM message m WHERE m.id = ?",
+        "SELECT m.channel, m.time, m.id, m.spill, m.author, m.flags, m.root, m.edit, m.op FROM message m WHERE m.id = ?",
         (id,),
     ).fetchone()
     return MessageRow(*row) if row else None

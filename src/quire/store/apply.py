@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 import apsw
 import msgspec
@@ -43,6 +44,8 @@ from quire.storage.timeline import MessageRow
 
 AUTHORS_CACHED_MAX = 50_000
 ROOTS_CACHED_MAX = 50_000
+UNINDEXED_MAX = 50_000  # search rows collected before they are written
+_order = itemgetter(0, 1)
 
 
 class Item(msgspec.Struct, gc=False):
@@ -62,9 +65,11 @@ class Applier:
         self._own_key = own_key
         self._authors: dict[str, int] = {}
         self._roots: dict[bytes, bytes] = {}
+        self._unindexed: list[tuple[int, str, str]] = []  # search rows of this transaction, not yet in order
 
     def forget(self) -> None:
         """Drop the caches."""
+        self._unindexed = []
         self._authors.clear()
         self._roots.clear()
 
@@ -133,38 +138,36 @@ class Applier:
     def _apply_posts(
         self, db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item], clock_time: int
     ) -> None:
-        own_key = self._own_key
-        channel_n = channel.n
-        arrival = log.take_arrivals(db, len(items))
-        message_rows: list[rows.Row] = []
-        docs: list[tuple[int, bytes, str, str]] = []
+        own_key, own_flag, channel_n = self._own_key, rows.OURS, channel.n
+        known_authors = self._authors
+        placed: list[rows.Row] = []  # (time, id, author, flags, root, item)
         replies: list[tuple[bytes, int, int, bytes]] = []
         titled: list[tuple[bytes, int, int]] = []
         waiting: list[rows.Row] = []
         in_batch: dict[bytes, bytes] = {}
-        last = 0
         for item in items:
-            post = item.operation
-            assert type(post) is Post
+            post: Post = item.operation  # type: ignore[assignment]
             origin = post.origin
             if origin is None:
-                time, by = item.time, item.signer
-                flags = post.notice | (rows.OURS if item.signer == own_key else 0)
+                time, by, flags = item.time, item.signer, post.notice
+                if by == own_key:
+                    flags |= own_flag
             else:
-                time, by = origin.time_ms << 16, f"{origin.source}:{origin.author}"
-                flags = post.notice | rows.IMPORTED
+                time, by, flags = (
+                    origin.time_ms << 16,
+                    f"{origin.source}:{origin.author}",
+                    post.notice | rows.IMPORTED,
+                )
             root = post.root
             if root is not None:
                 root = in_batch.get(root) or self._roots.get(root) or self._find_root(db, channel_n, root)
                 if root is None:
                     waiting.append((item.id, channel_n, post.root, None, item.time, item.signer, item.salted))
                     continue
-            author = self._authors.get(by) or self.author(db, by)
+            author = known_authors.get(by) or self.author(db, by)
             if root is not None:
                 replies.append((root, author, time, item.id))
-                in_batch[item.id] = root
-            else:
-                in_batch[item.id] = item.id
+            in_batch[item.id] = root or item.id
             if post.title:
                 titled.append((item.id, channel_n, time))
                 flags |= rows.THREADED
@@ -172,37 +175,44 @@ class Applier:
                 flags |= rows.MENTIONS_US
             if post.reply_to:
                 flags |= rows.REPLY
-            if time > last:
-                last = time
-            doc = search.doc_number(time, arrival)
-            arrival += 1
-            message_rows.append((channel_n, time, item.id, doc, author, flags, root, item.salted))
-            text = search.text_of(post, post.body)
-            docs.append((doc, item.id, text, search.tags_of(post, post.body, channel_n, author)))
+            placed.append((time, item.id, author, flags, root, item))
         fault("before_posts")
-        self._insert(db, message_rows, docs, wraps=arrival >> search.ARRIVAL_BITS > 0)
+        if placed:
+            self._insert(db, channel_n, placed)
         fault("after_posts")
         if waiting:
             log.insert_waiting(db, waiting)
-        threads = self._count_threads(db, channel_n, titled, replies)
-        log.touch_channel(
-            db, channel_n, clock=clock_time, messages=len(message_rows), threads=threads, last=last
-        )
+        threads = self._count_threads(db, channel_n, titled, replies) if titled or replies else 0
+        last = placed[-1][0] if placed else 0
+        log.touch_channel(db, channel_n, clock=clock_time, messages=len(placed), threads=threads, last=last)
 
-    def _insert(
-        self,
-        db: apsw.Connection,
-        message_rows: list[rows.Row],
-        docs: list[tuple[int, bytes, str, str]],
-        wraps: bool,
-    ) -> None:
-        if wraps:
-            docs = search.free_docs(db, docs)
-            message_rows = [(*r[:3], docs[i][0], *r[4:]) for i, r in enumerate(message_rows)]
-        message_rows.sort(key=_row_order)
-        docs.sort()
-        rows.insert_posts(db, message_rows)
-        search.insert(db, docs)
+    def _insert(self, db: apsw.Connection, channel: int, placed: list[rows.Row]) -> None:
+        placed.sort(key=_order)
+        spills = search.take_docs(db, channel, [row[0] for row in placed])
+        rows.insert_posts(
+            db,
+            [
+                (channel, time, id, spill, author, flags, root, item.salted)
+                for (time, id, author, flags, root, item), spill in zip(placed, spills, strict=True)
+            ],
+        )
+        shift = rows.DOC_SHIFT
+        for (time, _, author, _, _, item), spill in zip(placed, spills, strict=True):
+            post = item.operation
+            body = post.body
+            text = search.text_of(post, body)
+            self._unindexed.append(
+                ((time >> shift) + spill, text, search.tags_of(post, body, channel, author))
+            )
+        if len(self._unindexed) > UNINDEXED_MAX:
+            self.flush(db)
+
+    def flush(self, db: apsw.Connection) -> None:
+        """Bring the search index up to date; the ledger does so before each commit."""
+        if self._unindexed:
+            self._unindexed.sort()
+            search.insert(db, self._unindexed)
+            self._unindexed = []
 
     def _find_root(self, db: apsw.Connection, channel: int, target: bytes) -> bytes | None:
         root = rows.root_of(db, channel, target)
@@ -302,6 +312,7 @@ class Applier:
             flags |= rows.CONCURRENT
         shows = row.edit is None or (time, item.id) > (rows.operation_time(db, row.edit), row.edit)
         if shows and not row.flags & rows.DELETED:
+            self.flush(db)
             post = stored_operation(row.op)
             assert isinstance(post, Post)
             old, new = shown_body(db, row, post), edit.body
@@ -319,6 +330,7 @@ class Applier:
     ) -> None:
         if row.flags & rows.DELETED:
             return
+        self.flush(db)
         post = stored_operation(row.op)
         assert isinstance(post, Post)
         search.remove(db, row.doc, *indexed(post, shown_body(db, row, post), row))
@@ -409,7 +421,3 @@ def shown_body(db: apsw.Connection, row: MessageRow, post: Post) -> str:
     edit = stored_operation(rows.operation_bytes(db, row.edit))
     assert isinstance(edit, Edit)
     return edit.body
-
-
-def _row_order(row: rows.Row) -> tuple[int, bytes]:
-    return row[1], row[2]

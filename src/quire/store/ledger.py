@@ -22,7 +22,7 @@ from quire.core.crypto.keys import SigningKey
 from quire.core.ids import ChannelId, DeviceId, Incarnation, MessageId, log_prefix, message_id
 from quire.core.limits import OPERATIONS_PER_COMMIT_MAX
 from quire.core.operation import SALT_SIZE, Create, Operation, encode_operation
-from quire.errors import MalformedError, NotFoundError, QuireError, UsageError
+from quire.errors import MalformedError, NotFoundError, UsageError
 from quire.storage import log
 from quire.storage.database import Database, fault, translate
 from quire.store.apply import Applier, Item
@@ -69,6 +69,7 @@ class Ledger:
         self._witness = witness
         self._witnessed = False
         self._written = 0  # commits in this transaction
+        self._last: tuple[int, int, bytes] | None = None  # log, seq and head of the newest of them
         self.signer = signer
         self.applier = Applier(signer)
         self._waiting: deque[Request] = deque()
@@ -78,11 +79,13 @@ class Ledger:
         """Durably write what `prepare` gives; the ids. Raises what `prepare` raises, or StorageError."""
         request = Request(channel, prepare, post)
         self._waiting.append(request)
-        with self._turn:
-            if not request.done:
-                self._write_group(
-                    [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_MAX))]
-                )
+        try:
+            with self._turn:
+                while not request.done:
+                    self._write_group()
+        except BaseException:
+            request.done = True  # interrupted: nobody waits for it any more
+            raise
         if request.error is not None:
             raise request.error
         return request.ids
@@ -103,7 +106,12 @@ class Ledger:
                 self._undo()
                 raise
 
-    def _write_group(self, group: list[Request]) -> None:
+    def _write_group(self) -> None:
+        """Write what waits. A request leaves the queue when it is settled, so an interrupt loses none."""
+        while self._waiting and self._waiting[0].done:
+            self._waiting.popleft()
+        group = [request for request in list(self._waiting)[:GROUP_MAX] if not request.done]
+        self._last = None
         try:
             with self._database.transaction() as db:
                 self.begin(db)
@@ -111,14 +119,25 @@ class Ledger:
                 self._note(db)
         except BaseException as error:
             self._undo()
+            if not isinstance(error, Exception):  # an interrupt: this thread's, not the others'
+                if not self._is_kept():
+                    for request in group:
+                        request.ids, request.error = [], None
+                    raise
+                _settle(group)
+                raise
             failure = translate(error) if isinstance(error, apsw.Error) else error
             for request in group:
                 request.error = request.error or failure
-            if not isinstance(error, Exception):
-                raise  # an interrupt is the whole program's
-        finally:
-            for request in group:
-                request.done = True
+        _settle(group)
+
+    def _is_kept(self) -> bool:
+        """Is the last commit that we signed on disk? An interrupt during COMMIT is seen only after it."""
+        if self._last is None:
+            return False
+        log_n, seq, head = self._last
+        kept = log.get_commit(self._database.writer, log_n, seq)
+        return kept is not None and kept[0] == head
 
     def _prepare_and_append(self, db: apsw.Connection, group: list[Request]) -> None:
         posts: dict[bytes, list[tuple[Request, Operation]]] = {}
@@ -141,7 +160,9 @@ class Ledger:
             except MalformedError as error:  # of our caller's making, not a peer's
                 request.error = UsageError(str(error), rule=error.rule, hint="see docs/limits.md")
                 continue
-            except QuireError as error:
+            except apsw.Error:
+                raise  # the database's trouble is everyone's
+            except Exception as error:  # also a value of a wrong type: whatever it is, it is its caller's alone
                 request.error = error
                 continue
             if request.post:
@@ -177,6 +198,7 @@ class Ledger:
         """Sign a head and keep it."""
         log.insert_commit(db, own.n, seq, head, self._key.sign(commit.to_be_signed(head)))
         self._written += 1
+        self._last = (own.n, seq, head)
 
     def create_channel(
         self, db: apsw.Connection, *, kind: str, name: str, source: str = "", key: str = ""
@@ -210,6 +232,7 @@ class Ledger:
         return log.insert_log(db, channel, self._device, incarnation, prefix, self.signer, own=True)
 
     def _note(self, db: apsw.Connection) -> None:
+        self.applier.flush(db)
         self._witness.note(log.count_commits(db, self._written))
 
     def _undo(self) -> None:
@@ -282,6 +305,11 @@ class Draft:
             ]
         )
         self._open, self._pending, self._size = [], [], 0
+
+
+def _settle(group: list[Request]) -> None:
+    for request in group:
+        request.done = True
 
 
 def _channel(db: apsw.Connection, id: bytes) -> log.ChannelRow:

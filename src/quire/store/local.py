@@ -292,7 +292,8 @@ class LocalStore:
                 " (SELECT count(*) FROM thread), (SELECT coalesce(sum(people), 0) FROM reaction),"
                 " (SELECT count(*) FROM author), (SELECT commits FROM counter),"
                 " (SELECT count(*) FROM doc) + (SELECT count(*) FROM operation), (SELECT count(*) FROM waiting),"
-                " (SELECT min(n) >> 20 FROM doc), (SELECT max(n) >> 20 FROM doc)"
+                " (SELECT min((SELECT min(time) FROM message WHERE channel = channel.n)) >> 16 FROM channel),"
+                " (SELECT max(last_time) >> 16 FROM channel WHERE last_time > 0)"
             ).fetchone()
             wal = self.database.path.with_name(FILE_NAME + "-wal")
             wal_bytes = wal.stat().st_size if wal.exists() else 0

@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 
 from quire.core.ids import ChannelId, MessageId
-from quire.core.limits import PAGE_MAX
+from quire.core.limits import PAGE_MAX, TIME_MS_MAX
 from quire.core.operation import ACTION, BROADCAST, KINDS, NOTICES, Delete, Edit, Post, stored_operation
 from quire.core.query import Query
 from quire.core.views import (
@@ -306,26 +306,23 @@ class Reader:
         """The newest matches before index row `before`."""
         db = self.connection()
         limit = _limit(limit)
-        low = (query.after_ms or 0) << search.ARRIVAL_BITS
-        high = min((query.before_ms or 1 << 43) << search.ARRIVAL_BITS, before or 1 << 63 - 1)
+        start, end = (query.after_ms or 0) << 16, min(query.before_ms or TIME_MS_MAX, TIME_MS_MAX) << 16
+        low, high = start >> rows.DOC_SHIFT, (end >> rows.DOC_SHIFT) + search.SPILL_SLACK
         wanted = search.flags_wanted(query)
         phrases = [(list(term.words), term.prefix) for term in query.terms if not term.excluded]
         hits: list[Hit] = []
-        last = None
-        for doc, id in search.find(db, search.expression(query, channels, authors), low, high):
-            row: Any = db.execute(
-                f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.id = ?", (id,)
-            ).fetchone()
-            if row[4] & (wanted | rows.DELETED) != wanted:
+        last = 0
+        match = search.expression(query, channels, authors)
+        for doc, *row in search.find(db, match, low, min(high, before if before is not None else high)):
+            if row[4] & (wanted | rows.DELETED) != wanted or not start <= row[1] < end:
                 continue
-            if "bookmark" in query.has and not rows.is_bookmarked(db, id):
+            if "bookmark" in query.has and not rows.is_bookmarked(db, row[2]):
                 continue
             if len(hits) == limit:
                 return Hits(tuple(hits), f"{last:x}")
             message = self._message(db, row)
-            hits.append(
-                Hit(message, self._channel_name(db, row[0]), spans(message.body, phrases) if phrases else ())
-            )
+            matches = spans(message.body, phrases) if phrases else ()
+            hits.append(Hit(message, self._channel_name(db, row[0]), matches))
             last = doc
         return Hits(tuple(hits), None)
 
