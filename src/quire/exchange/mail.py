@@ -50,7 +50,7 @@ ALIASES = {"iso-8859-8-i": "iso-8859-8", "iso-8859-8-e": "iso-8859-8", "x-sjis":
            "x-euc-jp": "euc_jp", "unicode-1-1-utf-7": "utf-7", "cp-850": "cp850", "windows-874": "cp874",
            "us-ascii": "utf-8", "ascii": "utf-8", "gb2312": "gb18030", "iso-8859-1": "cp1252"}  # fmt: skip
 SCRUBBED = re.compile(
-    r"-{5,} next part -{5,}\n(?:(?:An? [^\n]*? (?:attachment|part|message) was scrubbed"
+    r"(?<!-)-{5,} next part -{5,}\n(?:(?:An? [^\n]*? (?:attachment|part|message) was scrubbed"
     r"|Skipped content)[^\n]*\n(?P<facts>(?:(?!-{5})[^\n]+\n?){0,12}))"
 )
 FACT = re.compile(r"^(Name|Type|Size|URL|Url)\s*: ?(.*)$", re.M)

@@ -37,7 +37,7 @@ from quire.exchange.text import millis, string, valid_time_ms
 
 RECENT_MAX = 50_000  # reactions, and edits, remembered so that their redaction is understood
 
-FALLBACK = re.compile(r"(?:> .*\n|>\n)+(?:\n|$)|(?:> .*(?:\n|$))+$")
+FALLBACK = re.compile(r"\A(?:(?:> .*\n|>\n)+(?:\n|\Z)|(?:> .*(?:\n|\Z))+\Z)")
 PILL = re.compile(
     r"<a href=[\"']https://matrix\.to/#/(?P<user>(?:@|%40)[^\"'/?]+)[\"'][^>]*>(?P<name>[^<]*)</a>"
 )

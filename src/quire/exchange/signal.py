@@ -54,12 +54,12 @@ NAMED = re.compile(
 STYLES = {"bracket": BRACKET, "short": SHORT, "named": NAMED}
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-REACTIONS = re.compile(r"\n?\(- (?P<list>.+?) -\)[ \t]*$", re.M)
+REACTIONS = re.compile(r"\n?\(- (?P<list>(?:(?!\(- ).){1,4000}?) -\)[ \t]*$", re.M)
 FILE = re.compile(
-    r"!?\[(?P<name>[^\]\n]{0,255})\]\((?P<path>(?:\./|\.\./)?(?:media|attachments"
+    r"!?\[(?P<name>[^\[\]\n]{0,255})\]\((?P<path>(?:\./|\.\./)?(?:media|attachments"
     r"|exported_stickers)/[^)\n]+)\)[ ]{0,2}"
 )
-STICKER = re.compile(r"\n?\(\( (?P<emoji>.*?) \)\)")
+STICKER = re.compile(r"\n?\(\( (?P<emoji>[^()\n]{0,200}) \)\)")
 DETAILS = re.compile(
     r"\[(?P<list>(?:reply to [^\]]+? on \S+ \S+|edited|\d+ attachments?)(?:, (?:edited"
     r"|\d+ attachments?))*)\](?: |$)"

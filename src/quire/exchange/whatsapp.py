@@ -62,6 +62,7 @@ HEADER = re.compile(
 SENDER = re.compile(r"(?P<name>[^:\n]{1,120}?):(?:[ \u00a0](?P<text>.*)|(?P<tight>(?!//).*))$", re.S)
 APPROXIMATE = re.compile(r"^~[\s\u00a0\u202f]*")  # before the name of someone not among the contacts
 MENTION = re.compile("@\u2068~?[\u00a0\u202f ]?([^\u2068\u2069\n]{1,120})\u2069")
+QUOTES = re.compile('["“”«»]')
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.S)
 BOLD = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]*[^\s*])\*(?![\w*])")
 STRUCK = re.compile(r"(?<![\w~])~(?=[^\s~])([^~\n]*[^\s~])~(?![\w~])")
@@ -307,9 +308,12 @@ def _sender(text: str) -> tuple[str, str]:
     if match is None:
         return "", text
     name = match["name"]
-    if name.count('"') % 2 or name.count("“") != name.count("”") or name.count("«") != name.count("»"):
+    if QUOTES.search(name) and (
+        name.count('"') % 2 or name.count("“") != name.count("”") or name.count("«") != name.count("»")
+    ):
         return "", text  # the colon stands in a quoted name: `Ann created group "Trip: Rome"`
-    name = APPROXIMATE.sub("", name.strip(MARKS + " \u00a0\u202f"))
+    if not name.isascii() or name[0] in " ~":
+        name = APPROXIMATE.sub("", name.strip(MARKS + " \u00a0\u202f"))
     return name, match["text"] if match["text"] is not None else match["tight"]
 
 
@@ -323,7 +327,7 @@ def _message(channel: str, key: str, time: int, sender: str, text: str) -> Messa
         and tag.start() > 0
         and EDITED_WORDS.search(tag["word"])
     ):
-        text, edited = text[: tag.start()], time
+        text, edited = text[: tag.start()].rstrip(), time
     files: tuple[Attachment, ...] = ()
     if (found := _file(text)) is not None:
         name, inside, text = found
@@ -338,6 +342,8 @@ def _message(channel: str, key: str, time: int, sender: str, text: str) -> Messa
 
 def _file(text: str) -> tuple[str, bool, str] | None:
     """(the file's name or what stands for it, is it in the export, the text beside it)"""
+    if "<" not in text and "(" not in text and "\u200e" not in text:
+        return None  # nearly every message
     if tag := ATTACHED_TAG.search(text):
         return tag["name"].strip(), True, (text[: tag.start()] + text[tag.end() :]).strip(MARKS + " \n")
     if (match := ATTACHED.match(text)) and (
@@ -353,9 +359,9 @@ def _file(text: str) -> tuple[str, bool, str] | None:
 
 def _markdown(text: str) -> str:
     """WhatsApp's `*bold*` and `~struck~` as Markdown has them; `_italic_` and code are the same."""
-    if "*" not in text and "~" not in text:
+    if text.count("*") < 2 and text.count("~") < 2:
         return text
-    parts = CODE.split(text)
+    parts = CODE.split(text) if "`" in text else [text]
     for place in range(0, len(parts), 2):
         parts[place] = STRUCK.sub(r"~~\1~~", BOLD.sub(r"**\1**", parts[place]))
     return "".join(parts)

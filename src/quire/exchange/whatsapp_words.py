@@ -58,7 +58,7 @@ OMITTED_LINE = re.compile(
 )
 
 EDITED_TAG = re.compile(
-    r"\s*\u200e?<\u200e?(?P<word>[^<>:\n]{4,60})>\s*$",
+    r"\u200e?<\u200e?(?P<word>[^<>:\n]{4,60})>\s*$",
 )
 EDITED_WORDS = re.compile(
     r"edited|bearbeitet|editad|editó|modifi[ée]|modificat|bewerkt|изменен|змінен|отредакт|düzenlen"
