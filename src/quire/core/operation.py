@@ -216,9 +216,17 @@ def stored_operation(salted: bytes) -> Operation:
 
 def check_operation(operation: Operation) -> None:
     """Raises: MalformedError with the rule that a value breaks."""
+    if type(operation) is Post:
+        _check_post(operation)
+    else:
+        _check_other(operation)
+    origin = getattr(operation, "origin", None)
+    if origin is not None:
+        _check_origin(origin)
+
+
+def _check_other(operation: Operation) -> None:
     match operation:
-        case Post():
-            _check_post(operation)
         case Edit(target, previous, body):
             _check_id(target)
             _check_id(previous)
@@ -254,9 +262,6 @@ def check_operation(operation: Operation) -> None:
             _check_id(message)
         case Create():
             _check_create(operation)
-    origin = getattr(operation, "origin", None)
-    if origin is not None:
-        _check_origin(origin)
 
 
 def _check_post(post: Post) -> None:
@@ -268,8 +273,10 @@ def _check_post(post: Post) -> None:
         _check_id(post.root)
     if post.reply_to is not None:
         _check_id(post.reply_to)
-    _require(0 <= post.notice < len(NOTICES), "notice_range")
-    _require(0 <= post.flags <= ACTION | BROADCAST, "flags_range")
+    if not 0 <= post.notice < len(NOTICES):
+        raise _broken("notice_range")
+    if not 0 <= post.flags <= ACTION | BROADCAST:
+        raise _broken("flags_range")
     if post.title:
         _require(len(post.title) <= limits.NAME_CHARS_MAX, "title_too_long")
     if post.attachments:
@@ -296,17 +303,20 @@ def _check_create(create: Create) -> None:
 
 def _check_origin(origin: Origin) -> None:
     _check_source(origin.source)
-    _require(len(origin.author) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
-    _require(len(origin.id) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
-    _require(0 <= origin.time_ms <= limits.TIME_MS_MAX, "time_range")
     edited = origin.edited_ms
-    _require(edited is None or 0 <= edited <= limits.TIME_MS_MAX, "time_range")
+    longest = limits.ORIGIN_CHARS_MAX
+    if len(origin.author) > longest or len(origin.id) > longest:
+        raise _broken("origin_too_long")
+    if not 0 <= origin.time_ms <= limits.TIME_MS_MAX or (edited is not None and not 0 <= edited <= limits.TIME_MS_MAX):
+        raise _broken("time_range")
 
 
 def _check_source(source: str) -> None:
     """An author key is `source:author`: "quire:…" would speak for a person here, and ':' for another source."""
-    _require(0 < len(source) <= limits.NAME_CHARS_MAX, "origin_too_long")
-    _require(source != OWN_SOURCE and ":" not in source, "origin_source")
+    if not 0 < len(source) <= limits.NAME_CHARS_MAX:
+        raise _broken("origin_too_long")
+    if source == OWN_SOURCE or ":" in source:
+        raise _broken("origin_source")
 
 
 def _check_id(target: bytes) -> None:
@@ -334,4 +344,8 @@ def _utf8(text: str) -> int:
 
 def _require(holds: bool, rule: str) -> None:
     if not holds:
-        raise MalformedError(f"operation: {rule.replace('_', ' ')}", rule=rule)
+        raise _broken(rule)
+
+
+def _broken(rule: str) -> MalformedError:
+    return MalformedError(f"operation: {rule.replace('_', ' ')}", rule=rule)
