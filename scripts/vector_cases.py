@@ -1,0 +1,648 @@
+"""The scenarios of the golden vectors: what is right, and every way to be wrong that has a name.
+
+`raw` writes plain MessagePack of plain values, so a wrong vector differs from a right one in one thing only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from tests.vectors import VALID, Vector
+
+from quire.core import limits
+from quire.core.commit import Commit as CommitBytes
+from quire.core.commit import build_head, channel_id, commit_id, content_root, encode_commit, to_be_signed
+from quire.core.crypto.keys import Label, SigningKey, certify, derive_key
+from quire.core.crypto.slots import HEADER
+from quire.core.ids import ChannelId, DeviceId, Incarnation, log_prefix, message_id
+from quire.core.operation import Create, encode_operation
+
+raw = msgspec.msgpack.encode
+
+
+def fixed(what: str, size: int = 32) -> bytes:
+    """Bytes that stand for random ones."""
+    return hashlib.shake_256(b"quire vectors " + what.encode()).digest(size)
+
+
+IDENTITY = SigningKey(fixed("identity"))
+DEVICE = SigningKey(fixed("device"))
+CREATED_MS = 1_700_000_000_000
+CERTIFICATE = certify(IDENTITY, DeviceId(DEVICE.public), CREATED_MS).encode()
+CREATE = encode_operation(Create("channel", "general", fixed("nonce", 16), CERTIFICATE))
+CHANNEL = channel_id(CREATE)
+INCARNATION = Incarnation(fixed("incarnation", 16))
+PREFIX = log_prefix(DeviceId(DEVICE.public), INCARNATION)
+TARGET = message_id(PREFIX, 2, 0)
+TIME = CREATED_MS << 16
+
+
+def cases() -> Iterator[Vector]:
+    """Every scenario."""
+    for kind, source in SOURCES.items():
+        for name, data, expect, why, *facts in source():
+            yield Vector(kind, name, data, expect, why, facts[0] if facts else {})
+
+
+Case = tuple[Any, ...]  # name, bytes, expected, why, and perhaps facts
+
+
+# Operations
+
+ORIGIN = ["slack", "U1", "1700000000.000100", CREATED_MS, None]
+ATTACHMENT = ["notes.pdf", "https://example.org/notes.pdf", "application/pdf", 5120]
+RIGHT: dict[str, list[Any]] = {  # one of each, as plain values
+    "Post": [1, "hello", None, None, 0, 0, "", [], [], None],
+    "Edit": [2, TARGET, TARGET, "hello again", None],
+    "Delete": [3, TARGET, "wrong channel", None],
+    "React": [4, TARGET, "👍", 0, None],
+    "Unreact": [5, TARGET, "👍", None],
+    "Pin": [6, TARGET, None],
+    "Unpin": [7, TARGET, None],
+    "Name": [8, "general"],
+    "Topic": [9, "Everything else"],
+    "Profile": [10, "", "", "Ada", False],
+    "ReadMarker": [11, CHANNEL, TIME, TARGET],
+    "Bookmark": [12, CHANNEL, TARGET],
+    "Unbookmark": [13, CHANNEL, TARGET],
+    "Create": [32, "channel", "general", fixed("nonce", 16), CERTIFICATE, "", ""],
+}
+
+
+def but(kind: str, **changes: Any) -> bytes:
+    """The right operation of a kind with some fields (by number: `f3=`) changed."""
+    values = list(RIGHT[kind])
+    for field, value in changes.items():
+        values[int(field[1:])] = value
+    return raw(values)
+
+
+def operations() -> Iterator[Case]:
+    for kind, values in RIGHT.items():
+        low = kind.lower()
+        yield low, raw(values), VALID, f"a plain {kind}", {"type": kind}
+        yield (
+            f"{low}-longer",
+            raw([*values, None]),
+            "operation_not_canonical",
+            "one field more than the type has",
+        )
+        shorter = "operation_not_canonical" if kind in LAST_HAS_DEFAULT else "operation"
+        yield f"{low}-shorter", raw(values[:-1]), shorter, "the last field is missing"
+    yield from operation_values()
+    yield from operation_encodings()
+
+
+# A decoder may fill in a field that is missing at the end; then only comparing the encodings shows it.
+LAST_HAS_DEFAULT = {"Post", "Edit", "Delete", "React", "Unreact", "Pin", "Unpin", "Profile", "Create"}
+
+
+def operation_values() -> Iterator[Case]:
+    """Right types, and values at their limits or one beyond."""
+    post = {
+        "body-longest": ({"f1": "a" * limits.BODY_BYTES_MAX}, VALID, "a body of exactly 1 MiB"),
+        "body-too-long": ({"f1": "a" * (limits.BODY_BYTES_MAX + 1)}, "body_too_large", "one byte more"),
+        "body-too-long-utf8": ({"f1": "é" * (limits.BODY_BYTES_MAX // 2 + 1)}, "body_too_large", "bytes count"),
+        "body-empty": ({"f1": ""}, VALID, "an empty body is a message"),
+        "body-nul": ({"f1": "a\0b"}, VALID, "NUL is a character like any other"),
+        "body-not-normalised": ({"f1": "e\u0301"}, VALID, "text is not normalised: kept as written"),
+        "root": ({"f2": TARGET, "f5": 2}, VALID, "a reply in a thread, shown in the channel too"),
+        "root-size": ({"f2": TARGET[:15]}, "message_id_size", "a message id is 16 bytes"),
+        "reply-to": ({"f3": TARGET}, VALID, "an answer outside any thread"),
+        "reply-to-size": ({"f3": TARGET + b"\0"}, "message_id_size", "a message id is 16 bytes"),
+        "reply-to-empty": ({"f3": b""}, "message_id_size", "none is nil, never empty bytes"),
+        "notice": ({"f4": 6}, VALID, "the last kind of notice"),
+        "notice-unknown": ({"f4": 7}, "notice_range", "one beyond the last"),
+        "notice-negative": ({"f4": -1}, "notice_range", "numbers count from 0"),
+        "flags": ({"f5": 3}, VALID, "both flags"),
+        "flags-unknown": ({"f5": 4}, "flags_range", "an unknown flag is refused, not ignored"),
+        "title-longest": ({"f6": "t" * limits.NAME_CHARS_MAX}, VALID, "a title at its limit"),
+        "title-too-long": ({"f6": "t" * (limits.NAME_CHARS_MAX + 1)}, "title_too_long", "one more"),
+        "title-longest-wide": ({"f6": "字" * limits.NAME_CHARS_MAX}, VALID, "characters count, not bytes"),
+        "attachment": ({"f7": [ATTACHMENT]}, VALID, "an attachment"),
+        "attachments-most": ({"f7": [["", "", "", None]] * limits.ATTACHMENTS_MAX}, VALID, "at the limit"),
+        "attachments-too-many": (
+            {"f7": [["", "", "", None]] * (limits.ATTACHMENTS_MAX + 1)}, "too_many_attachments", "one more",
+        ),
+        "attachment-name-too-long": (
+            {"f7": [["n" * (limits.ATTACHMENT_TEXT_MAX + 1), "", "", None]]}, "attachment_text_too_long", "by one",
+        ),
+        "attachment-link-too-long": (
+            {"f7": [["", "n" * (limits.ATTACHMENT_TEXT_MAX + 1), "", None]]}, "attachment_text_too_long", "by one",
+        ),
+        "attachment-size-negative": ({"f7": [["a", "", "", -1]]}, "attachment_size_range", "below 0"),
+        "attachment-size-too-large": ({"f7": [["a", "", "", 1 << 63]]}, "attachment_size_range", "2^63"),
+        "attachment-longer": ({"f7": [[*ATTACHMENT, 0]]}, "operation_not_canonical", "a field more"),
+        "attachment-shorter": ({"f7": [ATTACHMENT[:3]]}, "operation_not_canonical", "a field less"),
+        "mentions": ({"f8": ["quire:" + IDENTITY.public.hex()]}, VALID, "a mention"),
+        "mentions-too-many": ({"f8": ["a"] * (limits.MENTIONS_MAX + 1)}, "too_many_mentions", "by one"),
+        "mention-too-long": ({"f8": ["a" * (limits.ORIGIN_CHARS_MAX + 1)]}, "origin_too_long", "by one"),
+        "origin": ({"f9": ORIGIN}, VALID, "an imported message"),
+        "origin-edited": ({"f9": [*ORIGIN[:4], CREATED_MS + 1]}, VALID, "marked as edited, older text lost"),
+        "origin-longer": ({"f9": [*ORIGIN, 0]}, "operation_not_canonical", "a field more"),
+        "origin-shorter": ({"f9": ORIGIN[:4]}, "operation_not_canonical", "a field less"),
+        "origin-empty": ({"f9": ["", *ORIGIN[1:]]}, "origin_too_long", "a source has 1 to 256 characters"),
+        "origin-source-too-long": ({"f9": ["s" * 257, *ORIGIN[1:]]}, "origin_too_long", "by one"),
+        "origin-author-too-long": ({"f9": ["slack", "a" * 513, "", 0, None]}, "origin_too_long", "by one"),
+        "origin-id-too-long": ({"f9": ["slack", "a", "i" * 513, 0, None]}, "origin_too_long", "by one"),
+        "origin-quire": (
+            {"f9": ["quire", IDENTITY.public.hex(), "", 0, None]}, "origin_source",
+            "it would speak for a person of this system, who signed nothing",
+        ),
+        "origin-colon": ({"f9": ["slack:U", "1", "", 0, None]}, "origin_source", "two sources, one author key"),
+        "origin-time-negative": ({"f9": [*ORIGIN[:3], -1, None]}, "time_range", "before 1970"),
+        "origin-time-too-late": ({"f9": [*ORIGIN[:3], limits.TIME_MS_MAX + 1, None]}, "time_range", "beyond 2248"),
+        "origin-edited-too-late": ({"f9": [*ORIGIN[:4], 1 << 43]}, "time_range", "beyond 2248"),
+    }  # fmt: skip
+    for name, (changes, expect, why) in post.items():
+        yield f"post-{name}", but("Post", **changes), expect, why
+    many = [["x" * 4096] * 3 + [None]] * 110
+    yield (
+        "post-too-large",
+        but("Post", f7=many),
+        "operation_too_large",
+        "each field within its limit, not the whole",
+    )
+
+    longest = limits.TOPIC_CHARS_MAX
+    forged = ["quire", IDENTITY.public.hex(), "", 0, None]
+    yield "edit-target-size", but("Edit", f1=b"short"), "message_id_size", "a message id is 16 bytes"
+    yield "edit-previous-size", but("Edit", f2=b""), "message_id_size", "a version is a message id"
+    yield "edit-body-too-long", but("Edit", f3="a" * (limits.BODY_BYTES_MAX + 1)), "body_too_large", "by one"
+    yield "edit-origin-quire", but("Edit", f4=forged), "origin_source", "an edit in somebody's name"
+    yield "delete-target-size", but("Delete", f1=TARGET * 2), "message_id_size", "a message id is 16 bytes"
+    yield "delete-reason-longest", but("Delete", f2="r" * longest), VALID, "a reason at its limit"
+    yield "delete-reason-too-long", but("Delete", f2="r" * (longest + 1)), "reason_too_long", "by one"
+    yield "delete-origin-quire", but("Delete", f3=forged), "origin_source", "a deletion in somebody's name"
+    yield "react-emoji-empty", but("React", f2=""), "emoji_size", "a reaction has an emoji"
+    yield "react-emoji-longest", but("React", f2="e" * limits.EMOJI_BYTES_MAX), VALID, "at its limit"
+    yield "react-emoji-too-long", but("React", f2="e" * (limits.EMOJI_BYTES_MAX + 1)), "emoji_size", "by one"
+    yield "react-emoji-too-long-utf8", but("React", f2="👍" * 33), "emoji_size", "bytes count"
+    yield "react-target-size", but("React", f1=b""), "message_id_size", "a message id is 16 bytes"
+    yield "react-unknown", but("React", f3=7, f4=ORIGIN), VALID, "seven people whom the format only counts"
+    yield (
+        "react-unknown-not-imported",
+        but("React", f3=7),
+        "unknown_people_not_imported",
+        "nobody reacts seven times",
+    )
+    people = limits.ORIGIN_PEOPLE_MAX + 1
+    yield "react-unknown-too-many", but("React", f3=people, f4=ORIGIN), "unknown_people_range", "by one"
+    yield "react-unknown-negative", but("React", f3=-1, f4=ORIGIN), "unknown_people_range", "below 0"
+    yield "unreact-emoji-empty", but("Unreact", f2=""), "emoji_size", "a reaction has an emoji"
+    yield "pin-target-size", but("Pin", f1=TARGET[:10]), "message_id_size", "a message id is 16 bytes"
+    yield "unpin-origin-time", but("Unpin", f2=[*ORIGIN[:3], -5, None]), "time_range", "before 1970"
+    yield "name-empty", but("Name", f1=""), "name_length", "a channel has a name"
+    yield "name-longest", but("Name", f1="n" * limits.NAME_CHARS_MAX), VALID, "at its limit"
+    yield "name-too-long", but("Name", f1="n" * (limits.NAME_CHARS_MAX + 1)), "name_length", "by one"
+    yield "topic-empty", but("Topic", f1=""), VALID, "an empty topic takes the topic away"
+    yield "topic-too-long", but("Topic", f1="t" * (longest + 1)), "topic_too_long", "by one"
+    yield "profile-imported", but("Profile", f1="slack", f2="U1", f4=True), VALID, "an imported bot"
+    yield (
+        "profile-origin-quire",
+        but("Profile", f1="quire", f2=IDENTITY.public.hex()),
+        "origin_source",
+        "renames another",
+    )
+    yield "profile-source-too-long", but("Profile", f1="s" * 257), "origin_too_long", "by one"
+    yield "profile-author-too-long", but("Profile", f1="slack", f2="a" * 513), "origin_too_long", "by one"
+    yield "profile-name-too-long", but("Profile", f3="n" * 257), "name_length", "by one"
+    yield "profile-bot-number", but("Profile", f4=0), "operation", "0 is not false"
+    yield (
+        "readmarker-channel-size",
+        but("ReadMarker", f1=CHANNEL[:16]),
+        "channel_id_size",
+        "a channel id is 32 bytes",
+    )
+    yield "readmarker-message-size", but("ReadMarker", f3=b""), "message_id_size", "a message id is 16 bytes"
+    yield "readmarker-time-negative", but("ReadMarker", f2=-1), "time_range", "before 1970"
+    last = (limits.TIME_MS_MAX + 1) << 16
+    yield "readmarker-time-latest", but("ReadMarker", f2=last - 1), VALID, "the last hybrid time there is"
+    yield "readmarker-time-too-late", but("ReadMarker", f2=last), "time_range", "one more"
+    yield (
+        "bookmark-channel-size",
+        but("Bookmark", f1=CHANNEL + b"\0"),
+        "channel_id_size",
+        "a channel id is 32 bytes",
+    )
+    yield (
+        "unbookmark-message-size",
+        but("Unbookmark", f2=CHANNEL),
+        "message_id_size",
+        "a message id is 16 bytes",
+    )
+    yield "create-kind-unknown", but("Create", f1="forum"), "channel_kind", "five kinds are known"
+    yield "create-name-empty", but("Create", f2=""), "name_length", "a channel has a name"
+    yield "create-nonce-size", but("Create", f3=bytes(15)), "nonce_size", "a nonce is 16 bytes"
+    yield "create-certificate-too-long", but("Create", f4=bytes(513)), "certificate_size", "at most 512 bytes"
+    yield (
+        "create-source-quire",
+        but("Create", f5="quire", f6="x"),
+        "origin_source",
+        "no import is called quire",
+    )
+    yield "create-key-too-long", but("Create", f5="slack", f6="k" * 513), "origin_too_long", "by one"
+
+
+def operation_encodings() -> Iterator[Case]:
+    """Right values in wrong bytes, wrong types, and no MessagePack at all."""
+    right = raw(RIGHT["Post"])
+    pin = raw(RIGHT["Pin"])
+
+    def with_body(body: bytes) -> bytes:
+        return right.replace(b"\xa5hello", body)
+
+    not_canonical = "operation_not_canonical"
+    yield "array16", b"\xdc\x00\x0a" + right[1:], not_canonical, "the array's length in two bytes"
+    yield "array32", b"\xdd\x00\x00\x00\x0a" + right[1:], not_canonical, "the array's length in four bytes"
+    yield "tag-uint8", b"\x9a\xcc\x01" + right[2:], not_canonical, "the tag in two bytes"
+    yield "tag-int8", b"\x9a\xd0\x01" + right[2:], not_canonical, "the tag as a signed number"
+    yield "tag-uint64", b"\x9a\xcf" + bytes(7) + b"\x01" + right[2:], not_canonical, "the tag in nine bytes"
+    yield "str8", with_body(b"\xd9\x05hello"), not_canonical, "a short text with a length byte of its own"
+    yield "str16", with_body(b"\xda\x00\x05hello"), not_canonical, "a short text with two length bytes"
+    yield "str32", with_body(b"\xdb\x00\x00\x00\x05hello"), not_canonical, "a short text with four"
+    yield (
+        "bin16",
+        pin.replace(b"\xc4\x10", b"\xc5\x00\x10"),
+        not_canonical,
+        "short bytes with two length bytes",
+    )
+    yield "bin32", pin.replace(b"\xc4\x10", b"\xc6\x00\x00\x00\x10"), not_canonical, "short bytes with four"
+    yield (
+        "time-uint64",
+        but("ReadMarker", f2=5).replace(b"\x05\xc4", b"\xcf" + bytes(7) + b"\x05\xc4"),
+        not_canonical,
+        "5 in nine bytes",
+    )
+
+    yield "tag-unknown", raw([14, TARGET]), "operation", "a tag that is not assigned"
+    yield "tag-zero", raw([0, "hello"]), "operation", "a tag that is not assigned"
+    yield "tag-text", raw(["1", *RIGHT["Post"][1:]]), "operation", "a tag is a number"
+    yield "tag-float", raw([1.0, *RIGHT["Post"][1:]]), "operation", "1.0 is not 1"
+    yield "tag-missing", raw(RIGHT["Post"][1:]), "operation", "the body stands where the tag belongs"
+    yield "map", raw({"type": 1, "body": "hello"}), "operation", "an operation is an array"
+    yield "array-empty", b"\x90", "operation", "an operation has a tag"
+    yield "nil", b"\xc0", "operation", "an operation is an array"
+    yield "body-bytes", but("Post", f1=b"hello"), "operation", "bytes where text belongs"
+    yield "body-nil", but("Post", f1=None), "operation", "nil where text belongs"
+    yield "body-number", but("Post", f1=5), "operation", "a number where text belongs"
+    yield "target-text", but("Pin", f1="a" * 16), "operation", "text where bytes belong"
+    yield "target-nil", but("Pin", f1=None), "operation", "a target is never nil"
+    yield "flags-float", but("Post", f5=1.0), "operation", "1.0 is not 1"
+    yield "flags-true", but("Post", f5=True), "operation", "true is not 1"
+    yield "flags-nil", but("Post", f5=None), "operation", "0 is 0, not nil"
+    yield "attachments-nil", but("Post", f7=None), "operation", "none is an empty array"
+    yield "attachments-map", but("Post", f7={}), "operation", "none is an empty array"
+    yield "origin-map", but("Post", f9={"source": "slack"}), "operation", "an origin is an array"
+    yield "number-too-large", but("Post", f5=2**64 - 1), "flags_range", "the largest number there is"
+    yield "extension", with_body(b"\xd4\x01\x00"), "operation", "no extension types"
+
+    yield "empty", b"", "operation", "no bytes"
+    yield "truncated", right[:-1], "operation", "the last byte is missing"
+    yield "truncated-text", right[:4], "operation", "the text ends early"
+    yield "trailing-byte", right + b"\x00", "operation", "one byte too many"
+    yield "trailing-operation", right + right, "operation", "two operations"
+    yield "never-used-byte", b"\xc1", "operation", "MessagePack never uses c1"
+    yield "text-not-utf8", with_body(b"\xa2\xff\xfe"), "operation", "no UTF-8"
+    yield "text-surrogate", with_body(b"\xa3\xed\xa0\x80"), "operation", "half a surrogate pair is no UTF-8"
+    yield "text-overlong", with_body(b"\xa2\xc0\x80"), "operation", "NUL in two bytes is no UTF-8"
+    yield "text-beyond-unicode", with_body(b"\xa4\xf5\x80\x80\x80"), "operation", "beyond U+10FFFF"
+    yield "text-promises-4-gib", b"\x9a\x01\xdb\xff\xff\xff\xff", "operation", "a length that is not there"
+    yield "array-promises-4-gi", b"\xdd\xff\xff\xff\xff\x01", "operation", "a length that is not there"
+    yield "nested", b"\x91" * 10_000, "operation", "arrays in arrays"
+    yield "nested-in-field", right[:-1] + b"\x91" * 10_000, "operation", "arrays in arrays, in the last field"
+    size = limits.OPERATION_BYTES_MAX + 1
+    yield "too-large", bytes(size), "operation_too_large", "refused before it is looked at"
+
+
+# Heads and commits
+
+SALT = fixed("salt", 16)
+SALTED = [SALT + CREATE]
+ROOT = content_root(SALTED)
+HEAD_FIELDS = [1, CHANNEL, DEVICE.public, INCARNATION, 1, b"", [], TIME, 1, ROOT]
+HEAD_NAMES = (
+    "version", "channel", "device", "incarnation", "seq", "previous", "control_heads", "time", "count", "root",
+)  # fmt: skip
+
+
+def head_with(**changes: Any) -> bytes:
+    """The first head of a log, with some fields changed."""
+    return raw([changes.get(name, value) for name, value in zip(HEAD_NAMES, HEAD_FIELDS, strict=True)])
+
+
+def heads() -> Iterator[Case]:
+    first = head_with()
+    previous = commit_id(first)
+    one, two = sorted([fixed("one"), fixed("two")])
+    facts = {"id": previous.hex(), "log_prefix": PREFIX.hex()}
+    yield "first", first, VALID, "the first commit of a log", facts
+    yield "second", head_with(seq=2, previous=previous), VALID, "it names the first"
+    yield "last", head_with(seq=limits.SEQ_MAX, previous=previous), VALID, "the last seq there is"
+    yield "control-heads", head_with(control_heads=[one, two]), VALID, "two concurrent control commits"
+    latest = ((limits.TIME_MS_MAX + 1) << 16) - 1
+    yield "time-latest", head_with(time=latest), VALID, "the last hybrid time there is"
+    wrong = {
+        "version-0": ({"version": 0}, "head_version", "no such version"),
+        "version-2": ({"version": 2}, "head_version", "a version of the future is refused, not guessed"),
+        "channel-short": ({"channel": CHANNEL[:31]}, "channel_id_size", "a channel id is 32 bytes"),
+        "device-long": ({"device": DEVICE.public + b"\0"}, "device_id_size", "a public key is 32 bytes"),
+        "incarnation-short": ({"incarnation": bytes(15)}, "incarnation_size", "16 bytes"),
+        "seq-0": ({"seq": 0}, "seq_range", "seq counts from 1"),
+        "seq-negative": ({"seq": -1}, "seq_range", "seq counts from 1"),
+        "seq-too-large": ({"seq": limits.SEQ_MAX + 1, "previous": previous}, "seq_range", "four bytes"),
+        "first-with-previous": ({"previous": previous}, "previous_size", "nothing is before the first"),
+        "second-without-previous": ({"seq": 2}, "previous_size", "the chain is broken"),
+        "previous-short": ({"seq": 2, "previous": previous[:31]}, "previous_size", "an id is 32 bytes"),
+        "control-heads-unordered": ({"control_heads": [two, one]}, "control_heads_order", "ascending"),
+        "control-heads-repeated": ({"control_heads": [one, one]}, "control_heads_order", "each once"),
+        "control-head-short": ({"control_heads": [one[:31]]}, "control_head_size", "an id is 32 bytes"),
+        "control-heads-too-many": (
+            {"control_heads": sorted(fixed(f"head {i}") for i in range(limits.CONTROL_HEADS_MAX + 1))},
+            "too_many_control_heads", "by one",
+        ),
+        "time-negative": ({"time": -1}, "time_range", "before 1970"),
+        "time-too-late": ({"time": latest + 1}, "time_range", "beyond 2248"),
+        "count-0": ({"count": 0}, "count_range", "an empty commit says nothing"),
+        "count-too-large": ({"count": limits.OPERATIONS_PER_COMMIT_MAX + 1}, "count_range", "two bytes of index"),
+        "root-short": ({"root": ROOT[:31]}, "content_root_size", "a hash is 32 bytes"),
+        "seq-float": ({"seq": 1.0}, "head", "1.0 is not 1"),
+        "seq-nil": ({"seq": None}, "head", "every field is there"),
+        "time-too-large": ({"time": 2**64 - 1}, "time_range", "the largest number there is"),
+        "channel-text": ({"channel": "c" * 32}, "head", "text where bytes belong"),
+        "control-heads-nil": ({"control_heads": None}, "head", "none is an empty array"),
+    }  # fmt: skip
+    for name, (changes, expect, why) in wrong.items():
+        yield name, head_with(**changes), expect, why
+    yield "longer", raw([*HEAD_FIELDS, 0]), "head_not_canonical", "one field more"
+    yield "shorter", raw(HEAD_FIELDS[:-1]), "head", "no field may be missing"
+    yield "version-uint8", first[:1] + b"\xcc\x01" + first[2:], "head_not_canonical", "1 in two bytes"
+    yield "array16", b"\xdc\x00\x0a" + first[1:], "head_not_canonical", "the array's length in two bytes"
+    yield "trailing-byte", first + b"\0", "head", "one byte too many"
+    yield "truncated", first[:-1], "head", "the last byte is missing"
+    yield "empty", b"", "head", "no bytes"
+    yield "map", raw({"version": 1}), "head", "a head is an array"
+
+
+def signed(head: bytes, operations: list[bytes]) -> bytes:
+    return encode_commit(CommitBytes(head, DEVICE.sign(to_be_signed(head)), tuple(operations)))
+
+
+def commits() -> Iterator[Case]:
+    head = head_with()
+    signature = DEVICE.sign(to_be_signed(head))
+    whole = signed(head, SALTED)
+    post = raw(RIGHT["Post"])
+    batch = [fixed(f"salt {i}", 16) + post for i in range(3)]
+    following = build_head(
+        channel=ChannelId(CHANNEL), device=DeviceId(DEVICE.public), incarnation=INCARNATION, seq=2,
+        previous=commit_id(head), control_heads=[commit_id(head)], time=TIME + 1, salted=batch,
+    )  # fmt: skip
+    yield "first", whole, VALID, "founds a channel", {"id": commit_id(head).hex()}
+    yield "second", signed(following, batch), VALID, "three operations", {"id": commit_id(following).hex()}
+    yield "count-differs", signed(head, SALTED * 2), "count_differs", "the head says 1"
+    yield "operations-missing", signed(head, []), "count_differs", "the head says 1"
+    yield (
+        "operation-changed",
+        raw([head, signature, [SALT + CREATE[:-1] + b"\xa1x"]]),
+        "content_root_differs",
+        "a byte",
+    )
+    yield "salt-changed", raw([head, signature, [bytes(16) + CREATE]]), "content_root_differs", "another salt"
+    swapped = [batch[1], batch[0], batch[2]]
+    yield (
+        "operations-swapped",
+        signed(following, swapped),
+        "content_root_differs",
+        "order is part of the content",
+    )
+    yield "operation-empty", raw([head, signature, [SALT]]), "operation_empty", "a salt and nothing after it"
+    yield "salt-short", raw([head, signature, [b"\0"]]), "operation_empty", "less than a salt"
+    yield "signature-short", raw([head, signature[:63], SALTED]), "signature_size", "64 bytes"
+    yield "signature-empty", raw([head, b"", SALTED]), "signature_size", "64 bytes"
+    flipped = bytes([signature[0] ^ 1]) + signature[1:]
+    yield "signature-flipped", raw([head, flipped, SALTED]), "commit_signature", "one bit"
+    bare = DEVICE.sign(head)
+    yield (
+        "signature-without-label",
+        raw([head, bare, SALTED]),
+        "commit_signature",
+        "a signature of something else",
+    )
+    other = IDENTITY.sign(to_be_signed(head))
+    yield (
+        "signature-of-another",
+        raw([head, other, SALTED]),
+        "commit_signature",
+        "by the identity, not the device",
+    )
+    yield (
+        "signature-not-reduced",
+        raw([head, not_reduced(signature), SALTED]),
+        "commit_signature",
+        "S + L, RFC 8032 5.1.7",
+    )
+    yield (
+        "head-version",
+        signed(head_with(version=2), SALTED),
+        "head_version",
+        "the head's rules hold here too",
+    )
+    yield "head-text", raw([head.hex(), signature, SALTED]), "commit", "text where bytes belong"
+    yield (
+        "head-array",
+        raw([HEAD_FIELDS, signature, SALTED]),
+        "commit",
+        "a head is bytes: what is signed is kept",
+    )
+    yield (
+        "head-not-canonical",
+        signed(head[:1] + b"\xcc\x01" + head[2:], SALTED),
+        "head_not_canonical",
+        "inside, too",
+    )
+    yield "longer", raw([head, signature, SALTED, None]), "commit_not_canonical", "one field more"
+    yield "shorter", raw([head, signature]), "commit", "no field may be missing"
+    yield "array16", b"\xdc\x00\x03" + whole[1:], "commit_not_canonical", "the array's length in two bytes"
+    yield (
+        "head-bin16",
+        whole[:1] + b"\xc5\x00" + whole[2:],
+        "commit_not_canonical",
+        "short bytes, two length bytes",
+    )
+    yield "operations-map", raw([head, signature, {}]), "commit", "operations are an array"
+    yield "operation-nil", raw([head, signature, [None]]), "commit", "erased is not nil"
+    yield "trailing-byte", whole + b"\0", "commit", "one byte too many"
+    yield "truncated", whole[:-1], "commit", "the last byte is missing"
+    yield "empty", b"", "commit", "no bytes"
+    yield "nested", b"\x91" * 10_000, "commit", "arrays in arrays"
+    yield (
+        "too-large",
+        bytes(limits.COMMIT_BYTES_MAX + 1),
+        "commit_too_large",
+        "refused before it is looked at",
+    )
+
+
+def not_reduced(signature: bytes) -> bytes:
+    """The same signature with the group's order added to S: valid to a careless verifier."""
+    order = 2**252 + 27742317777372353535851937790883648493
+    s = int.from_bytes(signature[32:], "little") + order
+    return signature[:32] + s.to_bytes(32, "little")
+
+
+# Certificates
+
+
+def certificates() -> Iterator[Case]:
+    facts = {"identity": IDENTITY.public.hex(), "device": DEVICE.public.hex()}
+    yield "right", CERTIFICATE, VALID, "an identity vouches for a device", facts
+    yield "short", CERTIFICATE[:-1], "certificate_length", "a byte less"
+    yield "long", CERTIFICATE + b"\0", "certificate_length", "a byte more"
+    yield "empty", b"", "certificate_length", "no bytes"
+    yield "version-0", b"\0" + CERTIFICATE[1:], "certificate_version", "no such version"
+    yield "version-2", b"\2" + CERTIFICATE[1:], "certificate_version", "a version of the future"
+    late = CERTIFICATE[:65] + (1 << 43).to_bytes(8, "big") + CERTIFICATE[73:]
+    yield "time-too-late", late, "certificate_time", "beyond 2248"
+    earlier = CERTIFICATE[:65] + (CREATED_MS - 1).to_bytes(8, "big") + CERTIFICATE[73:]
+    yield "time-changed", earlier, "certificate_signature", "the time is signed"
+    other = CERTIFICATE[:33] + fixed("another device") + CERTIFICATE[65:]
+    yield "device-changed", other, "certificate_signature", "the device is signed"
+    swapped = CERTIFICATE[:1] + CERTIFICATE[33:65] + CERTIFICATE[1:33] + CERTIFICATE[65:]
+    yield "roles-swapped", swapped, "certificate_signature", "the device vouches for the identity"
+    yield (
+        "signature-flipped",
+        CERTIFICATE[:-1] + bytes([CERTIFICATE[-1] ^ 1]),
+        "certificate_signature",
+        "one bit",
+    )
+    body = CERTIFICATE[33:73]
+    bare = CERTIFICATE[:73] + IDENTITY.sign(body)
+    yield "signature-without-label", bare, "certificate_signature", "a signature of something else"
+
+
+# The slots file
+
+SLOT = [1, "key_file", "", CREATED_MS, bytes(16), None, bytes(1216), bytes(1168), b""]
+PASSPHRASE = [2, "passphrase", "typed", CREATED_MS, bytes(16), [65536, 3, 4], bytes(1216), bytes(1168), b""]
+BODY = [fixed("vault", 16), 1, 3, [SLOT, PASSPHRASE], b""]
+
+
+def slots_file(
+    body: Any, mac_next: bytes = b"", *, extra: tuple[Any, ...] = (), header: bytes = HEADER
+) -> bytes:
+    encoded = body if isinstance(body, bytes) else raw(body)
+    mac = hmac.digest(derive_key(fixed("database key"), Label.SLOTS_MAC), header + encoded, "sha256")
+    whole = header + raw([encoded, mac, mac_next, *extra])
+    return whole + hashlib.sha256(whole).digest()
+
+
+def slot_but(slot: list[Any], at: int, value: Any) -> bytes:
+    changed = [*slot[:at], value, *slot[at + 1 :]]
+    return slots_file([*BODY[:3], [changed] if slot is SLOT else [SLOT, changed], b""])
+
+
+def slots() -> Iterator[Case]:
+    right = slots_file(BODY)
+    yield "right", right, VALID, "a key file and a passphrase; sealed keys of zeros", {"slots": 2}
+    yield (
+        "none",
+        slots_file([BODY[0], 1, 1, [], b""]),
+        VALID,
+        "well formed; that one must stay is a rule of writers",
+    )
+    yield "empty", b"", "slots_length", "no bytes"
+    yield "too-long", right + bytes((256 << 10) + 1 - len(right)), "slots_length", "by one"
+    yield "magic", b"\x88" + right[1:], "slots_magic", "another file"
+    yield "newlines-mangled", right.replace(b"\n", b"\r\n"), "slots_magic", "a copy in text mode"
+    yield "flipped", right[:50] + bytes([right[50] ^ 1]) + right[51:], "slots_checksum", "one bit"
+    yield "truncated", right[:-1], "slots_checksum", "the last byte is missing"
+    yield (
+        "version",
+        slots_file(BODY, header=HEADER[:-1] + b"\x02"),
+        "slots_version",
+        "written by a newer Quire",
+    )
+    yield "envelope-longer", slots_file(BODY, extra=(0,)), "slots_form", "one field more"
+    yield "body-longer", slots_file([*BODY, 0]), "slots_form", "one field more"
+    yield "body-no-msgpack", slots_file(b"\xc1"), "slots_form", "nothing that can be read"
+    yield "body-trailing", slots_file(raw(BODY) + b"\0"), "slots_form", "one byte too many"
+    yield (
+        "body-wide",
+        slots_file(b"\xdc\x00\x05" + raw(BODY)[1:]),
+        "slots_form",
+        "the array's length in two bytes",
+    )
+    yield "ids-unordered", slots_file([*BODY[:3], [PASSPHRASE, SLOT], b""]), "slots_form", "ascending"
+    yield "ids-repeated", slots_file([*BODY[:3], [SLOT, SLOT], b""]), "slots_form", "each once"
+    yield "next-id-taken", slots_file([BODY[0], 1, 2, [SLOT, PASSPHRASE], b""]), "slots_form", "above all ids"
+    yield "generation-0", slots_file([BODY[0], 0, *BODY[2:]]), "slots_form", "counts from 1"
+    yield "vault-id-empty", slots_file([b"", *BODY[1:]]), "slots_form", "1 to 64 bytes"
+    many = [[i, *SLOT[1:]] for i in range(1, 34)]
+    yield "too-many", slots_file([BODY[0], 1, 40, many, b""]), "slots_form", "at most 32"
+    yield "kind-unknown", slot_but(SLOT, 1, "fingerprint"), "slots_form", "four kinds are known"
+    yield "salt-short", slot_but(SLOT, 4, bytes(15)), "slots_form", "16 bytes"
+    yield "public-short", slot_but(SLOT, 6, bytes(1215)), "slots_form", "1,216 bytes"
+    yield "sealed-long", slot_but(SLOT, 7, bytes(1169)), "slots_form", "1,168 bytes"
+    yield (
+        "next-without-rekey",
+        slot_but(SLOT, 8, bytes(1168)),
+        "slots_form",
+        "empty unless a rekey is under way",
+    )
+    yield "passphrase-without-cost", slot_but(PASSPHRASE, 5, None), "slots_form", "a passphrase has a cost"
+    yield "key-file-with-cost", slot_but(SLOT, 5, [65536, 3, 4]), "slots_form", "only a passphrase has"
+    yield "memory-too-low", slot_but(PASSPHRASE, 5, [65535, 3, 4]), "slots_form", "a downgrade"
+    yield (
+        "memory-too-high",
+        slot_but(PASSPHRASE, 5, [(4 << 20) + 1, 3, 4]),
+        "slots_form",
+        "an attack on the reader",
+    )
+    yield "passes-too-few", slot_but(PASSPHRASE, 5, [65536, 2, 4]), "slots_form", "a downgrade"
+    yield "work-too-high", slot_but(PASSPHRASE, 5, [4 << 20, 5, 4]), "slots_form", "memory times passes"
+    yield (
+        "link-without-rekey",
+        slots_file([*BODY[:4], bytes(60)]),
+        "slots_form",
+        "empty unless a rekey is under way",
+    )
+    yield "rekey-without-link", slots_file(BODY, bytes(32)), "slots_form", "a rekey has a link"
+
+
+# Message ids as people write them
+
+
+def message_ids() -> Iterator[Case]:
+    id = message_id(bytes(range(10)), 1042, 17)
+    facts = {
+        "id": id.hex(),
+        "text": "aaaqeayeaudaocaj-1042.17",
+        "prefix": "aaaqeayeaudaocaj",
+        "seq": 1042,
+        "index": 17,
+    }
+    yield "whole", facts["text"].encode(), VALID, "base32 of the log prefix, seq, index", facts
+    short = {"prefix": "aaaq", "seq": 1042, "index": 17}
+    yield "short", b"aaaq-1042.17", VALID, "the start of the prefix is enough", short
+    yield "upper-case", b" AAAQ-1042.17 ", VALID, "case and space around do not matter", short
+    yield "largest", b"a-4294967295.65535", VALID, "the last place there is"
+    for name, text, why in (
+        ("empty", "", "no text"), ("no-dash", "aaaq1042.17", "no dash"), ("no-dot", "aaaq-1042", "no index"),
+        ("no-prefix", "-1042.17", "no prefix"), ("prefix-long", "a" * 17 + "-1.0", "more than a prefix has"),
+        ("seq-0", "aaaq-0.0", "seq counts from 1"), ("seq-too-large", "aaaq-4294967296.0", "four bytes"),
+        ("index-too-large", "aaaq-1.65536", "two bytes"), ("seq-negative", "aaaq--1.0", "a minus is no digit"),
+        ("seq-hex", "aaaq-1f.0", "decimal"), ("arabic-digits", "aaaq-١.0", "ASCII digits only"),
+        ("seq-very-long", "aaaq-" + "9" * 5000 + ".0", "refused before it is a number"),
+    ):  # fmt: skip
+        yield name, text.encode(), "message_id_form", why
+
+
+SOURCES = {
+    "operation": operations, "head": heads, "commit": commits, "certificate": certificates, "slots": slots,
+    "message_id": message_ids,
+}  # fmt: skip

@@ -1,0 +1,81 @@
+"""The golden vectors: every file has its named outcome, every rule its vector, and the script writes the same."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quire.core import commit, operation
+from quire.core.crypto import slots
+from quire.core.limits import ATTACHMENT_TEXT_MAX, OPERATION_BYTES_MAX
+from quire.core.operation import Attachment, Post, encode_operation
+from quire.errors import MalformedError
+from tests.vectors import FOLDER, READERS, VALID, load, outcome
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted(FOLDER.glob("*/*.json"))
+VECTORS_MIN = 300
+# Rules that no bytes from outside can break: they speak to who encodes.
+ENCODING_ONLY = {"operation_lone_surrogate"}
+CODECS = {
+    f"{codec}{suffix}" for codec in ("operation", "head", "commit") for suffix in ("", "_not_canonical")
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_vector(path: Path) -> None:
+    vector = load(path)
+    assert (vector.kind, vector.name) == (path.parent.name, path.stem)
+    assert outcome(vector) == vector.expect, vector.why
+
+
+def test_there_are_many_and_most_are_wrong() -> None:
+    vectors = [load(path) for path in FILES]
+    assert len(vectors) >= VECTORS_MIN
+    assert sum(vector.expect != VALID for vector in vectors) > len(vectors) / 2
+    assert {vector.kind for vector in vectors} == set(READERS)
+
+
+def test_every_rule_of_the_decoders_has_a_vector() -> None:
+    reached = {load(path).expect for path in FILES}
+    named = CODECS | rules_of(operation.__file__) | rules_of(commit.__file__) | rules_of(slots.__file__)
+    named |= {"certificate_length", "certificate_version", "certificate_time", "certificate_signature"}
+    assert len(named) > 50
+    missing = named - reached - ENCODING_ONLY - {"slots_link"}  # met only with a key: tests/core/test_keys.py
+    assert not missing
+
+
+def rules_of(file: str) -> set[str]:
+    """Rule names in a module: the last argument of `_require`, and every `rule="…"`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(Path(file).read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_require":
+            found |= {
+                a.value for a in node.args[1:] if isinstance(a, ast.Constant) and isinstance(a.value, str)
+            }
+        if isinstance(node, ast.keyword) and node.arg == "rule" and isinstance(node.value, ast.Constant):
+            found.add(str(node.value.value))
+    return found
+
+
+def test_the_script_still_writes_the_same_files() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "make_vectors.py"), "--check"],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_is_written_that_is_too_large_to_read() -> None:
+    """Each field within its limit is not enough: the whole has one, too."""
+    longest = "x" * ATTACHMENT_TEXT_MAX
+    attachment = Attachment(longest, longest, longest)
+    few = OPERATION_BYTES_MAX // (ATTACHMENT_TEXT_MAX * 3 + 16)
+    assert len(encode_operation(Post("", attachments=(attachment,) * few))) <= OPERATION_BYTES_MAX
+    with pytest.raises(MalformedError) as refused:
+        encode_operation(Post("", attachments=(attachment,) * (few + 1)))
+    assert refused.value.rule == "operation_too_large"

@@ -1,0 +1,99 @@
+"""Golden vectors: reading one, and what this code makes of it. vectors/README.md describes the files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from quire.core.commit import commit_id, decode_commit, decode_head, encode_commit, to_be_signed
+from quire.core.crypto.keys import decode_certificate, verify
+from quire.core.crypto.slots import decode_slots
+from quire.core.encoding import encode
+from quire.core.ids import log_prefix, message_id_text, parse_message_id
+from quire.core.operation import decode_operation, encode_operation
+from quire.errors import MalformedError, QuireError
+
+FOLDER = Path(__file__).parent.parent / "vectors"
+VALID = "valid"
+
+
+class Vector(msgspec.Struct, frozen=True):
+    """One scenario. `facts` are what a reader of valid bytes must also find."""
+
+    kind: str
+    name: str
+    data: bytes
+    expect: str  # "valid", or the rule by which it is refused
+    why: str
+    facts: dict[str, Any] = {}
+
+
+def load(path: Path) -> Vector:
+    """The vector in a file."""
+    fields: dict[str, Any] = json.loads(path.read_text())
+    data = fields.pop("bytes")
+    parts: list[tuple[str, int]] = [(data, 1)] if isinstance(data, str) else data
+    whole = b"".join(bytes.fromhex(part) * times for part, times in parts)
+    kind, name, expect, why = (fields.pop(key) for key in ("kind", "name", "expect", "why"))
+    return Vector(kind, name, whole, expect, why, fields)
+
+
+def outcome(vector: Vector) -> str:
+    """What this code says to a vector: "valid", the rule it breaks, or what a fact should have been."""
+    try:
+        found = READERS[vector.kind](vector.data, vector.facts)
+    except QuireError as error:
+        return error.rule
+    wrong = {key: value for key, value in found.items() if key in vector.facts and vector.facts[key] != value}
+    return f"facts differ: {wrong}" if wrong else VALID
+
+
+def _operation(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    operation = decode_operation(data)
+    assert encode_operation(operation) == data
+    return {"type": type(operation).__name__}
+
+
+def _head(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    head = decode_head(data)
+    assert encode(head) == data
+    return {
+        "id": commit_id(data).hex(),
+        "log_prefix": log_prefix(head.device, head.incarnation).hex(),  # type: ignore[arg-type]
+    }
+
+
+def _commit(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    commit, head = decode_commit(data)
+    assert encode_commit(commit) == data
+    if not verify(head.device, commit.signature, to_be_signed(commit.head)):
+        raise MalformedError("the device did not sign this", rule="commit_signature")
+    return {"id": commit_id(commit.head).hex()}
+
+
+def _certificate(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    certificate = decode_certificate(data)
+    certificate.verify()
+    assert certificate.encode() == data
+    return {"identity": certificate.identity.hex(), "device": certificate.device.hex()}
+
+
+def _slots(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    return {"slots": len(decode_slots(data).body.slots)}
+
+
+def _message_id(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    """A message id as people write it, in UTF-8."""
+    prefix, seq, index = parse_message_id(data.decode())
+    id = bytes.fromhex(facts.get("id", ""))
+    return {"prefix": prefix, "seq": seq, "index": index, "text": message_id_text(id) if id else ""}  # type: ignore[arg-type]
+
+
+READERS: dict[str, Callable[[bytes, dict[str, Any]], dict[str, Any]]] = {
+    "operation": _operation, "head": _head, "commit": _commit, "certificate": _certificate,
+    "slots": _slots, "message_id": _message_id,
+}  # fmt: skip
