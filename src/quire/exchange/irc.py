@@ -43,7 +43,7 @@ from quire.exchange.irc_styles import (
 from quire.exchange.lines import LineIds, WallClock, guarded, is_clutter, text_lines
 from quire.exchange.model import Author, Channel, Message, NotCarried, Options, Record, Skipped
 from quire.exchange.sources import Source
-from quire.exchange.text import iso_ms
+from quire.exchange.text import iso_ms, valid_time_ms
 
 NAME = "irc"
 TITLE = "IRC logs (irssi, WeeChat, HexChat, mIRC, ZNC and the like)"
@@ -251,7 +251,7 @@ class _Log:
     def at(self, stamp: Stamp) -> tuple[int, str] | None:
         """The time of a line: milliseconds, and as written (for its id)."""
         if stamp.unix_ms is not None:
-            return stamp.unix_ms, str(stamp.unix_ms)
+            return None if valid_time_ms(stamp.unix_ms) is None else (stamp.unix_ms, str(stamp.unix_ms))
         second = stamp.second or 0
         if stamp.zone:
             zone = "+0000" if stamp.zone.isalpha() else stamp.zone

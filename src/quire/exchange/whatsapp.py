@@ -170,6 +170,7 @@ def _survey(lines: Iterator[str | None], options: Options) -> Survey | None:
     trials = {style: {order: _Trial(order) for order in ORDERS} for style in styles}
     senders: set[str] = set()
     year_first = dict.fromkeys(styles, 0)
+    before = (0, 0, 0)
     american = odd = group = False
     total = 0
     for line in lines:
@@ -181,8 +182,10 @@ def _survey(lines: Iterator[str | None], options: Options) -> Survey | None:
         styles[style] += 1
         parts = (int(match["a"]), int(match["b"]), int(match["c"]))
         year_first[style] += parts[0] > 31
-        for trial in trials[style].values():
-            trial.take(parts)
+        if parts != before:
+            before = parts
+            for trial in trials[style].values():
+                trial.take(parts)
         if half := match["before"] or match["after"]:
             american = american or half in ("AM", "PM")
             odd = odd or half_of_day(half) is None

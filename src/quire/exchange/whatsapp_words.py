@@ -214,6 +214,8 @@ def notice_kind(text: str) -> str:
 
 def half_of_day(word: str) -> str | None:
     """ "am", "pm", or None for a word that is neither."""
+    if not word:
+        return None
     plain = re.sub(r"[.\s\u00a0\u202f\u200e\u200f]", "", word).casefold()
     if plain in MORNING:
         return "am"
