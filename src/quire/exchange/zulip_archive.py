@@ -193,7 +193,7 @@ class _Archive:
             time_ms=when,
             author=(string(item["sender_id"]) or sender) if by_id else sender,
             body=body[4:] if action else body,
-            notice=_notice(html) if sender == "Notification Bot" else "",
+            notice=notice_of(html) if sender == "Notification Bot" else "",
             thread=root if reply else "",
             thread_time_ms=root_ms if reply else None,
             title="" if root else title,
@@ -219,7 +219,8 @@ def _items(stream: BinaryIO) -> Iterator[Any]:
     yield from JsonPull(stream, head=data).items()
 
 
-def _notice(html: str) -> str:
+def notice_of(html: str) -> str:
+    """The kind of a line of Zulip's Notification Bot."""
     if "stream-topic" in html or "resolved" in html or "topic" in html:
         return "topic"
     return "name" if "renamed" in html else "other"
