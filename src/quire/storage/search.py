@@ -27,7 +27,7 @@ _link = re.compile(r"https?://", re.IGNORECASE)
 def text_of(post: Post, body: str) -> str:
     """What of a message is found by words: its text, title and attachments' names."""
     if not post.title and not post.attachments:
-        return index_text(body)
+        return body if body.isascii() else index_text(body)
     return index_text("\n".join([body, post.title, *(attachment.name for attachment in post.attachments)]))
 
 

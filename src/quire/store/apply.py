@@ -196,14 +196,12 @@ class Applier:
                 for (time, id, author, flags, root, item), spill in zip(placed, spills, strict=True)
             ],
         )
-        shift = rows.DOC_SHIFT
+        shift, unindexed = rows.DOC_SHIFT, self._unindexed
         for (time, _, author, _, _, item), spill in zip(placed, spills, strict=True):
             post = item.operation
             body = post.body
-            text = search.text_of(post, body)
-            self._unindexed.append(
-                ((time >> shift) + spill, text, search.tags_of(post, body, channel, author))
-            )
+            tags = search.tags_of(post, body, channel, author)
+            unindexed.append(((time >> shift) + spill, search.text_of(post, body), tags))
         if len(self._unindexed) > UNINDEXED_MAX:
             self.flush(db)
 

@@ -193,10 +193,10 @@ class ImportRun:
             for message in group:
                 slot = hash((key, message.id))
                 if slot in self._known:
-                    self._tally.duplicate()
+                    self._tally.duplicates += 1
                     continue
-                self._remember(slot, b"")
-                self._tally.message(message, self.channel_name)
+                self._known[slot] = b""
+                self._tally.messages_written([message], self.channel_name)
                 self._count_extras(message)
         for event in events:
             match event:
@@ -267,27 +267,33 @@ class ImportRun:
         self.channel_name = place.name
         group.sort(key=_time)  # an answer comes after what it answers
         draft = self._store.ledger.draft(db, place.row)
+        self._introduce(draft, dict.fromkeys([message.author for message in group]))
+        slots = [hash((key, message.id)) for message in group]
+        present = set() if last else set(slots)
         again: list[tuple[model.Message, bytes]] = []
-        extras: list[tuple[model.Message, MessageId]] = []
-        self._introduce(draft, dict.fromkeys(message.author for message in group))
-        present = {hash((key, message.id)) for message in group} if not last else set()
-        for message in group:
-            slot = hash((key, message.id))
-            there = self._known.get(slot) or (None if place.fresh else self._stored(db, place, message, slot))
+        fresh: list[tuple[int, model.Message]] = []  # (slot, message), not yet in the draft
+        written: list[tuple[model.Message, MessageId]] = []
+        known, pending, fresh_place = self._known, set[int](), place.fresh
+        for slot, message in zip(slots, group, strict=True):
+            if slot in pending:
+                self._put(db, draft, place, key, fresh, written)
+                pending.clear()
+            there = known.get(slot) or (None if fresh_place else self._stored(db, place, message, slot))
             if there is not None:
-                self._tally.duplicate()
                 again.append((message, there))
                 continue
-            if not last and self._must_wait(key, message, present):
-                self._waiting.append(message)
-                continue
-            try:
-                id = draft.add(self._post(db, place, key, message))
-            except MalformedError as error:
-                self._tally.skip(model.Skipped(place.name, f"message {message.id[:80]}", str(error)))
-                continue
-            self._remember(slot, id)
-            self._tally.message(message, place.name)
+            if message.thread or message.reply_to:
+                if not last and self._must_wait(key, message, present):
+                    self._waiting.append(message)
+                    continue
+                if hash((key, message.thread)) in pending or hash((key, message.reply_to)) in pending:
+                    self._put(db, draft, place, key, fresh, written)
+                    pending.clear()
+            fresh.append((slot, message))
+            pending.add(slot)
+        self._put(db, draft, place, key, fresh, written)
+        self._tally.messages_written([message for message, _ in written], place.name)
+        for message, id in written:
             if (
                 message.reactions
                 or message.edits
@@ -295,12 +301,43 @@ class ImportRun:
                 or message.pinned
                 or message.edited_ms is not None
             ):
-                extras.append((message, id))
-        for message, id in extras:
-            self._add_extras(draft, message, id)
+                self._add_extras(draft, message, id)
         draft.finish()
         if again:
+            self._tally.duplicates += len(again)
             self._add_news(db, place, again)
+
+    def _put(
+        self,
+        db: apsw.Connection,
+        draft: Draft,
+        place: Place,
+        key: str,
+        fresh: list[tuple[int, model.Message]],
+        written: list[tuple[model.Message, MessageId]],
+    ) -> None:
+        """Give messages to the draft; a broken one is reported and left out."""
+        posts = [self._post(db, place, key, message) for _, message in fresh]
+        try:
+            ids: list[MessageId | None] = list(draft.extend(posts))
+        except MalformedError:
+            ids = [self._add_or_skip(draft, place, post) for post in posts]
+        for (slot, message), id in zip(fresh, ids, strict=True):
+            if id is not None:
+                self._known[slot] = id
+                written.append((message, id))
+        fresh.clear()
+        if len(self._known) > REMEMBERED_MAX:  # the oldest half goes: a dict keeps its order
+            for old in list(itertools.islice(self._known, REMEMBERED_MAX // 2)):
+                del self._known[old]
+
+    def _add_or_skip(self, draft: Draft, place: Place, post: Post) -> MessageId | None:
+        try:
+            return draft.add(post)
+        except MalformedError as error:
+            assert post.origin is not None
+            self._tally.skip(model.Skipped(place.name, f"message {post.origin.id[:80]}", str(error)))
+            return None
 
     def _must_wait(self, key: str, message: model.Message, present: set[int]) -> bool:
         """Does a message refer to one that is still to come?"""
@@ -308,12 +345,10 @@ class ImportRun:
             (message.thread, message.thread_time_ms),
             (message.reply_to, message.reply_to_time_ms),
         ):
-            if target:
-                slot = hash((key, target))
-                unknown = slot not in self._known and (
-                    slot not in present or (time_ms or 0) > message.time_ms
-                )
-                if unknown and len(self._waiting) < WAITING_MAX:
+            slot = hash((key, target))
+            if target and slot not in self._known:
+                later = slot not in present or (time_ms is not None and time_ms > message.time_ms)
+                if later and len(self._waiting) < WAITING_MAX:
                     return True
         return False
 
@@ -321,7 +356,7 @@ class ImportRun:
         """The id of a message that an earlier run brought."""
         id = self._find(db, place, message.id, message.time_ms)
         if id is not None:
-            self._remember(slot, id)
+            self._known[slot] = id
         return id
 
     def _find(self, db: apsw.Connection, place: Place, original: str, time_ms: int) -> bytes | None:
@@ -333,12 +368,6 @@ class ImportRun:
             if isinstance(post, Post) and post.origin and post.origin.id == original:
                 return bytes(id)
         return None
-
-    def _remember(self, slot: int, id: bytes) -> None:
-        if len(self._known) >= REMEMBERED_MAX:  # the oldest half goes: a dict keeps its order
-            for old in list(itertools.islice(self._known, REMEMBERED_MAX // 2)):
-                del self._known[old]
-        self._known[slot] = id
 
     def _target(
         self, db: apsw.Connection, place: Place, key: str, original: str, time_ms: int | None

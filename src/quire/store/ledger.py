@@ -21,7 +21,7 @@ from quire.core import clock, commit
 from quire.core.crypto.keys import SigningKey
 from quire.core.ids import ChannelId, DeviceId, Incarnation, MessageId, log_prefix, message_id
 from quire.core.limits import OPERATIONS_PER_COMMIT_MAX
-from quire.core.operation import SALT_SIZE, Create, Operation, encode_operation
+from quire.core.operation import Create, Operation, encode_operation
 from quire.errors import MalformedError, NotFoundError, UsageError
 from quire.storage import log
 from quire.storage.database import Database, fault, translate
@@ -124,12 +124,17 @@ class Ledger:
                     for request in group:
                         request.ids, request.error = [], None
                     raise
-                _settle(group)
+                self._settle(group)
                 raise
             failure = translate(error) if isinstance(error, apsw.Error) else error
             for request in group:
                 request.error = request.error or failure
-        _settle(group)
+        self._settle(group)
+
+    @staticmethod
+    def _settle(group: list[Request]) -> None:
+        for request in group:
+            request.done = True
 
     def _is_kept(self) -> bool:
         """Is the last commit that we signed on disk? An interrupt during COMMIT is seen only after it."""
@@ -162,7 +167,7 @@ class Ledger:
                 continue
             except apsw.Error:
                 raise  # the database's trouble is everyone's
-            except Exception as error:  # also a value of a wrong type: whatever it is, it is its caller's alone
+            except Exception as error:  # also a value of a wrong type: it is its caller's alone
                 request.error = error
                 continue
             if request.post:
@@ -190,7 +195,7 @@ class Ledger:
     ) -> list[MessageId]:
         """Write operations to our log of a channel, apply them, and give their ids in order."""
         draft = self.draft(db, channel)
-        ids = [draft.add(operation) for operation in operations]
+        ids = draft.extend(operations)
         draft.finish()
         return ids
 
@@ -253,37 +258,43 @@ class Draft:
         self._now = now_ms()
         self._time = channel.clock
         self._size = 0
-        self._open: list[bytes] = []  # salt || operation, of the commit being filled
-        self._pending: list[tuple[bytes, Operation]] = []  # id and operation, likewise
+        self._open: list[Item] = []  # the commit being filled
         self._items: list[Item] = []
-        self._salts = b""
 
     def add(self, operation: Operation) -> MessageId:
         """Take one more operation; its id. Raises: MalformedError (a limit), with nothing added."""
-        encoded = encode_operation(operation)
-        size = len(encoded) + SALT_SIZE
-        if self._open and (
-            self._size + size > COMMIT_BYTES_TARGET or len(self._open) == OPERATIONS_PER_COMMIT_MAX
-        ):
-            self._seal()
-        if not self._salts:
-            self._salts = os.urandom(SALT_SIZE * (1 if not self._open else 256))
-        salt, self._salts = self._salts[:SALT_SIZE], self._salts[SALT_SIZE:]
-        id = message_id(self._own.prefix, self._seq + 1, len(self._open))
-        self._open.append(salt + encoded)
-        self._pending.append((id, operation))
-        self._size += size
-        return id
+        return self.extend([operation])[0]
+
+    def extend(self, operations: Sequence[Operation]) -> list[MessageId]:
+        """Take operations; their ids. Raises: MalformedError (a limit), with nothing added."""
+        encoded = [encode_operation(operation) for operation in operations]
+        signer, prefix = self._own.signer, self._own.prefix
+        at, ids = 0, []
+        for salted, operation in zip(commit.with_salts(encoded, os.urandom), operations, strict=True):
+            size = len(salted)
+            if self._size + size > COMMIT_BYTES_TARGET or len(self._open) == OPERATIONS_PER_COMMIT_MAX:
+                self._seal()
+            at = len(self._open)
+            if at == 0:
+                place = prefix + (self._seq + 1).to_bytes(4, "big")
+            elif not ids:
+                place = self._open[-1].id[:14]
+            id = place + at.to_bytes(2, "big")
+            self._size += size
+            self._open.append(Item(id, 0, signer, operation, salted))
+            ids.append(id)
+        return ids  # type: ignore[return-value]
 
     def finish(self) -> None:
         """Sign what is open and apply everything."""
-        if self._open:
-            self._seal()
+        self._seal()
         fault("after_commits")
         if self._items:
             self._ledger.applier.apply(self._db, self._channel, self._items, self._now, self._time)
 
     def _seal(self) -> None:
+        if not self._open:
+            return
         self._seq, self._time = self._seq + 1, clock.tick(self._now, self._time)
         head = commit.build_head(
             channel=self._channel.id,
@@ -293,23 +304,14 @@ class Draft:
             previous=self._previous,
             control_heads=(self._channel.genesis,),
             time=self._time,
-            salted=self._open,
+            salted=[item.salted for item in self._open],
         )
         self._ledger.commit(self._db, self._own, self._seq, head)
         self._previous = commit.commit_id(head)
-        time, signer = self._time, self._own.signer
-        self._items.extend(
-            [
-                Item(id, time, signer, operation, salted)
-                for (id, operation), salted in zip(self._pending, self._open, strict=True)
-            ]
-        )
-        self._open, self._pending, self._size = [], [], 0
-
-
-def _settle(group: list[Request]) -> None:
-    for request in group:
-        request.done = True
+        for item in self._open:
+            item.time = self._time
+        self._items.extend(self._open)
+        self._open, self._size = [], 0
 
 
 def _channel(db: apsw.Connection, id: bytes) -> log.ChannelRow:

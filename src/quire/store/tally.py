@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from quire.core.views import ImportSummary
@@ -32,31 +32,33 @@ class Tally:
         self._first_ms: int | None = None
         self._last_ms: int | None = None
 
-    def duplicate(self) -> None:
-        """A record of a message that is there already."""
-        self.duplicates += 1
+    def messages_written(self, messages: Sequence[model.Message], channel: str) -> None:
+        """New messages of one channel, without what hangs on them."""
+        if not messages:
+            return
+        count = self._count
+        counted = messages
+        if any([message.notice for message in messages]):
+            silent = [message for message in messages if not message.notice]
+            count["notices"] += len(messages) - len(silent)
+            counted = messages if self._notices_are_messages else silent
+        self.messages += len(counted)
+        if counted:
+            self._channels[channel] += len(counted)
+        self._authors.update([message.author for message in counted])
+        for message in messages:
+            if message.thread or message.reply_to or message.title or message.attachments:
+                self._hanging(message)
+        times = [message.time_ms for message in messages]
+        first, last = min(times), max(times)
+        self._first_ms = first if self._first_ms is None else min(self._first_ms, first)
+        self._last_ms = last if self._last_ms is None else max(self._last_ms, last)
 
-    def message(self, message: model.Message, channel: str) -> None:
-        """A new message, without what hangs on it."""
-        count, key = self._count, message.channel
-        if message.notice:
-            count["notices"] += 1
-        if not message.notice or self._notices_are_messages:
-            self.messages += 1
-            self._channels[channel] += 1
-            if message.author:
-                self._authors.add(message.author)
-        if message.thread:
-            self._threads.add(hash((key, message.thread)))
-        elif message.title:
-            self._threads.add(hash((key, message.id)))
-        if message.thread or message.reply_to:
-            count["replies"] += 1
-        if message.attachments:
-            count["attachments"] += len(message.attachments)
-        time = message.time_ms
-        self._first_ms = time if self._first_ms is None else min(self._first_ms, time)
-        self._last_ms = time if self._last_ms is None else max(self._last_ms, time)
+    def _hanging(self, message: model.Message) -> None:
+        if message.thread or message.title:
+            self._threads.add(hash((message.channel, message.thread or message.id)))
+        self._count["replies"] += bool(message.thread or message.reply_to)
+        self._count["attachments"] += len(message.attachments)
 
     def edited(self, target: Hashable, texts: int) -> None:
         """A message was marked as edited, with so many later texts."""
@@ -110,7 +112,7 @@ class Tally:
             edit_events=count["edit_events"],
             deleted=len(self._deleted),
             attachments=count["attachments"],
-            authors=len(self._authors),
+            authors=len(self._authors - {""}),
             pins=count["pins"],
             duplicates=self.duplicates,
             unresolved=self.unresolved,
