@@ -127,7 +127,10 @@ def test_the_date_and_the_zone_may_be_said(tmp_path: Path) -> None:
 
 
 def test_stamps_with_their_own_zone_or_unix_time(tmp_path: Path) -> None:
-    text = "[2020-01-02T10:00:00.000Z] <ann> a\n[2020-01-02T10:00:00+0200] <ann> b\n1577959200 <ann> c\n9999999999 <ann> no such time\n"
+    text = (
+        "[2020-01-02T10:00:00.000Z] <ann> a\n[2020-01-02T10:00:00+0200] <ann> b\n1577959200 <ann> c\n"
+        "9999999999 <ann> no such time\n"
+    )
     said = messages(records(irc, pack(tmp_path, {"#c.log": text}), Options(timezone="Asia/Tokyo")))
     assert [m.time_ms - DAY for m in said] == [600 * MINUTE, 480 * MINUTE, 600 * MINUTE]
 
