@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,12 +36,14 @@ class Done(NamedTuple):
 class Quire:
     """The command line, one new process a call, unlocked by a key file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, compiled: Path) -> None:
         self.folder = folder
         self.vault = folder / "vault"
         self.key = folder / "vault.key"
-        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPYCACHEPREFIX") if name in os.environ}
-        self.environment = kept | {
+        self.environment = {
+            name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ
+        } | {
+            "PYTHONPYCACHEPREFIX": str(compiled),  # the first process compiles for all
             "HOME": str(folder),
             "TZ": "UTC",
             "LANG": "C.UTF-8",
@@ -50,20 +53,42 @@ class Quire:
             "PYTHONWARNINGS": "error",
         }
 
-    def __call__(self, *arguments: str, code: int = 0, stdin: str | bytes = b"", **environment: str) -> Done:
-        """Run a command; it must end with that exit code, and never with a traceback."""
+    def __call__(
+        self,
+        *arguments: str,
+        code: int = 0,
+        stdin: str | bytes = b"",
+        before: str = "",
+        fds: tuple[int, ...] = (),
+        **environment: str,
+    ) -> Done:
+        """Run a command; it must end with that exit code, and never with a traceback.
+
+        before         Python that the process runs first: to lower a limit, or to break something
+        fds            file descriptors it inherits
+        environment    "" takes a variable away
+        """
         done = subprocess.run(
-            [sys.executable, "-m", "quire", *arguments],
+            self.command(*arguments, before=before),
             input=stdin.encode() if isinstance(stdin, str) else stdin,
-            env={name: value for name, value in (self.environment | environment).items() if value},
+            env=self.environment_with(**environment),
             capture_output=True,
             timeout=TIMEOUT_SECONDS,
+            pass_fds=fds,
             check=False,
         )
         result = Done(done.returncode, done.stdout.decode(), done.stderr.decode())
-        assert "Traceback" not in result.err, result.err
+        assert "Traceback" not in result.err or environment.get("QUIRE_DEBUG"), result.err
         assert result.code == code, f"{arguments}: {result}"
         return result
+
+    def command(self, *arguments: str, before: str = "") -> list[str]:
+        if not before:
+            return [sys.executable, "-m", "quire", *arguments]
+        return [sys.executable, "-c", f"{before}\nfrom quire.cli.main import run\nrun()", *arguments]
+
+    def environment_with(self, **environment: str) -> dict[str, str]:
+        return {name: value for name, value in (self.environment | environment).items() if value}
 
     def id_of(self, *arguments: str) -> str:
         """The id of the message a command wrote."""
@@ -71,8 +96,23 @@ class Quire:
 
 
 @pytest.fixture(scope="session")
-def quire(tmp_path_factory: pytest.TempPathFactory) -> Quire:
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the processes of all tests keep compiled modules."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="session")
+def quire(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Quire:
     """One vault for all tests that only need some vault; each makes channels of its own."""
-    run = Quire(tmp_path_factory.mktemp("cli"))
-    run("init", "--key-file", str(run.key), "--name", "Ada")
+    run = Quire(tmp_path_factory.mktemp("cli"), compiled)
+    run("init", "--name", "Ada")
+    return run
+
+
+@pytest.fixture
+def own(quire: Quire, tmp_path: Path, compiled: Path) -> Quire:
+    """A vault of the test's own, to damage or to lock: a copy of an empty one's folder."""
+    run = Quire(tmp_path, compiled)
+    shutil.copytree(quire.vault, run.vault)
+    shutil.copyfile(quire.key, run.key)
     return run

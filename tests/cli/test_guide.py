@@ -75,7 +75,7 @@ def matches(shown: list[str], printed: list[str], ids: dict[str, str]) -> bool:
     return re.fullmatch(pattern, loose(printed[0])) is not None and matches(shown[1:], printed[1:], ids)
 
 
-def test_the_guide(tmp_path: Path) -> None:
+def test_the_guide(tmp_path: Path, compiled: Path) -> None:
     found = steps()
     assert len(found) > 20  # a changed fence must not look like success
     commands = tmp_path / "bin"
@@ -84,9 +84,11 @@ def test_the_guide(tmp_path: Path) -> None:
     (commands / "quire").chmod(0o755)
     environment = {
         "PATH": f"{commands}:{os.environ['PATH']}",
+        "PYTHONPYCACHEPREFIX": str(compiled),
         "HOME": str(tmp_path),
         "TZ": "UTC",
         "LANG": "C.UTF-8",
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         "COLUMNS": "80",
         "QUIRE_PASSPHRASE": "correct horse",
         "QUIRE_NEW_PASSPHRASE": "correct horse",

@@ -48,15 +48,20 @@ class EventHub:
 
 
 def follow(store: LocalStore, channel: ChannelId) -> Iterator[Message]:
-    """Messages that arrive in a channel from the first `next` on, by order of arrival of their commits."""
+    """Messages that arrive in a channel from this call on, by order of arrival of their commits."""
     db = store.database.reader
     n = store.channel_row(channel).n
     seen = {row.n: log.newest_commit(db, row.n)[0] for row in log.logs(db) if row.channel == n}
+    return _arrivals(store, n, seen)
+
+
+def _arrivals(store: LocalStore, n: int, seen: dict[int, int]) -> Iterator[Message]:
     pause = threading.Event()
-    version = db.data_version()
+    version: object = None
     while True:
         db = store.database.reader
-        if (now := db.data_version()) == version:
+        # The pragma, not `data_version()`: only what reads the file notices another process's commit.
+        if (now := db.pragma("data_version")) == version:
             pause.wait(POLL_S)
             continue
         version = now

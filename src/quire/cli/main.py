@@ -111,6 +111,10 @@ def _invoke(arguments: list[str]) -> int:
     usage_error: Any = typer.BadParameter.__bases__[0]  # click's UsageError, wherever this Typer keeps it
     try:
         result = command.main(arguments or ["--help"], prog_name="quire", standalone_mode=False)
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # Typer has an answer of its own; ours is PIPE
+            raise leaving.__context__ from None
+        raise
     except usage_error as error:
         hint = f"{error.ctx.command_path} --help" if error.ctx else ""
         sys.stderr.write(

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from quire.cli.output import Output
-from quire.cli.text import bytes_text, line
+from quire.cli.text import line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -48,12 +48,13 @@ class Meter:
         self._update(f"{self._title}: {line(what, 40)}", done, total, "")
 
     def imported(self, progress: ImportProgress) -> None:
-        """How far an import is."""
-        seconds = max(time.monotonic() - self._begun, 0.001)
-        facts = f"{progress.messages:,} messages, {progress.messages / seconds:,.0f}/s, "
-        facts += bytes_text(progress.bytes_done)
+        """How far an import is. How much there is nobody knows before the end: exports are read once."""
+        rate = progress.messages / max(progress.seconds, 0.001)
+        facts = f"{progress.messages:,} messages, {rate:,.0f}/s"
+        if progress.duplicates:
+            facts += f", {progress.duplicates:,} already there"
         title = f"{self._title} #{line(progress.channel, 30)}" if progress.channel else self._title
-        self._update(title, progress.bytes_done, progress.bytes_total, facts)
+        self._update(title, 0, 0, facts)
 
     def _update(self, title: str, done: int, total: int, facts: str) -> None:
         if not self._wanted or time.monotonic() - self._begun < QUIET_SECONDS:

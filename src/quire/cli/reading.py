@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,9 @@ from quire.cli import records
 from quire.cli.completion import channels as complete_channels
 from quire.cli.places import only_one, parse_place
 from quire.cli.session import Session, opened
+from quire.cli.text import line
 from quire.core.ids import message_id_text
-from quire.core.views import Message
+from quire.core.views import Message, Page
 from quire.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,30 +72,27 @@ def read(
         raise UsageError("--follow shows what is new: it takes no place", rule="options_exclude")
     with opened(ctx) as session:
         info = session.channel(channel)
-        places = {
-            name: parse_place(text, session.manager)
-            for name, text in (("before", before), ("after", after), ("around", around))
-            if text
-        }
+        texts = {"before": before, "after": after, "around": around}
+        places = {name: parse_place(text, session.manager) for name, text in texts.items() if text}
+        arriving = (
+            session.manager.follow(info.id) if follow else iter(())
+        )  # before the page: nothing is missed
         page = session.manager.get_stored_messages_paginated(info.id, limit=limit, **places)  # type: ignore[arg-type]
-        if session.out.json:
+        renderer = None if session.out.json else session.renderer()
+        if renderer is None:
             session.out.emit(records.page(page))
         else:
-            renderer = session.renderer()
-            parts = [
-                *renderer.page(page),
-                *_continued(session, channel, page.messages, page.older, page.newer),
-            ]
+            parts = [*renderer.page(page), *_continued(session, channel, page)]
             if not page.messages:
                 session.out.note(f"no messages here{'' if info.messages else ' yet'}")
             if follow:
                 session.out.show(*parts)
-                _follow(session, renderer, info.name)
             else:
                 session.out.paged(parts, at_end=not after)
-            return
         if follow:
-            _follow(session, None, info.name)
+            session.out.note(f"following #{line(info.name)}; Ctrl-C ends it")
+            shown = {message.id for message in page.messages}
+            _follow(session, renderer, (message for message in arriving if message.id not in shown))
 
 
 @app.command()
@@ -148,7 +147,6 @@ def threads(
         from rich.text import Text
 
         from quire.cli.render import FAINT, GUTTER, author_text, faint, thread_line
-        from quire.cli.text import line
 
         for one in found:
             root = session.manager.get_message(one.root)
@@ -180,7 +178,6 @@ def show(ctx: typer.Context, message: MessageName) -> None:
             session.out.emit(records.message(found))
             return
         from quire.cli.render import faint, thread_line
-        from quire.cli.text import line
 
         parts = list(session.renderer(full=True).message(found))
         if found.thread and found.thread.replies:
@@ -214,25 +211,23 @@ def history(ctx: typer.Context, message: MessageName) -> None:
         session.out.paged(history_lines(versions, colour=session.out.console.color_system is not None))
 
 
-def _continued(
-    session: Session, channel: str, messages: tuple[Message, ...], older: str | None, newer: str | None
-) -> Iterator[Text]:
+def _continued(session: Session, channel: str, page: Page) -> Iterator[Text]:
     """How to go on from this page."""
     from quire.cli.render import faint
 
-    if messages and older:
-        yield faint(f"older: quire read {channel} --before {session.short(messages[-1].id)}")
-    if messages and newer:
-        yield faint(f"newer: quire read {channel} --after {session.short(messages[0].id)}")
+    if page.messages and page.older:
+        yield faint(f"older: quire read {channel} --before {session.short(page.messages[-1].id)}")
+    if page.messages and page.newer:
+        yield faint(f"newer: quire read {channel} --after {session.short(page.messages[0].id)}")
 
 
-def _follow(session: Session, renderer: Renderer | None, channel: str) -> None:
+def _follow(session: Session, renderer: Renderer | None, arriving: Iterator[Message]) -> None:
     """Show what arrives. Ctrl-C is how one leaves, so it is no error."""
-    session.out.note(f"following #{channel}; Ctrl-C ends it")
     with contextlib.suppress(KeyboardInterrupt):
-        for message in session.manager.follow(channel):
+        sys.stdout.flush()
+        for message in arriving:
             if renderer is None:
                 session.out.emit(records.message(message))
             else:
                 session.out.show(*renderer.message(message))
-                session.out.console.file.flush()
+                sys.stdout.flush()

@@ -71,7 +71,7 @@ def hoist(arguments: Sequence[str]) -> list[str]:
             front.append(argument)
             if argument in VALUED:
                 value = next(following, None)
-                if value is None:
+                if value is None or value.startswith("--"):  # --vault=--odd says that it is meant
                     raise UsageError(f"option {argument} needs a value", rule="command_line")
                 front.append(value)
         else:

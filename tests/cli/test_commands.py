@@ -1,0 +1,204 @@
+"""What commands do and print, in fresh processes."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Quire
+
+HOSTILE = "\x1b[2J\x1b]0;x\x07[bold]b[/bold]\u202e\x9b1m"
+
+
+def test_json_has_the_documented_shape(quire: Quire) -> None:
+    made = quire("channel", "create", "shapes", "--topic", "forms", "--json").json
+    assert (made["name"], made["topic"], made["messages"]) == ("shapes", "forms", 0)
+    first = quire("post", "shapes", "one two", "--json").json
+    assert first["author"] == {
+        "id": first["author"]["id"], "name": "Ada", "bot": False, "imported": False, "own": True,
+    }  # fmt: skip
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first["time"])
+    reply = quire("--json", "post", "shapes", "three", "--thread", first["id"]).json
+    assert reply["thread_root"] == first["id"]
+    quire("react", first["id"], "🎉", "--json")
+    page = quire("read", "shapes", "--json").json
+    assert [one["body"] for one in page["messages"]] == ["three", "one two"]  # newest first
+    assert (page["older"], page["newer"]) == (None, None)
+    assert page == quire("--json", "read", "shapes").json
+    root = page["messages"][1]
+    assert root["reactions"] == [{"emoji": "🎉", "count": 1, "own": True, "people": ["Ada"]}]
+    assert (root["thread"]["replies"], root["thread"]["preview"]) == (1, "three")
+    assert quire("show", first["id"], "--json").json == root
+    thread = quire("thread", reply["id"], "--json").json
+    assert (thread["root"]["id"], [one["id"] for one in thread["messages"]]) == (first["id"], [reply["id"]])
+    assert quire("threads", "shapes", "--json").json["threads"][0]["root"] == first["id"]
+
+
+def test_pages_continue_by_cursor_message_and_date(quire: Quire) -> None:
+    quire("channel", "create", "pages")
+    ids = [quire.id_of("post", "pages", f"number {number}") for number in range(3)]
+    page = quire("read", "pages", "--limit", "1", "--json").json
+    assert [one["id"] for one in page["messages"]] == [ids[2]]
+    older = quire("read", "pages", "--before", page["older"], "--json").json
+    assert [one["id"] for one in older["messages"]] == [ids[1], ids[0]]
+    around = quire("read", "pages", "--around", ids[1], "--limit", "3", "--json").json
+    assert [one["id"] for one in around["messages"]] == ids[::-1]
+    assert quire("read", "pages", "--before", "2001-01-01", "--json").json["messages"] == []
+    assert len(quire("read", "pages", "--after", "today", "--json").json["messages"]) == 3
+
+
+def test_text_from_stdin_and_of_any_kind(quire: Quire) -> None:
+    quire("channel", "create", "texts")
+    assert quire("post", "texts", "-", "--json", stdin="from a pipe\nsecond line\n").json["body"] == (
+        "from a pipe\nsecond line"
+    )
+    assert quire("post", "texts", "--json", stdin="no dash needed").json["body"] == "no dash needed"
+    assert quire("post", "texts", "--json", "--", "--json").json["body"] == "--json"
+    quire("post", "texts", "-", stdin="x" * (1 << 20))
+    done = quire("post", "texts", "-", "--json", stdin="x" * ((1 << 20) + 1), code=2)
+    assert done.error["rule"]
+
+
+def test_no_text_of_others_is_obeyed(quire: Quire) -> None:
+    quire("channel", "create", "hostile", "--topic", HOSTILE)
+    message = quire.id_of("post", "hostile", HOSTILE)
+    quire("edit", message, HOSTILE + " edited needle")
+    for command in (
+        ["channels"], ["read", "hostile"], ["show", message], ["history", message], ["search", "needle"],
+        ["--json", "read", "hostile"], ["--json", "channels"], ["read", HOSTILE], ["show", HOSTILE],
+    ):  # fmt: skip
+        done = quire(*command, code={True: 0}.get(HOSTILE not in command, 3 if command[0] == "read" else 2))
+        assert not set("\x1b\x07\x9b\u202e") & set(done.out + done.err), command
+    assert "[bold]b[/bold]" in quire("read", "hostile").out
+    assert quire("read", "hostile", "--json").json["messages"][0]["body"] == HOSTILE + " edited needle"
+
+
+def test_delete_needs_a_yes(quire: Quire) -> None:
+    quire("channel", "create", "deletions")
+    message = quire.id_of("post", "deletions", "gone soon")
+    assert quire("delete", message, "--json", code=2).error["rule"] == "no_terminal"
+    gone = quire("delete", message, "--yes", "--reason", "test", "--json").json
+    assert (gone["body"], gone["deleted"]["reason"]) == ("", "test")
+    assert "gone soon" not in quire("read", "deletions").out
+
+
+def test_quiet_says_nothing_but_results(quire: Quire) -> None:
+    quire("channel", "create", "quiet", "-q")
+    done = quire("post", "quiet", "hush", "--quiet")
+    assert (done.out, done.err) == ("", "")
+    assert "hush" in quire("read", "quiet", "--quiet").out
+
+
+def test_marks(quire: Quire) -> None:
+    quire("channel", "create", "marks")
+    message = quire.id_of("post", "marks", "keep this")
+    quire("pin", message)
+    quire("bookmark", message)
+    assert [one["id"] for one in quire("pins", "marks", "--json").json["messages"]] == [message]
+    assert message in quire("bookmarks", "--json").out
+    assert "(pinned)" in quire("read", "marks").out
+    quire("unpin", message)
+    quire("unbookmark", message)
+    assert quire("pins", "marks").out == ""
+    assert quire("react", message, "👍").out.startswith("reacted 👍 to ")
+    assert quire("react", message, "👍", "--json", code=2).error["rule"] == "reaction_exists"
+    assert quire("mark-read", "marks", "--json").json["unread"] == 0
+
+
+def test_history_shows_changes(quire: Quire) -> None:
+    quire("channel", "create", "changes")
+    message = quire.id_of("post", "changes", "the red house")
+    quire("edit", message, "the blue house")
+    assert "the [-red-]{+blue+} house" in quire("history", message).out
+    versions = quire("history", message, "--json").json["versions"]
+    assert [(one["number"], one["body"], one["shown"]) for one in versions] == [
+        (1, "the red house", False),
+        (2, "the blue house", True),
+    ]
+
+
+@pytest.mark.timeout(60)
+def test_follow_shows_what_other_processes_write(quire: Quire) -> None:
+    quire("channel", "create", "live")
+    follower = subprocess.Popen(
+        quire.command("read", "live", "--follow", "--json"),
+        env=quire.environment_with(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert follower.stdout
+    assert follower.stderr
+    try:
+        assert json.loads(follower.stdout.readline())["messages"] == []
+        quire("post", "live", "news")
+        assert json.loads(follower.stdout.readline())["body"] == "news"
+    finally:
+        follower.send_signal(signal.SIGINT)
+    assert follower.wait(60) == 0  # how one leaves is no error
+    assert follower.stderr.read() == b""
+    follower.stdout.close()
+    follower.stderr.close()
+
+
+def test_the_editor(quire: Quire, tmp_path: Path) -> None:
+    """`edit` without a text, at a terminal, is test_terminal.py's; without one stdin is read."""
+    quire("channel", "create", "edits")
+    message = quire.id_of("post", "edits", "before")
+    assert quire("edit", message, "--json", stdin="after\n").json["body"] == "after"
+
+
+def test_help_of_every_command_has_an_example(quire: Quire) -> None:
+    from quire.cli.main import main
+    from quire.cli.startup import MODULES
+
+    assert main(["--help"]) == 0
+    groups = {"channel": ["create", "rename", "topic"], "passphrase": ["list", "add", "remove"]}
+    for name in MODULES:
+        for words in [[name], *([name, child] for child in groups.get(name, []))]:
+            if words == ["channel"]:
+                continue
+            assert "Example" in _help(words), words
+            assert f"  quire {' '.join(words)}" in _help(words).replace("quire --json ", "quire "), words
+
+
+def _help(words: list[str]) -> str:
+    import contextlib
+    import io
+
+    from quire.cli.main import main
+
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main([*words, "--help"]) == 0
+    return out.getvalue()
+
+
+def test_completion_of_channel_names(quire: Quire) -> None:
+    quire("channel", "create", "completed")
+
+    def complete(words: str, **environment: str) -> list[str]:
+        place = str(len(words.split()) - 1)
+        done = quire(_QUIRE_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=place, **environment)  # type: ignore[arg-type]  # mypy takes the environment for the other keywords
+        return done.out.split()
+
+    assert complete("quire read comple") == ["completed"]
+    assert complete("quire read comple", QUIRE_KEY_FILE="") == []  # never asks
+    assert complete("quire thr") == ["thread", "threads"]
+
+
+def test_starting_imports_little(quire: Quire) -> None:
+    quire("channel", "create", "start")
+    quire("post", "start", "hello")
+    report = "import atexit, sys; atexit.register(lambda: print('\\n'.join(sys.modules), file=sys.stderr))"
+    loaded = set(quire("read", "start", before=report).err.splitlines())
+    assert "rich.console" in loaded  # the list is one
+    slow = {
+        "pydantic", "cryptography", "keyring", "mnemonic", "lxml", "ijson", "markdown_it", "pygments", "asyncio",
+        "rich.progress", "rich.prompt", "rich.markdown", "rich.traceback", "typer.rich_utils", "difflib.HtmlDiff",
+        "quire.cli.importing", "quire.cli.keys", "quire.exchange.slack",
+    }  # fmt: skip
+    assert not loaded & (slow - {"cryptography"})  # a key file is opened with it; a raw key is not
