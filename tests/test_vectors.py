@@ -21,6 +21,7 @@ FILES = sorted(FOLDER.glob("*/*.json"))
 VECTORS_MIN = 300
 # Rules that no bytes from outside can break: they speak to who encodes.
 ENCODING_ONLY = {"operation_lone_surrogate"}
+RAISERS = ("_require", "_broken")
 CODECS = {
     f"{codec}{suffix}" for codec in ("operation", "head", "commit") for suffix in ("", "_not_canonical")
 }
@@ -50,13 +51,11 @@ def test_every_rule_of_the_decoders_has_a_vector() -> None:
 
 
 def rules_of(file: str) -> set[str]:
-    """Rule names in a module: the last argument of `_require`, and every `rule="…"`."""
+    """Rule names in a module: the text given to `_require` or `_broken`, and every `rule="…"`."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(Path(file).read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_require":
-            found |= {
-                a.value for a in node.args[1:] if isinstance(a, ast.Constant) and isinstance(a.value, str)
-            }
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in RAISERS:
+            found |= {a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)}
         if isinstance(node, ast.keyword) and node.arg == "rule" and isinstance(node.value, ast.Constant):
             found.add(str(node.value.value))
     return found
