@@ -183,6 +183,7 @@ KINDS: dict[type, int] = {
 CONTROL = (Create,)
 SELF_ONLY = (ReadMarker, Bookmark, Unbookmark)
 
+_SHORT = limits.BODY_BYTES_MAX // 4  # characters that fit a body in any script
 _codec = Codec(Operation, "operation")
 
 
@@ -216,10 +217,16 @@ def stored_operation(salted: bytes) -> Operation:
 
 def check_operation(operation: Operation) -> None:
     """Raises: MalformedError with the rule that a value breaks."""
-    if type(operation) is Post:
-        _check_post(operation)
-    else:
+    if type(operation) is not Post:
         _check_other(operation)
+    elif not (  # nearly every post is plain: one look instead of ten
+        len(operation.body) <= _SHORT
+        and operation.root is operation.reply_to is None
+        and operation.notice == operation.flags == 0
+        and not operation.title
+        and operation.attachments == operation.mentions == ()
+    ):
+        _check_post(operation)
     origin = getattr(operation, "origin", None)
     if origin is not None:
         _check_origin(origin)
@@ -267,7 +274,7 @@ def _check_other(operation: Operation) -> None:
 def _check_post(post: Post) -> None:
     body = post.body
     _require(
-        len(body) <= limits.BODY_BYTES_MAX // 4 or _utf8(body) <= limits.BODY_BYTES_MAX, "body_too_large"
+        len(body) <= _SHORT or _utf8(body) <= limits.BODY_BYTES_MAX, "body_too_large"
     )
     if post.root is not None:
         _check_id(post.root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
@@ -230,13 +230,20 @@ def waiting_exists(db: apsw.Connection) -> bool:
     return db.execute("SELECT 1 FROM waiting LIMIT 1").fetchone() is not None
 
 
-def take_waiting(db: apsw.Connection, channel: int, target: bytes) -> list[tuple[bytes, int, str, bytes]]:
-    """Remove and return (id, time, signer, op) of what waits for this message."""
+def take_waiting(
+    db: apsw.Connection, channel: int, targets: Sequence[bytes]
+) -> list[tuple[bytes, int, str, bytes]]:
+    """Remove and return (id, time, signer, op) of what waits for these messages."""
     rows: Any = db.execute(
-        "DELETE FROM waiting WHERE target = ? AND channel = ? RETURNING id, time, signer, op",
-        (target, channel),
+        "DELETE FROM waiting WHERE target IN carray(?) AND channel = ? RETURNING id, time, signer, op",
+        (apsw.carray(tuple(targets)), channel),
     ).fetchall()
     return list(rows)
+
+
+def is_due(db: apsw.Connection, now_ms: int) -> bool:
+    """Is anything held whose time has come?"""
+    return db.execute("SELECT 1 FROM waiting WHERE due <= ? LIMIT 1", (now_ms,)).fetchone() is not None
 
 
 def take_due(db: apsw.Connection, now_ms: int) -> list[tuple[int, bytes, int, str, bytes]]:

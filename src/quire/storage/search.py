@@ -38,8 +38,13 @@ def tags_of(post: Post, body: str, channel: int, author: int) -> str:
         tags += " link"
     if "`" in body:
         tags += " code"
-    if post.attachments:
-        tags += " file"
+    if post.notice or post.attachments or post.mentions or post.root or post.reply_to:
+        tags += _rarer_tags(post)
+    return tags
+
+
+def _rarer_tags(post: Post) -> str:
+    tags = " file" if post.attachments else ""
     if post.notice:
         tags += f" notice {NOTICES[post.notice]}"
     if post.mentions:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 import apsw
 import msgspec
@@ -46,6 +46,7 @@ AUTHORS_CACHED_MAX = 50_000
 ROOTS_CACHED_MAX = 50_000
 UNINDEXED_MAX = 50_000  # search rows collected before they are written
 _order = itemgetter(0, 1)
+_commit_time = attrgetter("time")
 
 
 class Item(msgspec.Struct, gc=False):
@@ -80,27 +81,13 @@ class Applier:
 
         time    the newest hybrid time among their commits, to move the channel's clock to
         """
-        held = [item for item in items if clock.is_ahead(item.time, now_ms)]
-        ready = [item for item in items if not clock.is_ahead(item.time, now_ms)] if held else items
-        if held:
-            log.insert_waiting(
-                db,
-                (
-                    (i.id, channel.n, None, (i.time >> 16) - AHEAD_MS_MAX, i.time, i.signer, i.salted)
-                    for i in held
-                ),
-            )
-        posts = [item for item in ready if type(item.operation) is Post]
-        if posts:
-            self._apply_posts(db, channel, posts, time)
-        elif time:
-            log.touch_channel(db, channel.n, clock=time)
-        if len(posts) < len(ready):
-            for item in ready:
-                if type(item.operation) is not Post:
-                    self._apply_other(db, channel, item)
-        if posts and log.waiting_exists(db):
-            self._release(db, channel, [item.id for item in posts], now_ms)
+        ready: Sequence[Item] = items
+        if clock.is_ahead(max(map(_commit_time, items)), now_ms):
+            ready = self._hold(db, channel, items, now_ms)
+        while ready:
+            placed = self._apply_ready(db, channel, ready, time)
+            freed = log.take_waiting(db, channel.n, placed) if placed and log.waiting_exists(db) else []
+            ready = [Item(id, at, signer, stored_operation(op), op) for id, at, signer, op in freed]
 
     def release_due(self, db: apsw.Connection, now_ms: int) -> None:
         """Apply what was held for a time that has come."""
@@ -110,15 +97,23 @@ class Applier:
                 Item(id, time, signer, stored_operation(salted), salted)
             )
         for n, items in by_channel.items():
-            self.apply(db, log.channel_by_n(db, n), items, now_ms)
+            self.apply(db, log.channel_by_n(db, n), items, now_ms, max(item.time for item in items))
 
-    def _release(self, db: apsw.Connection, channel: log.ChannelRow, ids: list[bytes], now_ms: int) -> None:
-        freed: list[Item] = []
-        for target in ids:
-            for id, time, signer, salted in log.take_waiting(db, channel.n, target):
-                freed.append(Item(id, time, signer, stored_operation(salted), salted))
-        if freed:
-            self.apply(db, channel, freed, now_ms)
+    def _apply_ready(
+        self, db: apsw.Connection, channel: log.ChannelRow, ready: Sequence[Item], time: int
+    ) -> list[bytes]:
+        """Apply what need not be held; the posts that have their place now, for what waits for them."""
+        posts = [item for item in ready if type(item.operation) is Post]
+        placed: list[bytes] = []
+        if posts:
+            placed = self._apply_posts(db, channel, posts, time)
+        elif time:
+            log.touch_channel(db, channel.n, clock=time)
+        if len(posts) < len(ready):
+            for item in ready:
+                if type(item.operation) is not Post:
+                    self._apply_other(db, channel, item)
+        return placed
 
     def author(self, db: apsw.Connection, key: str) -> int:
         """The number of an author key, new or known."""
@@ -137,7 +132,8 @@ class Applier:
 
     def _apply_posts(
         self, db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item], clock_time: int
-    ) -> None:
+    ) -> list[bytes]:
+        """Give posts their place, or let them wait for their thread's root; the ids of those placed."""
         own_key, own_flag, channel_n = self._own_key, rows.OURS, channel.n
         known_authors = self._authors
         placed: list[rows.Row] = []  # (time, id, author, flags, root, item)
@@ -185,6 +181,7 @@ class Applier:
         threads = self._count_threads(db, channel_n, titled, replies) if titled or replies else 0
         last = placed[-1][0] if placed else 0
         log.touch_channel(db, channel_n, clock=clock_time, messages=len(placed), threads=threads, last=last)
+        return [row[1] for row in placed]
 
     def _insert(self, db: apsw.Connection, channel: int, placed: list[rows.Row]) -> None:
         placed.sort(key=_order)

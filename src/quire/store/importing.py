@@ -16,6 +16,7 @@ import itertools
 import time as wall
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from operator import attrgetter
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 BATCH = 10_000  # records in a transaction
 REMEMBERED_MAX = 1_000_000  # messages of a run that are remembered: about 100 MB
+_time = attrgetter("time_ms")
 WAITING_MAX = 100_000  # records of a run that wait for their target
 NOTICE_NUMBERS = {name: number for number, name in enumerate(NOTICES)}
 
@@ -269,20 +271,23 @@ class ImportRun:
         draft = self._store.ledger.draft(db, place.row)
         self._introduce(draft, dict.fromkeys([message.author for message in group]))
         slots = [hash((key, message.id)) for message in group]
-        present = set() if last else set(slots)
+        refers = any([message.thread or message.reply_to for message in group])
+        present = set(slots) if refers and not last else set()
         again: list[tuple[model.Message, bytes]] = []
         fresh: list[tuple[int, model.Message]] = []  # (slot, message), not yet in the draft
         written: list[tuple[model.Message, MessageId]] = []
-        known, pending, fresh_place = self._known, set[int](), place.fresh
+        known, pending, is_fresh = self._known, set[int](), place.fresh
         for slot, message in zip(slots, group, strict=True):
-            if slot in pending:
+            if slot in pending:  # the same message twice in one batch
                 self._put(db, draft, place, key, fresh, written)
                 pending.clear()
-            there = known.get(slot) or (None if fresh_place else self._stored(db, place, message, slot))
+            there = known.get(slot)
+            if there is None and not is_fresh:
+                there = self._stored(db, place, message, slot)
             if there is not None:
                 again.append((message, there))
                 continue
-            if message.thread or message.reply_to:
+            if refers and (message.thread or message.reply_to):
                 if not last and self._must_wait(key, message, present):
                     self._waiting.append(message)
                     continue
@@ -560,10 +565,6 @@ class ImportRun:
                     draft.add((Unpin if removed else Pin)(row.id, self._origin(author, time_ms)))
                     if not removed:
                         self._tally.pinned()
-
-
-def _time(message: model.Message) -> int:
-    return message.time_ms
 
 
 def _attachment(attachment: model.Attachment) -> Attachment:

@@ -179,12 +179,15 @@ class Ledger:
     # Inside a transaction
 
     def begin(self, db: apsw.Connection) -> None:
-        """Before the first write of a session: is this vault the one last written here?"""
+        """Before the first write of a session: is this vault the one last written here? And what is due?"""
         if not self._witnessed:
             if not self._witness.agrees(log.commit_count(db)):
                 log.close_own_logs(db)
             self._witnessed = True
         self._written = 0
+        now = now_ms()
+        if log.is_due(db, now):
+            self.applier.release_due(db, now)
 
     def draft(self, db: apsw.Connection, channel: log.ChannelRow) -> Draft:
         """Commits to come in our log of a channel; ids are known as operations are added."""
@@ -201,9 +204,13 @@ class Ledger:
 
     def commit(self, db: apsw.Connection, own: log.LogRow, seq: int, head: bytes) -> None:
         """Sign a head and keep it."""
-        log.insert_commit(db, own.n, seq, head, self._key.sign(commit.to_be_signed(head)))
-        self._written += 1
+        self.keep(db, own, seq, head, self._key.sign(commit.to_be_signed(head)))
         self._last = (own.n, seq, head)
+
+    def keep(self, db: apsw.Connection, row: log.LogRow, seq: int, head: bytes, signature: bytes) -> None:
+        """Keep a commit, ours or another's, and count it."""
+        log.insert_commit(db, row.n, seq, head, signature)
+        self._written += 1
 
     def create_channel(
         self, db: apsw.Connection, *, kind: str, name: str, source: str = "", key: str = ""

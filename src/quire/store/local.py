@@ -19,7 +19,7 @@ from quire.core.ids import ChannelId, DeviceId, MessageId
 from quire.core.operation import Attachment, Operation, Post
 from quire.core.query import parse_query
 from quire.core.views import Hits, Message, Page, Problem, Stats, VerifyReport
-from quire.errors import CorruptError, NotFoundError, UsageError
+from quire.errors import CorruptError, NotFoundError, StorageError, UsageError
 from quire.storage import log, schema, search
 from quire.storage import timeline as rows
 from quire.storage.database import Database, guarded, translate
@@ -86,13 +86,13 @@ class LocalStore:
 
         path = Path(folder)
         file = path / FILE_NAME
-        if not (path / "slots").exists() and not file.exists():
+        if not _exists(path / "slots") and not _exists(file):
             raise NotFoundError(
                 f"there is no vault in {path}", rule="no_vault", hint="`quire init` makes one"
             )
         slots, key = KeySlots.open(path, as_unlock(unlock))
         try:
-            if not file.exists():
+            if not _exists(file):
                 raise CorruptError(
                     f"{file} is missing",
                     rule="database_missing",
@@ -372,6 +372,17 @@ def names_channel(row: log.ChannelRow, name: str) -> bool:
     """Does a person mean this channel by `name`? Its name, with or without '#', or `source/name`."""
     wanted = name.removeprefix("#").casefold()
     return wanted in (row.name.casefold(), f"{row.source}/{row.name}".casefold())
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StorageError(
+            f"cannot look into {path.parent}: {error.strerror}",
+            rule="folder_unreadable",
+            hint="check its permissions",
+        ) from error
 
 
 def _open_database(
