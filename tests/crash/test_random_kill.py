@@ -66,8 +66,7 @@ def acknowledged_until_killed(folder: Path, name: str, chance: random.Random) ->
     said: list[str] = []
     with fifo.open("rb") as pipe:
         while processes:
-            for _ in range(chance.randrange(1, 60)):
-                said.append(json.loads(pipe.readline()))
+            said += [json.loads(pipe.readline()) for _ in range(chance.randrange(1, 60))]
             victim = processes.pop(chance.randrange(len(processes)))
             assert victim.pid is not None
             os.kill(victim.pid, signal.SIGKILL)
