@@ -21,11 +21,15 @@ def at(ms: int, counter: int = 0) -> int:
 def tick(now_ms: int, newest: int) -> int:
     """The time of a new event, after every event known (`newest`) and not before the wall clock.
 
+    If that would be ahead of the clock (which was set back), `newest` does not count: a message of our own
+    that is held even here would be lost to whoever wrote it.
+
     Raises: UsageError(rule="clock_out_of_range") if the machine's clock is beyond year 2248 or before 1970.
     """
     if not 0 <= now_ms <= TIME_MS_MAX:
         raise UsageError("this machine's clock is far off", rule="clock_out_of_range", hint="set the date")
-    return max(at(now_ms), newest + 1)
+    now = at(now_ms)
+    return now if newest < now or is_ahead(newest + 1, now_ms) else newest + 1
 
 
 def is_ahead(time: int, now_ms: int) -> bool:

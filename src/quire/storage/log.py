@@ -73,7 +73,9 @@ def channel_by_n(db: apsw.Connection, n: int) -> ChannelRow:
 
 
 def channel_by_origin(db: apsw.Connection, source: str, key: str) -> ChannelRow | None:
-    return _channel(db, "source = ? AND source <> '' AND key = ?", source, key)
+    """The channel that this vault's imports of `key` go to; others may have imported the same themselves."""
+    own = "creator = (SELECT value FROM meta WHERE key = 'own_key')"
+    return _channel(db, f"source = ? AND source <> '' AND key = ? AND {own} ORDER BY n LIMIT 1", source, key)
 
 
 def self_channel(db: apsw.Connection) -> ChannelRow:
@@ -100,7 +102,10 @@ def insert_channel(
     time: int,
     first: bytes,
 ) -> int:
-    """A new channel; its number."""
+    """A new channel; its number.
+
+    time, first    of the operation that creates it
+    """
     db.execute(
         "INSERT INTO channel(id, genesis, kind, creator, source, key, name, name_time, name_id, topic, topic_time,"
         " topic_id, clock, messages, threads, last_time) VALUES(?,?,?,?,?,?,?,?,?,'',-1,x'',?,0,0,0)",
@@ -124,6 +129,12 @@ def logs(db: apsw.Connection) -> list[LogRow]:
     return [LogRow(*row) for row in db.execute(f"{_LOG} ORDER BY n")]  # type: ignore[arg-type]
 
 
+def logs_of(db: apsw.Connection, channel: int) -> list[LogRow]:
+    """All logs of one channel."""
+    rows = db.execute(f"{_LOG} WHERE channel = ? ORDER BY n", (channel,))
+    return [LogRow(*row) for row in rows]  # type: ignore[arg-type]
+
+
 def insert_log(
     db: apsw.Connection,
     channel: int,
@@ -143,6 +154,11 @@ def insert_log(
 def close_own_logs(db: apsw.Connection) -> None:
     """From here on this device writes new logs (design section 9)."""
     db.execute("UPDATE log SET own = 2 WHERE own = 1")
+
+
+def close_log(db: apsw.Connection, n: int) -> None:
+    """Write no more in a log: someone has commits of it that we do not remember."""
+    db.execute("UPDATE log SET own = 2 WHERE n = ?", (n,))
 
 
 def newest_commit(db: apsw.Connection, log: int) -> tuple[int, bytes]:
@@ -252,6 +268,14 @@ def take_due(db: apsw.Connection, now_ms: int) -> list[tuple[int, bytes, int, st
         "DELETE FROM waiting WHERE due <= ? RETURNING channel, id, time, signer, op", (now_ms,)
     ).fetchall()
     return list(rows)
+
+
+def waiting_of_device(db: apsw.Connection, device: bytes) -> int:
+    """How many operations of a device's logs wait."""
+    prefixes: Any = db.execute("SELECT prefix FROM log WHERE device = ?", (device,)).fetchall()
+    count = "SELECT count(*) FROM waiting WHERE id BETWEEN ? AND ?"
+    found: Any = [db.execute(count, (p + bytes(6), p + b"\xff" * 6)).fetchone() for (p,) in prefixes]
+    return sum(n for (n,) in found)
 
 
 def waiting_counts(db: apsw.Connection) -> dict[int, int]:

@@ -65,7 +65,7 @@ CREATE TABLE channel(
   clock INTEGER NOT NULL, messages INTEGER NOT NULL, threads INTEGER NOT NULL,
   last_time INTEGER NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX channel_origin ON channel(source, key) WHERE source <> '';
+CREATE INDEX channel_origin ON channel(source, key) WHERE source <> '';
 CREATE TABLE log(
   n INTEGER PRIMARY KEY, channel INTEGER NOT NULL, device BLOB NOT NULL, incarnation BLOB NOT NULL,
   prefix BLOB NOT NULL UNIQUE, signer TEXT NOT NULL, own INTEGER NOT NULL

@@ -89,6 +89,20 @@ class Applier:
             freed = log.take_waiting(db, channel.n, placed) if placed and log.waiting_exists(db) else []
             ready = [Item(id, at, signer, stored_operation(op), op) for id, at, signer, op in freed]
 
+    def _hold(
+        self, db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item], now_ms: int
+    ) -> list[Item]:
+        """Keep what is from the future until its time; the rest."""
+        held = [item for item in items if clock.is_ahead(item.time, now_ms)]
+        log.insert_waiting(
+            db,
+            [
+                (i.id, channel.n, None, (i.time >> 16) - AHEAD_MS_MAX, i.time, i.signer, i.salted)
+                for i in held
+            ],
+        )
+        return [item for item in items if not clock.is_ahead(item.time, now_ms)]
+
     def release_due(self, db: apsw.Connection, now_ms: int) -> None:
         """Apply what was held for a time that has come."""
         by_channel: dict[int, list[Item]] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,16 +20,18 @@ from quire.core.ids import ChannelId, DeviceId, MessageId
 from quire.core.operation import Attachment, Operation, Post
 from quire.core.query import parse_query
 from quire.core.views import Hits, Message, Page, Problem, Stats, VerifyReport
-from quire.errors import CorruptError, NotFoundError, StorageError, UsageError
+from quire.errors import BusyError, CorruptError, FullError, NotFoundError, StorageError, UsageError
 from quire.storage import log, schema, search
 from quire.storage import timeline as rows
 from quire.storage.database import Database, guarded, translate
+from quire.store import ledger
 from quire.store.ledger import Ledger, Prepare
 from quire.store.reader import Position, Reader, position
 from quire.store.witness import Witness
 
 if TYPE_CHECKING:
     from quire.storage.keyslots import KeySlots
+    from quire.store.ingest import IngestReport
 
 FILE_NAME = "vault.db"
 Progress = Callable[[str, int, int], None]  # (what is being done, steps done, steps in all)
@@ -101,7 +104,9 @@ class LocalStore:
             database = _open_database(file, slots, key, read_only, vfs)
             try:
                 _check_slots(database, slots)
-                return cls(path, slots, database)
+                store = cls(path, slots, database)
+                store.release_due()
+                return store
             except BaseException:
                 database.close()
                 raise
@@ -176,6 +181,21 @@ class LocalStore:
 
         [id] = self.write(channel, prepare, post=True)
         return self.get_message(id)
+
+    def ingest(self, encoded_commits: Sequence[bytes]) -> IngestReport:
+        """Take commits of other logs, in any order and repetition. A broken one is refused, with its reason, alone.
+
+        Raises: StorageError, with nothing taken.
+        """
+        from quire.store.ingest import ingest
+
+        return ingest(self, encoded_commits)
+
+    def release_due(self) -> None:
+        """Show what was held for a time that has come; every write does so too, and every opening."""
+        if not self.database.read_only and log.is_due(self.database.reader, ledger.now_ms()):
+            with suppress(BusyError, FullError):  # whoever writes now, or next, does it
+                self.ledger.run(lambda db: None)
 
     # Reading
 

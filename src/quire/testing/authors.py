@@ -1,0 +1,114 @@
+"""People with keys, in memory: they found channels and sign commits without a vault, for tests.
+
+    ada = Author(seed=1)
+    channel = ada.channel("general")
+    pen = ada.pen(channel)
+    store.ingest([channel.founding, pen.write(Post("hello"))])
+
+Everything follows from the seed, so a test that fails prints all it takes to repeat it. `Author.of(store)` is
+the person of a vault, as a second copy of that vault would be.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from quire.core import clock, commit
+from quire.core.crypto.keys import DeviceCertificate, SigningKey, certify, decode_certificate
+from quire.core.ids import ChannelId, DeviceId, Incarnation, MessageId, log_prefix, message_id
+from quire.core.operation import Create, Operation, encode_operation
+from quire.storage import log
+from quire.store.local import LocalStore
+
+START_MS = 1_700_000_000_000
+
+
+class Channel(NamedTuple):
+    """A channel that an author founded, and the commit that did it."""
+
+    id: ChannelId
+    genesis: bytes
+    founding: bytes
+    first: MessageId
+    pen: Pen
+
+
+class Author:
+    """An identity with one device."""
+
+    def __init__(self, seed: int = 0, *, device: SigningKey | None = None, certificate: bytes = b"") -> None:
+        self.random = random.Random(seed)  # noqa: S311 - reproducible on purpose
+        self.device = device or SigningKey(self.random.randbytes(32))
+        if certificate:
+            self.certificate: DeviceCertificate = decode_certificate(certificate)
+        else:
+            identity = SigningKey(self.random.randbytes(32))
+            self.certificate = certify(identity, DeviceId(self.device.public), START_MS)
+        self.key = f"quire:{self.certificate.identity.hex()}"
+
+    @classmethod
+    def of(cls, store: LocalStore, seed: int = 0) -> Author:
+        """The person whose vault this is, at the same device."""
+        db = store.database.reader
+        seed_bytes, certificate = (bytes(log.get_meta(db, key)) for key in ("device_seed", "certificate"))
+        return cls(seed, device=SigningKey(seed_bytes), certificate=certificate)
+
+    def channel(
+        self, name: str = "general", kind: str = "channel", time_ms: int = START_MS, **more: str
+    ) -> Channel:
+        """Found a channel."""
+        create = Create(kind, name, self.random.randbytes(16), self.certificate.encode(), **more)
+        id = commit.channel_id(encode_operation(create))
+        pen = Pen(self, id, ())
+        founding = pen.write(create, time_ms=time_ms)
+        pen.control_heads = (pen.previous,)
+        return Channel(id, pen.previous, founding, pen.id_of(1, 0), pen)
+
+    def pen(self, channel: Channel) -> Pen:
+        """A new log of this author in a channel."""
+        return Pen(self, channel.id, (channel.genesis,))
+
+
+@dataclass
+class Pen:
+    """One log: what it writes next continues what it wrote before."""
+
+    author: Author
+    channel: ChannelId
+    control_heads: tuple[bytes, ...]
+    seq: int = 0
+    previous: bytes = b""
+    time: int = 0
+
+    def __post_init__(self) -> None:
+        self.incarnation = Incarnation(self.author.random.randbytes(16))
+        self.prefix = log_prefix(DeviceId(self.author.device.public), self.incarnation)
+
+    def id_of(self, seq: int, index: int) -> MessageId:
+        """The id of an operation of this log, written or yet to be."""
+        return message_id(self.prefix, seq, index)
+
+    def next_id(self, index: int = 0) -> MessageId:
+        """The id that the operation `index` of the next commit will have."""
+        return self.id_of(self.seq + 1, index)
+
+    def write(self, *operations: Operation, time_ms: int | None = None) -> bytes:
+        """The next commit, encoded."""
+        return self.write_raw([encode_operation(operation) for operation in operations], time_ms=time_ms)
+
+    def write_raw(self, encoded: list[bytes], *, time_ms: int | None = None) -> bytes:
+        """The next commit, of operations that may be malformed."""
+        self.time = self.time + 1 if time_ms is None else clock.at(time_ms)
+        if not self.time >> clock.COUNTER_BITS:
+            self.time = clock.at(START_MS)
+        salted = commit.with_salts(encoded, self.author.random.randbytes)
+        self.seq += 1
+        head = commit.build_head(
+            channel=self.channel, device=DeviceId(self.author.device.public), incarnation=self.incarnation,
+            seq=self.seq, previous=self.previous, control_heads=self.control_heads, time=self.time, salted=salted,
+        )  # fmt: skip
+        self.previous = commit.commit_id(head)
+        signature = self.author.device.sign(commit.to_be_signed(head))
+        return commit.encode_commit(commit.Commit(head, signature, tuple(salted)))
