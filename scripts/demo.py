@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPORT = ROOT / "demo" / "pyscript-discord.zip"
-CHANNEL = "tutorial"
+CHANNEL = "pyscript-ltk"
 OURS = ("vault", "demo.key")  # all that an earlier run can have left in the folder
 
 
@@ -44,16 +44,18 @@ class Demo:
         print(self._styled(f"$ quire {shlex.join(arguments)}", "36"), flush=True)
         self._run(arguments)
 
-    def result(self, *arguments: str) -> dict[str, object]:
-        """Run one command and show it; return what --json says."""
+    def written(self, *arguments: str) -> str:
+        """Run a command that writes a message; the id it says."""
         print(self._styled(f"$ quire {shlex.join(arguments)}", "36"), flush=True)
-        return self.ask(*arguments)
+        output = self._run(arguments, stdout=subprocess.PIPE).decode()
+        print(output, end="", flush=True)
+        return output.split()[-1]
 
-    def ask(self, *arguments: str) -> dict[str, object]:
-        """What a command says with --json; not shown."""
-        output = self._run((*arguments, "--json"), stdout=subprocess.PIPE)
-        answer: dict[str, object] = json.loads(output)
-        return answer
+    def message(self, *arguments: str) -> str:
+        """The id of the newest message of a page, cut to the length people are shown. Not printed."""
+        page = json.loads(self._run((*arguments, "--json"), stdout=subprocess.PIPE))
+        log, _, place = str(page["messages"][0]["id"]).partition("-")
+        return f"{log[:4]}-{place}"
 
     def _run(self, arguments: tuple[str, ...], stdout: int | None = None) -> bytes:
         self.commands += 1
@@ -92,20 +94,19 @@ def main(folder: Path) -> None:
 
     demo.say("Every command is a new process: all it knows, it reads from the encrypted vault.")
     demo.quire("channels")
-    demo.quire("read", CHANNEL, "--limit", "5")
+    demo.quire("read", CHANNEL, "--limit", "6")
 
     demo.say("Talk on: a thread, reactions, an edit. When a command is back, its message is on disk.")
-    page = demo.ask("read", CHANNEL, "--limit", "1")
-    newest = str(page["messages"][0]["id"])  # type: ignore[index]
-    demo.quire("post", CHANNEL, "--thread", newest, "Good to have all of this in one place.")
-    reply = str(demo.result("post", CHANNEL, "--thread", newest, "Is it searchable, to?")["id"])
+    root = demo.message("read", CHANNEL, "--before", "2025-10-01", "--limit", "1")
+    demo.quire("post", CHANNEL, "--thread", root, "Good to have all of this in one place.")
+    reply = demo.written("post", CHANNEL, "--thread", root, "Is it searchable, to?")
     demo.quire("edit", reply, "Is it searchable, too?")
-    demo.quire("react", newest, "🎉")
-    demo.quire("react", newest, "👍")
-    demo.quire("thread", newest)
+    demo.quire("react", root, "🎉")
+    demo.quire("react", root, "👍")
+    demo.quire("thread", root)
 
     demo.say("One message whole, and every version of another with what changed.")
-    demo.quire("show", newest)
+    demo.quire("show", root)
     demo.quire("history", reply)
 
     demo.say("Search, newest first.")
@@ -119,8 +120,8 @@ def main(folder: Path) -> None:
     where += f" QUIRE_KEY_FILE={shlex.quote(demo.environment['QUIRE_KEY_FILE'])}"
     demo.say(f"Done: {demo.commands} processes, {time.monotonic() - started:.0f} s. Go on with, for example:")
     print(f"  export {where}")
-    print("  quire read pyscript-ltk")
-    print("  quire threads tutorial")
+    print("  quire read tutorial")
+    print("  quire threads pyscript-ltk")
     print("  quire search from:you")
     print("  quire import PATH     a Slack, Discord, Zulip, Telegram … export of your own")
     print("  quire --help          (in a fresh clone: .venv/bin/quire)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from quire.cli.main import main
 
 TIMEOUT_SECONDS = 60
 
@@ -95,6 +99,31 @@ class Quire:
         return str(self(*arguments, "--json").json["id"])
 
 
+class InProcess(Quire):
+    """The same commands run in this process: for the many that differ only in what they print."""
+
+    def __call__(
+        self,
+        *arguments: str,
+        code: int = 0,
+        stdin: str | bytes = b"",
+        before: str = "",
+        fds: tuple[int, ...] = (),
+        **environment: str,
+    ) -> Done:
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in (self.environment | environment).items():
+                patch.setenv(name, value)
+            patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given), "utf-8"))
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                ended = main(arguments)
+        done = Done(ended, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+        assert done.code == code, f"{arguments}: {done}"
+        return done
+
+
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the processes of all tests keep compiled modules."""
@@ -107,6 +136,12 @@ def quire(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Quire:
     run = Quire(tmp_path_factory.mktemp("cli"), compiled)
     run("init", "--name", "Ada")
     return run
+
+
+@pytest.fixture(scope="session")
+def here(quire: Quire, compiled: Path) -> InProcess:
+    """The vault of `quire`, its commands run in this process."""
+    return InProcess(quire.folder, compiled)
 
 
 @pytest.fixture

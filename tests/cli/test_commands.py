@@ -1,4 +1,4 @@
-"""What commands do and print, in fresh processes."""
+"""What commands do and print."""
 
 from __future__ import annotations
 
@@ -6,116 +6,115 @@ import json
 import re
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Quire
+from tests.cli.conftest import InProcess, Quire
 
 HOSTILE = "\x1b[2J\x1b]0;x\x07[bold]b[/bold]\u202e\x9b1m"
 
 
-def test_json_has_the_documented_shape(quire: Quire) -> None:
-    made = quire("channel", "create", "shapes", "--topic", "forms", "--json").json
+def test_json_has_the_documented_shape(here: InProcess) -> None:
+    made = here("channel", "create", "shapes", "--topic", "forms", "--json").json
     assert (made["name"], made["topic"], made["messages"]) == ("shapes", "forms", 0)
-    first = quire("post", "shapes", "one two", "--json").json
+    first = here("post", "shapes", "one two", "--json").json
     assert first["author"] == {
         "id": first["author"]["id"], "name": "Ada", "bot": False, "imported": False, "own": True,
     }  # fmt: skip
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first["time"])
-    reply = quire("--json", "post", "shapes", "three", "--thread", first["id"]).json
+    reply = here("--json", "post", "shapes", "three", "--thread", first["id"]).json
     assert reply["thread_root"] == first["id"]
-    quire("react", first["id"], "🎉", "--json")
-    page = quire("read", "shapes", "--json").json
+    here("react", first["id"], "🎉", "--json")
+    page = here("read", "shapes", "--json").json
     assert [one["body"] for one in page["messages"]] == ["three", "one two"]  # newest first
     assert (page["older"], page["newer"]) == (None, None)
-    assert page == quire("--json", "read", "shapes").json
+    assert page == here("--json", "read", "shapes").json
     root = page["messages"][1]
     assert root["reactions"] == [{"emoji": "🎉", "count": 1, "own": True, "people": ["Ada"]}]
     assert (root["thread"]["replies"], root["thread"]["preview"]) == (1, "three")
-    assert quire("show", first["id"], "--json").json == root
-    thread = quire("thread", reply["id"], "--json").json
+    assert here("show", first["id"], "--json").json == root
+    thread = here("thread", reply["id"], "--json").json
     assert (thread["root"]["id"], [one["id"] for one in thread["messages"]]) == (first["id"], [reply["id"]])
-    assert quire("threads", "shapes", "--json").json["threads"][0]["root"] == first["id"]
+    assert here("threads", "shapes", "--json").json["threads"][0]["root"] == first["id"]
 
 
-def test_pages_continue_by_cursor_message_and_date(quire: Quire) -> None:
-    quire("channel", "create", "pages")
-    ids = [quire.id_of("post", "pages", f"number {number}") for number in range(3)]
-    page = quire("read", "pages", "--limit", "1", "--json").json
+def test_pages_continue_by_cursor_message_and_date(here: InProcess) -> None:
+    here("channel", "create", "pages")
+    ids = [here.id_of("post", "pages", f"number {number}") for number in range(3)]
+    page = here("read", "pages", "--limit", "1", "--json").json
     assert [one["id"] for one in page["messages"]] == [ids[2]]
-    older = quire("read", "pages", "--before", page["older"], "--json").json
+    older = here("read", "pages", "--before", page["older"], "--json").json
     assert [one["id"] for one in older["messages"]] == [ids[1], ids[0]]
-    around = quire("read", "pages", "--around", ids[1], "--limit", "3", "--json").json
+    around = here("read", "pages", "--around", ids[1], "--limit", "3", "--json").json
     assert [one["id"] for one in around["messages"]] == ids[::-1]
-    assert quire("read", "pages", "--before", "2001-01-01", "--json").json["messages"] == []
-    assert len(quire("read", "pages", "--after", "today", "--json").json["messages"]) == 3
+    assert here("read", "pages", "--before", "2001-01-01", "--json").json["messages"] == []
+    assert len(here("read", "pages", "--after", "today", "--json").json["messages"]) == 3
 
 
-def test_text_from_stdin_and_of_any_kind(quire: Quire) -> None:
-    quire("channel", "create", "texts")
-    assert quire("post", "texts", "-", "--json", stdin="from a pipe\nsecond line\n").json["body"] == (
+def test_text_from_stdin_and_of_any_kind(here: InProcess) -> None:
+    here("channel", "create", "texts")
+    assert here("post", "texts", "-", "--json", stdin="from a pipe\nsecond line\n").json["body"] == (
         "from a pipe\nsecond line"
     )
-    assert quire("post", "texts", "--json", stdin="no dash needed").json["body"] == "no dash needed"
-    assert quire("post", "texts", "--json", "--", "--json").json["body"] == "--json"
-    quire("post", "texts", "-", stdin="x" * (1 << 20))
-    done = quire("post", "texts", "-", "--json", stdin="x" * ((1 << 20) + 1), code=2)
+    assert here("post", "texts", "--json", stdin="no dash needed").json["body"] == "no dash needed"
+    assert here("post", "texts", "--json", "--", "--json").json["body"] == "--json"
+    here("post", "texts", "-", stdin="x" * (1 << 20))
+    done = here("post", "texts", "-", "--json", stdin="x" * ((1 << 20) + 1), code=2)
     assert done.error["rule"]
 
 
-def test_no_text_of_others_is_obeyed(quire: Quire) -> None:
-    quire("channel", "create", "hostile", "--topic", HOSTILE)
-    message = quire.id_of("post", "hostile", HOSTILE)
-    quire("edit", message, HOSTILE + " edited needle")
+def test_no_text_of_others_is_obeyed(here: InProcess) -> None:
+    here("channel", "create", "hostile", "--topic", HOSTILE)
+    message = here.id_of("post", "hostile", HOSTILE)
+    here("edit", message, HOSTILE + " edited needle")
     for command in (
         ["channels"], ["read", "hostile"], ["show", message], ["history", message], ["search", "needle"],
         ["--json", "read", "hostile"], ["--json", "channels"], ["read", HOSTILE], ["show", HOSTILE],
     ):  # fmt: skip
-        done = quire(*command, code={True: 0}.get(HOSTILE not in command, 3 if command[0] == "read" else 2))
+        done = here(*command, code={True: 0}.get(HOSTILE not in command, 3 if command[0] == "read" else 2))
         assert not set("\x1b\x07\x9b\u202e") & set(done.out + done.err), command
-    assert "[bold]b[/bold]" in quire("read", "hostile").out
-    assert quire("read", "hostile", "--json").json["messages"][0]["body"] == HOSTILE + " edited needle"
+    assert "[bold]b[/bold]" in here("read", "hostile").out
+    assert here("read", "hostile", "--json").json["messages"][0]["body"] == HOSTILE + " edited needle"
 
 
-def test_delete_needs_a_yes(quire: Quire) -> None:
-    quire("channel", "create", "deletions")
-    message = quire.id_of("post", "deletions", "gone soon")
-    assert quire("delete", message, "--json", code=2).error["rule"] == "no_terminal"
-    gone = quire("delete", message, "--yes", "--reason", "test", "--json").json
+def test_delete_needs_a_yes(here: InProcess) -> None:
+    here("channel", "create", "deletions")
+    message = here.id_of("post", "deletions", "gone soon")
+    assert here("delete", message, "--json", code=2).error["rule"] == "no_terminal"
+    gone = here("delete", message, "--yes", "--reason", "test", "--json").json
     assert (gone["body"], gone["deleted"]["reason"]) == ("", "test")
-    assert "gone soon" not in quire("read", "deletions").out
+    assert "gone soon" not in here("read", "deletions").out
 
 
-def test_quiet_says_nothing_but_results(quire: Quire) -> None:
-    quire("channel", "create", "quiet", "-q")
-    done = quire("post", "quiet", "hush", "--quiet")
+def test_quiet_says_nothing_but_results(here: InProcess) -> None:
+    here("channel", "create", "quiet", "-q")
+    done = here("post", "quiet", "hush", "--quiet")
     assert (done.out, done.err) == ("", "")
-    assert "hush" in quire("read", "quiet", "--quiet").out
+    assert "hush" in here("read", "quiet", "--quiet").out
 
 
-def test_marks(quire: Quire) -> None:
-    quire("channel", "create", "marks")
-    message = quire.id_of("post", "marks", "keep this")
-    quire("pin", message)
-    quire("bookmark", message)
-    assert [one["id"] for one in quire("pins", "marks", "--json").json["messages"]] == [message]
-    assert message in quire("bookmarks", "--json").out
-    assert "(pinned)" in quire("read", "marks").out
-    quire("unpin", message)
-    quire("unbookmark", message)
-    assert quire("pins", "marks").out == ""
-    assert quire("react", message, "👍").out.startswith("reacted 👍 to ")
-    assert quire("react", message, "👍", "--json", code=2).error["rule"] == "reaction_exists"
-    assert quire("mark-read", "marks", "--json").json["unread"] == 0
+def test_marks(here: InProcess) -> None:
+    here("channel", "create", "marks")
+    message = here.id_of("post", "marks", "keep this")
+    here("pin", message)
+    here("bookmark", message)
+    assert [one["id"] for one in here("pins", "marks", "--json").json["messages"]] == [message]
+    assert message in here("bookmarks", "--json").out
+    assert "(pinned)" in here("read", "marks").out
+    here("unpin", message)
+    here("unbookmark", message)
+    assert here("pins", "marks").out == ""
+    assert here("react", message, "👍").out.startswith("reacted 👍 to ")
+    assert here("react", message, "👍", "--json", code=2).error["rule"] == "reaction_exists"
+    assert here("mark-read", "marks", "--json").json["unread"] == 0
 
 
-def test_history_shows_changes(quire: Quire) -> None:
-    quire("channel", "create", "changes")
-    message = quire.id_of("post", "changes", "the red house")
-    quire("edit", message, "the blue house")
-    assert "the [-red-]{+blue+} house" in quire("history", message).out
-    versions = quire("history", message, "--json").json["versions"]
+def test_history_shows_changes(here: InProcess) -> None:
+    here("channel", "create", "changes")
+    message = here.id_of("post", "changes", "the red house")
+    here("edit", message, "the blue house")
+    assert "the [-red-]{+blue+} house" in here("history", message).out
+    versions = here("history", message, "--json").json["versions"]
     assert [(one["number"], one["body"], one["shown"]) for one in versions] == [
         (1, "the red house", False),
         (2, "the blue house", True),
@@ -145,14 +144,13 @@ def test_follow_shows_what_other_processes_write(quire: Quire) -> None:
     follower.stderr.close()
 
 
-def test_the_editor(quire: Quire, tmp_path: Path) -> None:
-    """`edit` without a text, at a terminal, is test_terminal.py's; without one stdin is read."""
-    quire("channel", "create", "edits")
-    message = quire.id_of("post", "edits", "before")
-    assert quire("edit", message, "--json", stdin="after\n").json["body"] == "after"
+def test_edit_reads_stdin_where_no_editor_could_open(here: InProcess) -> None:
+    here("channel", "create", "edits")
+    message = here.id_of("post", "edits", "before")
+    assert here("edit", message, "--json", stdin="after\n").json["body"] == "after"
 
 
-def test_help_of_every_command_has_an_example(quire: Quire) -> None:
+def test_help_of_every_command_has_an_example() -> None:
     from quire.cli.main import main
     from quire.cli.startup import MODULES
 

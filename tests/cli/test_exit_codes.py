@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from quire import KeyFile, LocalStore
-from tests.cli.conftest import Quire
+from tests.cli.conftest import InProcess, Quire
 
 BREAK_STATS = "import quire.store.local as s\ndef broken(self): {}\ns.LocalStore.stats = broken"
 
@@ -44,8 +44,8 @@ def test_done(quire: Quire) -> None:
         (["init"], "vault_exists"),
     ],
 )
-def test_2_usage(quire: Quire, arguments: list[str], rule: str) -> None:
-    done = quire(*arguments, "--json", code=2)
+def test_2_usage(here: InProcess, arguments: list[str], rule: str) -> None:
+    done = here(*arguments, "--json", code=2)
     assert done.error["rule"] == rule
     assert done.error["message"]
     assert done.out == ""
@@ -61,8 +61,15 @@ def test_2_usage(quire: Quire, arguments: list[str], rule: str) -> None:
         (["read", "codes", "--vault", "no/such/vault"], "no_vault"),
     ],
 )
-def test_3_not_found(quire: Quire, arguments: list[str], rule: str) -> None:
-    assert quire(*arguments, "--json", code=3).error["rule"] == rule
+def test_3_not_found(here: InProcess, arguments: list[str], rule: str) -> None:
+    assert here(*arguments, "--json", code=3).error["rule"] == rule
+
+
+def test_2_and_3_by_a_real_process(quire: Quire) -> None:
+    assert quire("raed", code=2).err.startswith("quire: No such command 'raed'. Did you mean 'read'")
+    assert quire("read", "nowhere", code=3).err == (
+        "quire: there is no channel nowhere\n  hint: `quire channels` lists them\n"
+    )
 
 
 def test_4_cannot_unlock(quire: Quire, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,11 +14,13 @@ from quire.cli.text import line, plural
 from quire.core.views import ChannelInfo
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["app"]
 
 app = typer.Typer(rich_markup_mode=None)
+STAMP_CHARS = len("30 Nov 2024 12:00")
+
 one = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Create, rename or describe a channel.")
 app.add_typer(one, name="channel")
 
@@ -29,7 +32,7 @@ def channels(
 ) -> None:
     """List the channels.
 
-    What they hold, what is unread, when the last message came.
+    What they hold, what is unread (@ = you are mentioned), when the last message came.
 
     \b
     Example:
@@ -40,7 +43,7 @@ def channels(
         if session.out.json:
             session.out.emit({"channels": [records.channel(info) for info in found]})
         elif found:
-            session.out.paged([_table(found)])
+            session.out.paged(_table(found, session.out.console.width))
         else:
             session.out.note("no unread messages" if unread else "no channels yet: quire channel create NAME")
 
@@ -123,26 +126,24 @@ def _changed(session: Session, info: ChannelInfo, what: str) -> None:
     session.out.done(records.channel(info), f"{what} #{line(info.name)}")
 
 
-def _table(found: list[ChannelInfo]) -> Table:
-    from rich.table import Table
+def _table(found: list[ChannelInfo], width: int) -> Iterator[Text]:
+    """A row for each channel; the topic takes what room is left."""
+    from rich.cells import cell_len, set_cell_size
     from rich.text import Text
 
     from quire.cli.render import FAINT, stamp
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("channel", overflow="ellipsis", no_wrap=True, ratio=None)
-    for name in ("messages", "threads", "unread"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("last", no_wrap=True)
-    table.add_column("topic", overflow="ellipsis", no_wrap=True)
-    for info in found:
-        unread = f"{info.unread:,}" + (f" @{info.mentions:,}" if info.mentions else "") if info.unread else ""
-        table.add_row(
-            Text(f"#{line(info.name)}", "bold" if info.unread else ""),
-            f"{info.messages:,}",
-            f"{info.threads:,}",
-            Text(unread, "bold"),
-            Text(stamp(info.last_ms), FAINT),
-            Text(line(info.topic, 120), FAINT),
-        )
-    return table
+    names = [f"#{line(info.name)}" for info in found]
+    room = min(max(map(cell_len, names)), max(width // 3, 10))
+    yield Text(
+        f"{'channel':<{room}}  messages  threads  unread  {'last':<{STAMP_CHARS}}  topic".rstrip(), "bold"
+    )
+    for name, info in zip(names, found, strict=True):
+        unread = f"{info.unread:,}" + ("@" if info.mentions else "") if info.unread else ""
+        row = Text(no_wrap=True)
+        row.append(set_cell_size(name, room), "bold" if info.unread else "")
+        row.append(f"  {info.messages:>8,}  {info.threads:>7,}  ")
+        row.append(f"{unread:>6}", "bold")
+        row.append(f"  {stamp(info.last_ms):<{STAMP_CHARS}}  {line(info.topic)}".rstrip(), FAINT)
+        row.truncate(width, overflow="ellipsis")
+        yield row

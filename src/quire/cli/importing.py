@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from datetime import date as calendar_date
 from pathlib import Path
@@ -167,13 +168,13 @@ def _lines(summary: ImportSummary, title: str, path: Path) -> Iterator[Text]:
     most = sorted(summary.channel_messages.items(), key=lambda pair: -pair[1])
     for name, count in most[:CHANNELS_SHOWN_MAX]:
         yield Text(f"  #{line(name, 60)}  {count:,}", FAINT)
-    if more := len(most) - CHANNELS_SHOWN_MAX:
-        yield Text(f"  and {plural(max(more, 0), 'more channel')}" if more > 0 else "", FAINT)
+    if len(most) > CHANNELS_SHOWN_MAX:
+        yield Text(f"  and {plural(len(most) - CHANNELS_SHOWN_MAX, 'more channel')}", FAINT)
     yield from _shortfalls(summary)
     if summary.dry_run:
-        yield Text(f"nothing was written; to import: quire import {line(str(path))}")
+        yield Text(f"nothing was written; to import: quire import {shlex.quote(line(str(path)))}")
     elif most:
-        yield Text(f"try: quire channels, quire read {line(most[0][0])}, quire search WORD")
+        yield Text(f"try: quire channels, quire read {shlex.quote(line(most[0][0]))}, quire search WORD")
 
 
 def _shortfalls(summary: ImportSummary) -> Iterator[Text]:

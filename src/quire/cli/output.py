@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from quire.cli import text
-from quire.cli.settings import Settings
+from quire.cli.settings import Settings, child_environment
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -110,7 +110,7 @@ def _page(rendered: str, *, at_end: bool) -> bool:
     command = shlex.split(os.environ.get("PAGER") or "less")
     if not command or shutil.which(command[0]) is None:
         return False
-    environment = os.environ | {"LESSCHARSET": "utf-8"}
+    environment = child_environment() | {"LESSCHARSET": "utf-8"}
     if os.path.basename(command[0]) == "less":
         command.append("-R")  # colours only; anything else in the text was made visible by text.py
         if at_end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -159,7 +160,7 @@ def threads(
         if not found:
             session.out.note("no threads here")
         if older:
-            session.out.show(faint(f"more: quire threads {channel} --before {older}"))
+            session.out.show(faint(f"more: quire threads {shlex.quote(line(channel))} --before {older}"))
 
 
 @app.command()
@@ -215,10 +216,11 @@ def _continued(session: Session, channel: str, page: Page) -> Iterator[Text]:
     """How to go on from this page."""
     from quire.cli.render import faint
 
+    command = f"quire read {shlex.quote(line(channel))}"
     if page.messages and page.older:
-        yield faint(f"older: quire read {channel} --before {session.short(page.messages[-1].id)}")
+        yield faint(f"older: {command} --before {session.short(page.messages[-1].id)}")
     if page.messages and page.newer:
-        yield faint(f"newer: quire read {channel} --after {session.short(page.messages[0].id)}")
+        yield faint(f"newer: {command} --after {session.short(page.messages[0].id)}")
 
 
 def _follow(session: Session, renderer: Renderer | None, arriving: Iterator[Message]) -> None:

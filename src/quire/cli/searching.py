@@ -11,7 +11,7 @@ from quire.cli import records
 from quire.cli.completion import channels as complete_channels
 from quire.cli.reading import ChannelName, Limit
 from quire.cli.session import Session, opened
-from quire.cli.text import block, line, plural
+from quire.cli.text import SPACES, block, line, plural
 from quire.core.views import Hit, Message
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["app", "snippet"]
 
 app = typer.Typer(rich_markup_mode=None)
 
-CONTEXT_CHARS = 100  # shown before the first match; after it four times as many
+CONTEXT_CHARS = 80  # shown before the first match; after it three times as many
 
 
 @app.command()
@@ -122,21 +122,25 @@ def _hit(session: Session, hit: Hit) -> list[Text]:
 def snippet(body: str, spans: Sequence[tuple[int, int]]) -> Text:
     """The text around the first match, with every match in it marked.
 
-    Cleaning changes lengths, so each piece is cut by the spans first and cleaned then.
+    Cleaning changes lengths, so each piece is cut by the spans first and cleaned then. White space of any
+    kind is one space: a hit is a few lines, whatever it was cut from.
     """
     from rich.text import Text
 
+    def flat(piece: str) -> str:
+        return block(SPACES.sub(" ", piece))
+
     first = spans[0][0] if spans else 0
     start = max(first - CONTEXT_CHARS, 0)
-    end = min(first + 4 * CONTEXT_CHARS, len(body))
+    end = min(first + 3 * CONTEXT_CHARS, len(body))
     text = Text("…" if start else "")
     place = start
     for left, right in spans:
         left, right = max(left, place), min(right, end)
         if left < right:
-            text.append(block(body[place:left]))
-            text.append(block(body[left:right]), "bold reverse")
+            text.append(flat(body[place:left]))
+            text.append(flat(body[left:right]), "bold reverse")
             place = right
-    text.append(block(body[place:end]))
+    text.append(flat(body[place:end]))
     text.append("…" if end < len(body) else "")
     return text

@@ -16,10 +16,12 @@ import msgspec
 
 from quire.errors import UsageError
 
-__all__ = ["ENVIRONMENT", "Settings", "default_vault", "hoist", "wants_json"]
+__all__ = ["ENVIRONMENT", "Settings", "child_environment", "default_vault", "hoist", "wants_json"]
 
 FLAGS = frozenset({"--json", "--quiet", "-q", "--keyring", "--recovery"})
 VALUED = frozenset({"--vault", "--key-file", "--passphrase-fd"})
+
+SECRETS = frozenset({"QUIRE_PASSPHRASE", "QUIRE_NEW_PASSPHRASE"})
 
 ENVIRONMENT = (
     ("QUIRE_VAULT", "the vault's folder, as --vault"),
@@ -49,6 +51,11 @@ class Settings(msgspec.Struct, frozen=True):
     passphrase_fd: int | None = None
     keyring: bool = False
     recovery: bool = False
+
+
+def child_environment() -> dict[str, str]:
+    """The environment for a pager or an editor: ours without the secrets."""
+    return {name: value for name, value in os.environ.items() if name not in SECRETS}
 
 
 def default_vault() -> Path:

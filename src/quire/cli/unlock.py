@@ -34,7 +34,7 @@ def unlock(settings: Settings) -> Unlock:
         return key_file(settings.key_file)
     if settings.keyring:
         return Keyring()
-    if passphrase := _from_environment("QUIRE_PASSPHRASE"):
+    if passphrase := os.environ.get("QUIRE_PASSPHRASE"):
         return Passphrase(passphrase)
     if path := os.environ.get("QUIRE_KEY_FILE"):
         return key_file(Path(path))
@@ -49,7 +49,7 @@ def prompts(settings: Settings) -> bool:
 
 def new_passphrase(settings: Settings) -> Passphrase:
     """A passphrase to be set: `QUIRE_NEW_PASSPHRASE`, else asked for twice."""
-    if passphrase := _from_environment("QUIRE_NEW_PASSPHRASE"):
+    if passphrase := os.environ.get("QUIRE_NEW_PASSPHRASE"):
         return Passphrase(passphrase)
     first = Passphrase(_ask("New passphrase: ", ways="without a terminal give it in QUIRE_NEW_PASSPHRASE"))
     if Passphrase(_ask("The same again: ")) != first:
@@ -99,11 +99,6 @@ def _at_most_one(settings: Settings) -> None:
         raise UsageError(
             f"{' and '.join(chosen)} are two ways to unlock: choose one", rule="two_ways_to_unlock"
         )
-
-
-def _from_environment(name: str) -> str:
-    """The secret in that variable, taken out so that no pager or editor we start inherits it."""
-    return os.environ.pop(name, "")
 
 
 def _ask(prompt: str, *, ways: str = WAYS) -> str:

@@ -15,6 +15,7 @@ import typer
 from quire.cli import records, unlock
 from quire.cli.reading import ChannelName, MessageName
 from quire.cli.session import Session, opened
+from quire.cli.settings import child_environment
 from quire.cli.text import line, plural
 from quire.core.limits import BODY_BYTES_MAX
 from quire.core.views import Message
@@ -182,7 +183,7 @@ def _edited(body: str) -> str:
         path = Path(folder, "message.md")
         path.write_bytes(body.encode() + b"\n")
         try:
-            result = subprocess.run([*command, str(path)], check=False)
+            result = subprocess.run([*command, str(path)], env=child_environment(), check=False)
         except OSError:
             raise UsageError(
                 f"the editor {command[0]} does not start",

@@ -1,0 +1,90 @@
+"""What opens a vault, and that no secret shows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Quire
+
+PASSPHRASE = "correct horse"
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> tuple[Quire, str]:
+    """A vault that a passphrase opens, and its 24 words."""
+    run = Quire(tmp_path_factory.mktemp("locked"), compiled)
+    run.environment.pop("QUIRE_KEY_FILE")
+    made = run("init", "--json", QUIRE_PASSPHRASE=PASSPHRASE).json
+    assert made["vault"] == str(run.vault)
+    words = str(made["recovery_phrase"])
+    assert len(words.split()) == 24
+    return run, words
+
+
+def pipe_with(content: bytes) -> int:
+    reader, writer = os.pipe()
+    os.write(writer, content)
+    os.close(writer)
+    return reader
+
+
+def test_the_environment_and_a_descriptor(locked: tuple[Quire, str]) -> None:
+    quire, words = locked
+    assert quire("channels", "--json", QUIRE_PASSPHRASE=PASSPHRASE).json == {"channels": []}
+    for arguments, content in (
+        (["--passphrase-fd"], PASSPHRASE + "\n"),
+        (["--recovery", "--passphrase-fd"], words.upper()),
+    ):
+        reader = pipe_with(content.encode())
+        done = quire("channels", "--json", *arguments, str(reader), fds=(reader,))
+        os.close(reader)
+        assert done.json == {"channels": []}
+
+
+def test_wrong_ones(locked: tuple[Quire, str]) -> None:
+    quire, words = locked
+    done = quire("channels", "--json", QUIRE_PASSPHRASE="wrong horse", code=4)
+    assert done.error["rule"] == "wrong_passphrase"
+    assert "horse" not in done.err
+    other = words.split()
+    other[0], other[1] = other[1], other[0]
+    reader = pipe_with(" ".join(other).encode())
+    done = quire("channels", "--recovery", "--passphrase-fd", str(reader), fds=(reader,), code=2)
+    os.close(reader)
+    assert other[0] not in done.err.split()
+    reader = pipe_with(b"\xff\xfe")
+    done = quire("channels", "--json", "--passphrase-fd", str(reader), fds=(reader,), code=2)
+    os.close(reader)
+    assert done.error["rule"] == "passphrase_text"
+
+
+def test_slots_are_added_changed_and_removed(locked: tuple[Quire, str], tmp_path: Path) -> None:
+    quire, _ = locked
+    key = tmp_path / "new.key"
+    added = quire(
+        "passphrase", "add", "key-file", str(key), "--label", "script", "--json", QUIRE_PASSPHRASE=PASSPHRASE
+    ).json
+    assert (added["kind"], added["label"]) == ("key_file", "script")
+    assert key.stat().st_mode & 0o077 == 0
+    by_key = {"QUIRE_KEY_FILE": str(key)}
+    changed = quire(
+        "passphrase", "--json", QUIRE_KEY_FILE=str(key), QUIRE_NEW_PASSPHRASE="battery staple"
+    ).json
+    quire("channels", QUIRE_PASSPHRASE=PASSPHRASE, code=4)
+    quire("channels", QUIRE_PASSPHRASE="battery staple")
+    quire("passphrase", "remove", str(changed["slot"]), QUIRE_KEY_FILE=by_key["QUIRE_KEY_FILE"])
+    assert quire("passphrase", "--json", code=3, QUIRE_KEY_FILE=str(key)).error["rule"] == "slot_absent"
+    again = quire(
+        "passphrase", "add", "passphrase", "--json", QUIRE_KEY_FILE=str(key), QUIRE_NEW_PASSPHRASE=PASSPHRASE
+    ).json
+    listed = quire("passphrase", "list", "--json", QUIRE_KEY_FILE=str(key)).json["slots"]
+    assert again["slot"] in {one["slot"] for one in listed}
+    assert {one["kind"] for one in listed} == {"passphrase", "key_file", "recovery_phrase"}
+
+
+def test_a_secret_is_never_an_argument(locked: tuple[Quire, str]) -> None:
+    quire, _ = locked
+    assert quire("channels", "--passphrase", PASSPHRASE, code=2).out == ""
