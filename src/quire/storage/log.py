@@ -203,14 +203,17 @@ def commit_operations(db: apsw.Connection, prefix: bytes, seq: int) -> list[tupl
 
 def commit_count(db: apsw.Connection) -> int:
     """How many commits the vault holds."""
-    row: Any = db.execute("SELECT commits FROM counter").fetchone()
+    row: Any = db.execute("SELECT count(*) FROM commits").fetchone()
     return int(row[0])
 
 
-def count_commits(db: apsw.Connection, more: int) -> int:
-    """Add to the number of commits; the new number."""
-    row: Any = db.execute("UPDATE counter SET commits = commits + ? RETURNING commits", (more,)).fetchone()
-    return int(row[0])
+def commit_at(db: apsw.Connection, place: bytes) -> bytes | None:
+    """The head of the commit at a place (log prefix || seq), if it is here."""
+    row: Any = db.execute(
+        "SELECT head FROM commits WHERE log = (SELECT n FROM log WHERE prefix = ?) AND seq = ?",
+        (place[:10], int.from_bytes(place[10:], "big")),
+    ).fetchone()
+    return bytes(row[0]) if row else None
 
 
 def touch_channel(

@@ -55,8 +55,6 @@ INSERT INTO search(search, rank) VALUES('pgsz', 3900);
 
 LOG = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE counter(commits INTEGER NOT NULL) STRICT;
-INSERT INTO counter VALUES(0);
 CREATE TABLE channel(
   n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, genesis BLOB NOT NULL, kind TEXT NOT NULL,
   creator TEXT NOT NULL, source TEXT NOT NULL, key TEXT NOT NULL,
@@ -107,7 +105,9 @@ def version(connection: apsw.Connection) -> int:
 def check(connection: apsw.Connection) -> int:
     """The file's schema version. Raises: CorruptError if it is no vault, SchemaError if it is newer."""
     if connection.pragma("application_id") != APPLICATION_ID:
-        raise CorruptError("this file is no Quire vault", rule="not_a_vault")
+        raise CorruptError(
+            "this file is no Quire vault", rule="not_a_vault", hint="restore it from a backup of the vault"
+        )
     found = version(connection)
     if found > len(MIGRATIONS):
         raise SchemaError(

@@ -59,21 +59,61 @@ def insert(db: apsw.Connection, rows: list[tuple[int, str, str]]) -> None:
     db.executemany("INSERT INTO search(rowid, body, tags) VALUES(?,?,?)", rows)
 
 
-def take_docs(db: apsw.Connection, channel: int, times: list[int]) -> list[int]:
-    """Reserve an index row for a message of each of these hybrid times (ascending); how far each spilled over."""
-    last: Any = db.execute("SELECT max(n) FROM doc").fetchone()
-    docs = _ascending([time >> flags.DOC_SHIFT for time in times])
-    if last[0] is not None and docs[0] <= last[0]:
-        found: Any = db.execute("SELECT n FROM doc WHERE n IN carray(?)", (apsw.carray(array("q", docs)),))
-        taken = {n for (n,) in found}
-        if taken:
-            docs = _around(db, docs, taken)
-    spills = [doc - (time >> flags.DOC_SHIFT) for doc, time in zip(docs, times, strict=True)]
-    db.executemany(
-        "INSERT INTO doc(n, channel, spill) VALUES(?, ?, ?)",
-        [(doc, channel, spill) for doc, spill in zip(docs, spills, strict=True)],
-    )
-    return spills
+class DocNumbers:
+    """Hands out index rows. It remembers the last run of taken numbers, for many messages of one moment."""
+
+    def __init__(self) -> None:
+        self._run = (0, -1)  # first and last of numbers known to be taken without a gap
+
+    def take(self, db: apsw.Connection, channel: int, times: list[int]) -> list[int]:
+        """Reserve a row for a message of each of these hybrid times (ascending); how far each spilled over."""
+        newest: Any = db.execute("SELECT max(n) FROM doc").fetchone()
+        docs = _ascending([time >> flags.DOC_SHIFT for time in times])
+        if newest[0] is not None and docs[0] <= newest[0]:
+            found: Any = db.execute(
+                "SELECT n FROM doc WHERE n IN carray(?)", (apsw.carray(array("q", docs)),)
+            )
+            taken = {n for (n,) in found}
+            if taken:
+                docs = self._around(db, docs, taken)
+        spills = [doc - (time >> flags.DOC_SHIFT) for doc, time in zip(docs, times, strict=True)]
+        db.executemany(
+            "INSERT INTO doc(n, channel, spill) VALUES(?, ?, ?)",
+            [(doc, channel, spill) for doc, spill in zip(docs, spills, strict=True)],
+        )
+        return spills
+
+    def _around(self, db: apsw.Connection, docs: list[int], taken: set[int]) -> list[int]:
+        """The same, passing over what is taken."""
+        last = -1
+        moved = []
+        for doc in docs:
+            free = max(doc, last + 1)
+            if free in taken or (free != doc and _is_taken(db, free)):
+                free = self._next_free(db, free)
+            last = free
+            moved.append(free)
+        return moved
+
+    def _next_free(self, db: apsw.Connection, doc: int) -> int:
+        """The first number from a taken one on that no row has."""
+        first, last = self._run
+        if not first <= doc <= last:
+            first = last = doc
+        free = last + 1
+        if _is_taken(db, free):
+            row: Any = db.execute(
+                "SELECT n + 1 FROM doc AS here WHERE n >= ?"
+                " AND NOT EXISTS (SELECT 1 FROM doc WHERE n = here.n + 1) ORDER BY n LIMIT 1",
+                (free,),
+            ).fetchone()
+            free = int(row[0])
+        self._run = (first, free)
+        return free
+
+
+def _is_taken(db: apsw.Connection, doc: int) -> bool:
+    return db.execute("SELECT 1 FROM doc WHERE n = ?", (doc,)).fetchone() is not None
 
 
 def _ascending(bases: list[int]) -> list[int]:
@@ -84,29 +124,6 @@ def _ascending(bases: list[int]) -> list[int]:
         last = base if base > last else last + 1
         docs.append(last)
     return docs
-
-
-def _around(db: apsw.Connection, docs: list[int], taken: set[int]) -> list[int]:
-    """The same, passing over what is taken."""
-    last = -1
-    moved = []
-    for doc in docs:
-        free = max(doc, last + 1)
-        if free in taken or (free != doc and db.execute("SELECT 1 FROM doc WHERE n = ?", (free,)).fetchone()):
-            free = _next_free(db, free)
-        last = free
-        moved.append(free)
-    return moved
-
-
-def _next_free(db: apsw.Connection, doc: int) -> int:
-    """The first number from `doc` on that no row has."""
-    row: Any = db.execute(
-        "SELECT n + 1 FROM doc AS here WHERE n >= ? AND NOT EXISTS (SELECT 1 FROM doc WHERE n = here.n + 1)"
-        " ORDER BY n LIMIT 1",
-        (doc,),
-    ).fetchone()
-    return int(row[0])
 
 
 def remove(db: apsw.Connection, doc: int, text: str, tags: str) -> None:

@@ -66,6 +66,7 @@ class Applier:
         self._own_key = own_key
         self._authors: dict[str, int] = {}
         self._roots: dict[bytes, bytes] = {}
+        self._docs = search.DocNumbers()
         self._unindexed: list[tuple[int, str, str]] = []  # search rows of this transaction, not yet in order
 
     def forget(self) -> None:
@@ -199,7 +200,7 @@ class Applier:
 
     def _insert(self, db: apsw.Connection, channel: int, placed: list[rows.Row]) -> None:
         placed.sort(key=_order)
-        spills = search.take_docs(db, channel, [row[0] for row in placed])
+        spills = self._docs.take(db, channel, [row[0] for row in placed])
         rows.insert_posts(
             db,
             [

@@ -306,7 +306,7 @@ class _Ingestion:
         return row
 
     def _keep(self, arrival: Arrival, row: log.LogRow) -> None:
-        self._pen.keep(self._db, row, arrival.head.seq, arrival.commit.head, arrival.commit.signature)
+        log.insert_commit(self._db, row.n, arrival.head.seq, arrival.commit.head, arrival.commit.signature)
         if row.own:
             log.close_log(self._db, row.n)
         self._accepted.setdefault(arrival.head.channel, []).append((arrival, row))

@@ -8,11 +8,13 @@ returned before it is durable.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import apsw
@@ -45,15 +47,19 @@ Prepare = Callable[[apsw.Connection, log.ChannelRow], Sequence[Operation]]
 class Request:
     """One caller's wish. `prepare` reads, refuses by raising, and gives the operations to write."""
 
-    __slots__ = ("channel", "done", "error", "ids", "post", "prepare")
+    __slots__ = ("alone", "channel", "done", "error", "gate", "ids", "leads", "post", "prepare")
 
-    def __init__(self, channel: ChannelId, prepare: Prepare, post: bool) -> None:
+    def __init__(self, channel: ChannelId, prepare: Prepare, *, post: bool, alone: bool = False) -> None:
         self.channel = channel
         self.prepare = prepare
         self.post = post  # gives exactly one Post, and would whatever else is written first
+        self.alone = alone  # wants the turn for itself (`run`), not to be written by another
         self.ids: list[MessageId] = []
         self.error: BaseException | None = None
         self.done = False
+        self.leads = False
+        self.gate = threading.Lock()  # opens when it is done, or when it is its turn to lead
+        self.gate.acquire()
 
 
 class Ledger:
@@ -68,31 +74,27 @@ class Ledger:
         self._certificate = certificate
         self._witness = witness
         self._witnessed = False
-        self._written = 0  # commits in this transaction
-        self._last: tuple[int, int, bytes] | None = None  # log, seq and head of the newest of them
+        self._last: tuple[bytes, bytes] | None = None  # place and head of the newest commit of a transaction
         self.signer = signer
         self.applier = Applier(signer)
         self._waiting: deque[Request] = deque()
-        self._turn = threading.Lock()
+        self._led = False  # is someone writing?
+        self._mutex = threading.Lock()  # over the two above
 
     def write(self, channel: ChannelId, prepare: Prepare, *, post: bool = False) -> list[MessageId]:
         """Durably write what `prepare` gives; the ids. Raises what `prepare` raises, or StorageError."""
-        request = Request(channel, prepare, post)
-        self._waiting.append(request)
-        try:
-            with self._turn:
-                while not request.done:
-                    self._write_group()
-        except BaseException:
-            request.done = True  # interrupted: nobody waits for it any more
-            raise
+        request = Request(channel, prepare, post=post)
+        with self._turn(request):
+            while not request.done:
+                self._write_group()
         if request.error is not None:
             raise request.error
         return request.ids
 
     def run(self, work: Callable[[apsw.Connection], T]) -> T:
         """A larger piece of work (an import's batch) in a transaction of its own."""
-        with self._turn:
+        with self._turn(Request(ChannelId(b""), lambda db, channel: [], post=False, alone=True)):
+            self._last = None
             try:
                 with self._database.transaction() as db:
                     self.begin(db)
@@ -106,11 +108,40 @@ class Ledger:
                 self._undo()
                 raise
 
-    def _write_group(self) -> None:
-        """Write what waits. A request leaves the queue when it is settled, so an interrupt loses none."""
+    @contextmanager
+    def _turn(self, request: Request) -> Iterator[None]:
+        """Wait until a request is done or may be done by this thread; then let the next one lead.
+
+        Those whose request another thread wrote go their way at once: a lock that everybody had to pass
+        would let the next writer begin with whoever happened to be through.
+        """
+        with self._mutex:
+            self._waiting.append(request)
+            if not self._led:
+                self._led = request.leads = True
+        try:
+            if not request.leads:
+                request.gate.acquire()
+            yield
+        finally:
+            with self._mutex:
+                request.done = True  # also if it was interrupted: nobody waits for it any more
+                if request.leads:
+                    self._hand_over()
+
+    def _hand_over(self) -> None:
         while self._waiting and self._waiting[0].done:
             self._waiting.popleft()
-        group = [request for request in list(self._waiting)[:GROUP_MAX] if not request.done]
+        self._led = bool(self._waiting)
+        if self._led:
+            self._waiting[0].leads = True
+            self._waiting[0].gate.release()
+
+    def _write_group(self) -> None:
+        """Write what waits. A request leaves the queue when it is settled, so an interrupt loses none."""
+        with self._mutex:
+            waiting = [request for request in list(self._waiting)[:GROUP_MAX] if not request.done]
+        group = list(itertools.takewhile(lambda request: not request.alone, waiting))
         self._last = None
         try:
             with self._database.transaction() as db:
@@ -135,14 +166,15 @@ class Ledger:
     def _settle(group: list[Request]) -> None:
         for request in group:
             request.done = True
+            if not request.leads:
+                request.gate.release()
 
     def _is_kept(self) -> bool:
         """Is the last commit that we signed on disk? An interrupt during COMMIT is seen only after it."""
         if self._last is None:
             return False
-        log_n, seq, head = self._last
-        kept = log.get_commit(self._database.writer, log_n, seq)
-        return kept is not None and kept[0] == head
+        place, head = self._last
+        return log.commit_at(self._database.writer, place) == head
 
     def _prepare_and_append(self, db: apsw.Connection, group: list[Request]) -> None:
         posts: dict[bytes, list[tuple[Request, Operation]]] = {}
@@ -181,10 +213,10 @@ class Ledger:
     def begin(self, db: apsw.Connection) -> None:
         """Before the first write of a session: is this vault the one last written here? And what is due?"""
         if not self._witnessed:
-            if not self._witness.agrees(log.commit_count(db)):
+            place = self._witness.last()
+            if place is None or log.commit_at(db, place) is None:
                 log.close_own_logs(db)
             self._witnessed = True
-        self._written = 0
         now = now_ms()
         if log.is_due(db, now):
             self.applier.release_due(db, now)
@@ -204,13 +236,8 @@ class Ledger:
 
     def commit(self, db: apsw.Connection, own: log.LogRow, seq: int, head: bytes) -> None:
         """Sign a head and keep it."""
-        self.keep(db, own, seq, head, self._key.sign(commit.to_be_signed(head)))
-        self._last = (own.n, seq, head)
-
-    def keep(self, db: apsw.Connection, row: log.LogRow, seq: int, head: bytes, signature: bytes) -> None:
-        """Keep a commit, ours or another's, and count it."""
-        log.insert_commit(db, row.n, seq, head, signature)
-        self._written += 1
+        log.insert_commit(db, own.n, seq, head, self._key.sign(commit.to_be_signed(head)))
+        self._last = (own.prefix + seq.to_bytes(4, "big"), head)
 
     def create_channel(
         self, db: apsw.Connection, *, kind: str, name: str, source: str = "", key: str = ""
@@ -245,10 +272,12 @@ class Ledger:
 
     def _note(self, db: apsw.Connection) -> None:
         self.applier.flush(db)
-        self._witness.note(log.count_commits(db, self._written))
+        if self._last is not None:
+            self._witness.note(self._last[0])
 
     def _undo(self) -> None:
-        """After a rollback: what the caches and the witness learned did not happen."""
+        """After a rollback: what the caches learned did not happen. The witness is asked again: if it names
+        a commit that was not kept, the next write begins new logs."""
         self.applier.forget()
         self._witnessed = False
 

@@ -131,6 +131,7 @@ class LocalStore:
     # Writing
 
     @property
+    @guarded
     def ledger(self) -> Ledger:
         """Our pen: made at the first write, so that reading needs no key."""
         if self._ledger is None:
@@ -204,6 +205,7 @@ class LocalStore:
         """One message, wherever it is; O(log n). Raises: NotFoundError."""
         return self.reader.message(id)
 
+    @guarded
     def get_channel_messages(self, channel: ChannelId, *, newest_first: bool = False) -> Iterator[Message]:
         """All messages of a channel, lazily; memory does not grow with history."""
         return self.reader.iterate(self.channel_row(channel).n, newest_first)
@@ -310,7 +312,7 @@ class LocalStore:
             count: Any = db.execute(
                 "SELECT (SELECT count(*) FROM channel WHERE kind <> 'self'), (SELECT coalesce(sum(messages), 0) FROM channel),"
                 " (SELECT count(*) FROM thread), (SELECT coalesce(sum(people), 0) FROM reaction),"
-                " (SELECT count(*) FROM author), (SELECT commits FROM counter),"
+                " (SELECT count(*) FROM author), (SELECT count(*) FROM commits),"
                 " (SELECT count(*) FROM doc) + (SELECT count(*) FROM operation), (SELECT count(*) FROM waiting),"
                 " (SELECT min((SELECT min(time) FROM message WHERE channel = channel.n)) >> 16 FROM channel),"
                 " (SELECT max(last_time) >> 16 FROM channel WHERE last_time > 0)"

@@ -32,7 +32,7 @@ from quire.core.words import spans
 from quire.errors import NotFoundError, UsageError
 from quire.storage import log, search
 from quire.storage import timeline as rows
-from quire.storage.database import Database
+from quire.storage.database import Database, guarded
 
 AUTHORS_CACHED_MAX = 20_000
 PEOPLE_SHOWN_MAX = 20  # names with a reaction
@@ -122,12 +122,16 @@ class Reader:
         if newest_first:
             step, place = "(m.time, m.id) < (?, ?) ORDER BY m.time DESC, m.id DESC", END
         while True:
-            db = self.connection()
-            found = self._rows(db, channel, step, place, PAGE_MAX, 0)
-            yield from [self._message(db, row) for row in found]
-            if len(found) < PAGE_MAX:
+            messages = self._batch(channel, step, place)
+            yield from messages
+            if len(messages) < PAGE_MAX:
                 return
-            place = (found[-1][1], found[-1][2])
+            place = (messages[-1].time, messages[-1].id)
+
+    @guarded
+    def _batch(self, channel: int, step: str, place: Position) -> list[Message]:
+        db = self.connection()
+        return [self._message(db, row) for row in self._rows(db, channel, step, place, PAGE_MAX, 0)]
 
     def _rows(
         self, db: apsw.Connection, channel: int, where: str, place: Position, limit: int, offset: int

@@ -1,10 +1,10 @@
 """Is this vault the one last written here, or a copy? (design section 9)
 
 A log that two copies of a vault both continue is forked. So beside each vault, outside its folder, stands
-a witness: which file it was (device and inode), on which machine and since which boot, and how many
-commits it held. Every write transaction notes the new number there just before it commits. When a session
-first writes and the witness does not agree, the vault is not provably the one last written: restored,
-copied, moved. It then starts new logs, which costs a few bytes; agreeing wrongly would cost a fork.
+a witness: for that file (device and inode) on that machine, since which boot, and the last commit written.
+Every write transaction notes its last commit there just before it is committed. When a session first writes
+and that commit is not in the vault, or there is no witness, the vault is not provably the one last written:
+restored, copied, moved. It then starts new logs, which costs a few bytes; agreeing wrongly would be a fork.
 """
 
 from __future__ import annotations
@@ -22,22 +22,24 @@ class Witness:
         place = f"{stat.st_dev}:{stat.st_ino}:{_machine()}".encode()
         name = hashlib.sha256(vault_id + place).hexdigest()[:32]
         self._path = _state_folder() / name
+        self._boot = _boot()
         self._descriptor: int | None = None
 
-    def agrees(self, commits: int) -> bool:
-        """Was this file, on this machine, since this boot, last seen with so many commits?"""
+    def last(self) -> bytes | None:
+        """The place (log prefix || seq, 14 bytes) of the last commit written to this file since this boot."""
         try:
-            return self._path.read_bytes() == self._line(commits)
-        except OSError:
-            return False
+            place, _, boot = self._path.read_text().strip().partition(" ")
+            return bytes.fromhex(place) if boot == self._boot else None
+        except (OSError, ValueError):
+            return None
 
-    def note(self, commits: int) -> None:
-        """Remember the number; if the place cannot be written, the next session starts new logs."""
+    def note(self, place: bytes) -> None:
+        """Remember a place; if that cannot be written, the next session starts new logs."""
         try:
             if self._descriptor is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.pwrite(self._descriptor, self._line(commits), 0)
+            os.pwrite(self._descriptor, f"{place.hex()} {self._boot}\n".encode(), 0)
         except OSError:
             self.close()
 
@@ -45,9 +47,6 @@ class Witness:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-    def _line(self, commits: int) -> bytes:
-        return f"{commits:020d} {_boot()}\n".encode()
 
 
 def _state_folder() -> Path:
