@@ -49,6 +49,7 @@ def parse_query(text: str) -> Query:
     """The query a person wrote. Raises: UsageError naming what is wrong with it."""
     if len(text) > limits.QUERY_CHARS_MAX:
         raise UsageError("the query is too long", rule="query_too_long", limit=limits.QUERY_CHARS_MAX)
+    text = text.replace("\0", " ").encode("utf-8", "replace").decode()  # neither fits in an expression
     terms: list[Term] = []
     authors: list[str] = []
     channels: list[str] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 # Characters that are a word by themselves.
 _SINGLE = (
@@ -37,7 +38,7 @@ def fold(text: str) -> str:
     """Text with case, width and optional marks folded away. ASCII comes back lower-cased."""
     if text.isascii():
         return text.lower()
-    return unicodedata.normalize("NFC", _optional.sub("", unicodedata.normalize("NFKD", text))).lower()
+    return unicodedata.normalize("NFC", _optional.sub("", unicodedata.normalize("NFKD", text))).casefold()
 
 
 def index_text(text: str) -> str:
@@ -84,10 +85,28 @@ def _located(text: str) -> list[tuple[str, int, int]]:
     if text.isascii():
         return [(m.group(), m.start(), m.end()) for m in _word.finditer(text.lower())]
     folded: list[str] = []
-    places: list[int] = []  # for each folded character, the index of its original
-    for index, character in enumerate(text):
-        piece = fold(character) if not character.isascii() else character.lower()
+    starts: list[int] = []  # for each folded character, where its original begins and ends
+    ends: list[int] = []
+    for start, end in _clusters(text):
+        piece = fold(text[start:end])
         folded.append(piece)
-        places.extend([index] * len(piece))
-    places.append(len(text))
-    return [(m.group(), places[m.start()], places[m.end() - 1] + 1) for m in _word.finditer("".join(folded))]
+        starts.extend([start] * len(piece))
+        ends.extend([end] * len(piece))
+    return [(m.group(), starts[m.start()], ends[m.end() - 1]) for m in _word.finditer("".join(folded))]
+
+
+def _clusters(text: str) -> Iterator[tuple[int, int]]:
+    """[start, end) of what is folded together: each character with those that may join it."""
+    start = 0
+    for at in range(1, len(text) + 1):
+        if at == len(text) or not _joins(text[at]):
+            yield start, at
+            start = at
+
+
+def _joins(character: str) -> bool:
+    """May this one melt into the character before it when text is composed? Marks, and the later parts of Hangul."""
+    if character.isascii():
+        return False
+    first = unicodedata.normalize("NFKD", character)[0]
+    return "\u1160" <= first <= "\u11ff" or unicodedata.category(first)[0] == "M" or not fold(character)

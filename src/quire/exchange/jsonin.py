@@ -106,8 +106,9 @@ def document_or_lines(stream: BinaryIO) -> tuple[bool, bytes, BinaryIO]:
         if not following.strip():
             following = (more := taken(stream, HEAD_BYTES))
             head += more
+        unfinished = line.rstrip()[-1:] in (b"{", b"[", b",", b":")  # no broken line: it goes on in the next
         lined = bool(following.strip()) and (
-            _is_value(line) or re.match(rb'\s*\{\s*"', following) is not None
+            _is_value(line) or (not unfinished and re.match(rb'\s*\{\s*"', following) is not None)
         )
     else:
         lined = False

@@ -1,0 +1,239 @@
+"""What is fuzzed: each target takes bytes and raises only if something is wrong with Quire.
+
+A target swallows the errors that its door may raise and lets every other out: a `UnicodeDecodeError`, a
+`RecursionError` or a failed assertion is a finding. Inputs are files, so a finding can be kept
+(fuzz/corpus/TARGET/), and the fast suite runs all kept ones (tests/test_fuzz.py).
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from quire.core.commit import decode_commit, decode_head, encode_commit
+from quire.core.crypto.keys import decode_certificate
+from quire.core.crypto.slots import decode_slots
+from quire.core.encoding import encode
+from quire.core.ids import full_message_id, message_id_text, parse_message_id
+from quire.core.operation import decode_operation, encode_operation
+from quire.core.query import parse_query
+from quire.core.words import index_text, spans, words
+from quire.errors import FormatError, MalformedError, NotFoundError, UsageError
+from quire.exchange.detect import Importer, detect, importers
+from quire.exchange.model import Message, Options
+from quire.exchange.sources import open_source
+from quire.storage.schema import TOKENIZER
+from quire.storage.search import expression
+from quire.store.reader import position
+
+CORPUS = Path(__file__).parent / "corpus"
+TIME_MS_END = 7_258_118_400_000  # year 2200: no importer gives later times
+RECORDS_MAX = 200_000  # an input of some kilobytes that gives more is a bomb
+Target = Callable[[bytes], None]
+
+
+# Bytes from peers and disks
+
+
+def operation(data: bytes) -> None:
+    try:
+        value = decode_operation(data)
+    except MalformedError:
+        return
+    assert encode_operation(value) == data
+
+
+def commit(data: bytes) -> None:
+    try:
+        value, head = decode_commit(data)
+    except MalformedError:
+        return
+    assert encode_commit(value) == data
+    assert encode(head) == value.head
+
+
+def head(data: bytes) -> None:
+    try:
+        value = decode_head(data)
+    except MalformedError:
+        return
+    assert encode(value) == data
+
+
+def certificate(data: bytes) -> None:
+    try:
+        value = decode_certificate(data)
+    except MalformedError:
+        return
+    assert value.encode() == data
+
+
+def slots(data: bytes) -> None:
+    try:
+        decode_slots(data)
+    except MalformedError:
+        return
+
+
+# Text from people
+
+
+def text_of(data: bytes) -> str:
+    """Any text a terminal or a caller can hand in, lone surrogates included."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def query(data: bytes) -> None:
+    """Whatever parses is an expression that the index understands."""
+    try:
+        parsed = parse_query(text_of(data))
+    except UsageError:
+        return
+    match = expression(parsed, [[1, 2]], [[3]])
+    _index().execute("SELECT rowid FROM search WHERE search MATCH ?", (match,)).fetchall()
+
+
+@functools.cache
+def _index() -> apsw.Connection:
+    database = apsw.Connection(":memory:")
+    database.execute(
+        f'CREATE VIRTUAL TABLE search USING fts5(body, tags, content="", tokenize="{TOKENIZER}")'
+    )
+    database.execute("INSERT INTO search(rowid, body, tags) VALUES(1, 'a b c', 'c1 a3 link')")
+    return database
+
+
+def message_id(data: bytes) -> None:
+    text = text_of(data)
+    try:
+        prefix, seq, index = parse_message_id(text)
+    except UsageError:
+        return
+    assert text.strip().lower() == f"{prefix}-{text.strip().partition('-')[2]}"
+    assert seq >= 1
+    assert index >= 0
+    try:
+        id = full_message_id(text)
+    except UsageError:
+        return
+    assert parse_message_id(message_id_text(id)) == (prefix, seq, index)
+
+
+def cursor(data: bytes) -> None:
+    try:
+        time, id = position(text_of(data))
+    except UsageError:
+        return
+    assert 0 <= time < 1 << 60
+    assert len(id) in (0, 16)
+
+
+def text(data: bytes) -> None:
+    """Words and their places: within the text, in order, apart."""
+    given = text_of(data)
+    index_text(given)
+    found = words(given)
+    phrases = [(found[:1], False), (found[1:3], True), (found[-2:], False)]
+    end = 0
+    for start, stop in spans(given, [phrase for phrase in phrases if phrase[0]]):
+        assert end <= start < stop <= len(given)
+        end = stop
+    assert not found or spans(given, [(found[:1], False)]), "a word of the text is not found in it"
+
+
+# Files from elsewhere
+
+
+def source(data: bytes) -> None:
+    """A file that may be an archive: listed, read, recognised."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "export")
+        path.write_bytes(data)
+        try:
+            with open_source(path) as opened:
+                for name in opened.names()[:10]:
+                    assert name in opened.sizes()
+                    _harmless(functools.partial(opened.read, name))
+                    _harmless(functools.partial(opened.peek, name))
+                for _, stream in opened.walk():
+                    stream.read(1 << 16)
+                detect(opened)
+        except FormatError:
+            return
+
+
+def _harmless(read: Callable[[], bytes]) -> None:
+    try:
+        read()
+    except (FormatError, NotFoundError):
+        return
+
+
+# For each format, where the fuzzed file stands, and what stands beside it.
+BESIDE: dict[str, tuple[str, dict[str, str]]] = {
+    "slack": (
+        "garden/2020-09-13.json",
+        {
+            "users.json": '[{"id": "U1", "name": "ana"}]',
+            "channels.json": '[{"id": "C1", "name": "garden"}]',
+        },
+    ),
+    "zulip": ("messages-000001.json", {"realm.json": '{"zerver_stream": [], "zerver_recipient": []}'}),
+    "zulip-archive": ("7-general/plans.json", {"stream_index.json": '{"streams": {"general": {"id": 7}}}'}),
+    "discord": ("general.json", {}),
+    "discord-html": ("general.html", {}),
+    "telegram": ("result.json", {}),
+    "telegram-html": ("messages.html", {}),
+    "matrix": ("room.json", {}),
+    "gitter": ("room.tsv", {}),
+    "mattermost": ("bulk.jsonl", {}),
+    "messenger": ("messages/inbox/ann_1/message_1.json", {}),
+    "jsonl": ("chat.jsonl", {}),
+    "whatsapp": ("_chat.txt", {}),
+    "signal": ("Ann/chat.md", {}),
+    "mbox": ("list.mbox", {}),
+    "irc": ("#chan.log", {}),
+}
+
+
+def lay_out(format: str, data: bytes, folder: Path) -> None:
+    """The export that `data` is the main file of."""
+    name, beside = BESIDE[format]
+    for file, content in [*((file, text.encode()) for file, text in beside.items()), (name, data)]:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def imported(importer: Importer, data: bytes) -> None:
+    """Records fit to be stored, or FormatError; in bounded number."""
+    with tempfile.TemporaryDirectory() as folder:
+        lay_out(importer.NAME, data, Path(folder))
+        with open_source(folder) as opened:
+            importer.recognise(opened)
+            try:
+                for number, record in enumerate(importer.read(opened, Options())):
+                    assert number < RECORDS_MAX
+                    msgspec.json.encode(record)  # refuses lone surrogates
+                    msgspec.convert(msgspec.to_builtins(record), type(record))
+                    if isinstance(record, Message):
+                        assert 0 <= record.time_ms < TIME_MS_END
+            except FormatError:
+                return
+
+
+TARGETS: dict[str, Target] = {
+    "operation": operation, "commit": commit, "head": head, "certificate": certificate, "slots": slots,
+    "query": query, "message_id": message_id, "cursor": cursor, "text": text, "source": source,
+    **{f"import-{importer.NAME}": functools.partial(imported, importer) for importer in importers()},
+}  # fmt: skip
+
+
+def kept(target: str) -> list[Path]:
+    """The corpus of a target. The golden vectors are also that of the decoders (fuzz/run.py)."""
+    return sorted(path for path in (CORPUS / target).glob("*") if path.is_file())
