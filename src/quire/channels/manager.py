@@ -70,6 +70,7 @@ class ChannelManager:
 
     # Ourselves
 
+    @guarded
     def me(self) -> Author:
         """Who we are in this vault."""
         n = self.store.own_author()
@@ -361,6 +362,7 @@ class ChannelManager:
 
     # Our own marks, in the self-channel
 
+    @guarded
     def mark_read(self, channel: ChannelRef, up_to: MessageId | None = None) -> None:
         """Everything up to a message (default: the newest) is read."""
         id = self.resolve(channel)
@@ -378,6 +380,7 @@ class ChannelManager:
         """Channel -> (unread messages, those that mention us)."""
         return {info.id: (info.unread, info.mentions) for info in self.list_channels()}
 
+    @guarded
     def bookmark(self, id: MessageId) -> None:
         """Remember a message; only our own devices see it. Raises: UsageError(rule="bookmark_exists")."""
         channel = self.get_message(id).channel
@@ -385,6 +388,7 @@ class ChannelManager:
             raise UsageError("this message is bookmarked already", rule="bookmark_exists")
         self._mark(Bookmark(channel, id))
 
+    @guarded
     def unbookmark(self, id: MessageId) -> None:
         """Forget a bookmark. Raises: UsageError(rule="bookmark_absent")."""
         channel = self.get_message(id).channel
@@ -392,10 +396,12 @@ class ChannelManager:
             raise UsageError("this message is not bookmarked", rule="bookmark_absent")
         self._mark(Unbookmark(channel, id))
 
+    @guarded
     def bookmarks(self) -> list[Message]:
         """Bookmarked messages, the newest mark first."""
         return [self.get_message(MessageId(id)) for id in rows.bookmarks(self.store.database.reader)]
 
+    @guarded
     def _mark(self, operation: Operation) -> None:
         self.store.write_operations(log.self_channel(self.store.database.reader).id, operation)
 
