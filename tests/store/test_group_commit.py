@@ -13,7 +13,7 @@ from quire.channels.manager import ChannelManager
 from quire.core.ids import MessageId
 from quire.core.views import Message
 from quire.errors import NotFoundError, UsageError
-from quire.storage import database, log
+from quire.storage import database
 from quire.store import ledger as ledger_module
 from quire.store.local import LocalStore
 from tests import vaults
@@ -53,7 +53,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 def commits(store: LocalStore) -> int:
-    return log.commit_count(store.database.reader)
+    return store.stats().commits
 
 
 def test_many_threads_share_commits_and_every_message_is_there(
