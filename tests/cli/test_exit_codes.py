@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -143,6 +144,19 @@ def test_70_a_bug_of_ours(quire: Quire) -> None:
 def test_130_interrupted(quire: Quire) -> None:
     interrupt = BREAK_STATS.format("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
     assert quire("stats", before=interrupt, code=130).err == ""
+
+
+def test_closed_streams_are_silent(quire: Quire) -> None:
+    command = shlex.join(quire.command("channels"))
+    for closed in (">&-", "2>&-", "<&-"):
+        done = subprocess.run(
+            ["sh", "-c", f"{command} {closed}"],
+            env=quire.environment_with(),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done
 
 
 def test_141_nobody_reads(quire: Quire) -> None:

@@ -1,80 +1,32 @@
-"""The command line: global options, and what becomes of errors.
+"""The command line: how it starts, and what becomes of errors.
 
-`run` is the program. Commands live in families, one module each, loaded by `startup.Lazy`; each opens the
-vault through `session.opened`, calls the public API and prints through `output.Output`. No command
-catches errors: they all come here and leave by the one table of exit codes (exits.py). Whatever is
-not an error of ours is a bug, and says so in one line; the traceback is for QUIRE_DEBUG=1.
+`run` is the program. Global options are in app.py; commands live in families, one module each, loaded
+by `startup.Lazy`; each opens the vault through `session.opened`, calls the public API and prints
+through `output.Output`. No command catches errors: they all come here and leave by the one table of
+exit codes (exits.py). Whatever is not an error of ours is a bug, and says so in one line; the traceback
+is for QUIRE_DEBUG=1.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from quire.cli.exits import BUG, INTERRUPTED, OK, PIPE, USAGE, exit_code, from_os_error
 from quire.cli.output import error_text
-from quire.cli.settings import Settings, default_vault, hoist, wants_json
-from quire.cli.startup import Lazy, plain
+from quire.cli.settings import hoist, wants_json
 from quire.errors import QuireError
 
 __all__ = ["main", "run"]
 
-EPILOG = (
-    "Begin with: quire init, then quire import PATH or quire channel create NAME. "
-    "Exit codes: quire help exits. Environment: quire help environment."
-)
-
-app = typer.Typer(cls=Lazy, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=EPILOG)
-
-
-@app.callback()
-def options(
-    ctx: typer.Context,
-    vault: Annotated[
-        Path | None, typer.Option("--vault", metavar="DIR", help="The vault's folder.", show_default=False)
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for scripts.")] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, no notes: only results.")
-    ] = False,
-    key_file: Annotated[
-        Path | None, typer.Option("--key-file", metavar="PATH", help="Unlock with this key file.")
-    ] = None,
-    passphrase_fd: Annotated[
-        int | None,
-        typer.Option("--passphrase-fd", metavar="N", help="Read the passphrase from this file descriptor."),
-    ] = None,
-    keyring: Annotated[
-        bool, typer.Option("--keyring", help="Unlock with the operating system's keyring.")
-    ] = False,
-    recovery: Annotated[bool, typer.Option("--recovery", help="Unlock with the 24 recovery words.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
-) -> None:
-    """Durable, end-to-end-encrypted message history for groups.
-
-    Everything is kept in a vault: one encrypted folder, $QUIRE_VAULT or ~/.local/share/quire
-    unless --vault names another. The passphrase is asked for, or comes from
-    QUIRE_PASSPHRASE, a file descriptor, a key file or the keyring; never from the command line.
-    """
-    ctx.obj = Settings(
-        vault=vault or default_vault(),
-        json=json,
-        quiet=quiet,
-        key_file=key_file,
-        passphrase_fd=passphrase_fd,
-        keyring=keyring,
-        recovery=recovery,
-    )
-
 
 def run() -> None:
     """The program `quire`."""
+    gc.disable()  # starting makes much and frees nothing: collecting then costs a tenth of `quire read`
     sys.exit(main(sys.argv[1:]))
 
 
@@ -89,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _forget_output()
         return PIPE
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         sys.stderr.write("\n" if sys.stderr.isatty() else "")
         return INTERRUPTED
     except QuireError as error:
@@ -106,11 +58,19 @@ def _invoke(arguments: list[str]) -> int:
 
         print("quire", version("quire"))
         return OK
+    import typer
+
+    from quire.cli.app import app
+    from quire.cli.startup import plain
+
     command = typer.main.get_command(app)
     plain(command)
+    gc.enable()
     usage_error: Any = typer.BadParameter.__bases__[0]  # click's UsageError, wherever this Typer keeps it
     try:
         result = command.main(arguments or ["--help"], prog_name="quire", standalone_mode=False)
+    except typer.Abort:  # a question that was answered with no
+        raise KeyboardInterrupt from None
     except SystemExit as leaving:
         if isinstance(leaving.__context__, BrokenPipeError):  # Typer has an answer of its own; ours is PIPE
             raise leaving.__context__ from None
@@ -144,7 +104,9 @@ def _report_bug(error: Exception, *, as_json: bool) -> int:
 
 
 def _lenient_output() -> None:
-    """A terminal that cannot show a character shows a question mark: better than no output."""
+    """A terminal that cannot show a character shows a question mark; a stream that was closed is silent."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  for as long as the process lives
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -55,8 +55,8 @@ class Output:
 
     def show(self, *parts: RenderableType) -> None:
         """For people, on stdout."""
-        for part in parts:
-            self.console.print(part)
+        if parts:
+            self.console.print(*parts, sep="\n")  # at once: each call of print costs half a millisecond
 
     def done(self, value: object, *parts: RenderableType) -> None:
         """What a command changed: JSON if asked for, else a line for people unless --quiet."""
