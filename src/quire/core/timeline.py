@@ -112,8 +112,8 @@ def shown(post: Placed, others: Iterable[Placed]) -> Shown:
     )
 
 
-def standing_reactions(others: Iterable[Placed]) -> dict[tuple[str, str], Placed]:
-    """(emoji, author key) -> the react that stands (T5)."""
+def newest_reactions(others: Iterable[Placed]) -> dict[tuple[str, str], Placed]:
+    """(emoji, author key) -> the newest react or unreact (T5)."""
     newest: dict[tuple[str, str], Placed] = {}
     for other in others:
         operation = other.operation
@@ -121,6 +121,12 @@ def standing_reactions(others: Iterable[Placed]) -> dict[tuple[str, str], Placed
             slot = (operation.emoji, other.by)
             if slot not in newest or newest[slot].key < other.key:
                 newest[slot] = other
+    return newest
+
+
+def standing_reactions(others: Iterable[Placed]) -> dict[tuple[str, str], Placed]:
+    """(emoji, author key) -> the react that stands (T5)."""
+    newest = newest_reactions(others)
     return {slot: placed for slot, placed in newest.items() if isinstance(placed.operation, React)}
 
 

@@ -39,8 +39,14 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
     incarnation: Incarnation
     prefix: bytes
     signer: str
-    own: bool
+    own: int  # OTHER, OPEN …
 
+
+# log.own
+OTHER = 0  # another device's
+OPEN = 1  # this vault writes in it
+CLOSED = 2  # this vault wrote in it
+ELSEWHERE = 3  # this device's, but some of it came from another copy of the vault
 
 _CHANNEL = "SELECT n, id, genesis, kind, creator, source, key, name, topic, clock, messages, threads, last_time FROM channel"
 _LOG = "SELECT n, channel, device, incarnation, prefix, signer, own FROM log"
@@ -60,6 +66,11 @@ def channels(db: apsw.Connection) -> list[ChannelRow]:
     """All channels but the self-channel, the newest activity first."""
     rows = db.execute(f"{_CHANNEL} WHERE kind <> 'self' ORDER BY last_time DESC, n")
     return [ChannelRow(*row) for row in rows]  # type: ignore[arg-type]
+
+
+def all_channels(db: apsw.Connection) -> list[ChannelRow]:
+    """All channels, the self-channel too."""
+    return [ChannelRow(*row) for row in db.execute(f"{_CHANNEL} ORDER BY n")]  # type: ignore[arg-type]
 
 
 def channel_by_id(db: apsw.Connection, id: bytes) -> ChannelRow | None:
@@ -153,12 +164,12 @@ def insert_log(
 
 def close_own_logs(db: apsw.Connection) -> None:
     """From here on this device writes new logs (design section 9)."""
-    db.execute("UPDATE log SET own = 2 WHERE own = 1")
+    db.execute("UPDATE log SET own = ? WHERE own = ?", (CLOSED, OPEN))
 
 
 def close_log(db: apsw.Connection, n: int) -> None:
-    """Write no more in a log: someone has commits of it that we do not remember."""
-    db.execute("UPDATE log SET own = 2 WHERE n = ?", (n,))
+    """Write no more in a log of this device: another copy of the vault wrote in it."""
+    db.execute("UPDATE log SET own = ? WHERE n = ?", (ELSEWHERE, n))
 
 
 def newest_commit(db: apsw.Connection, log: int) -> tuple[int, bytes]:

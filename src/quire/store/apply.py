@@ -72,6 +72,7 @@ class Applier:
     def forget(self) -> None:
         """Drop the caches."""
         self._unindexed = []
+        self._docs = search.DocNumbers()
         self._authors.clear()
         self._roots.clear()
 

@@ -1,0 +1,205 @@
+"""The log against itself: chains, signatures, and the commitments against the operations' bytes.
+
+The bytes are spread over three tables. Their rows are read as one stream in order of id, which is also the
+order of logs (by prefix), of commits and of operations in them, so one pass sees everything once: what is
+missing, what belongs to no commit, and each operation with the commit around it, which `views` then checks.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import apsw
+
+from quire.core import commit
+from quire.core.commit import Head, commit_id
+from quire.core.crypto.keys import decode_certificate, verify
+from quire.core.ids import channel_id_text, log_prefix, message_id
+from quire.core.operation import SALT_SIZE, Create, Operation, Post, decode_operation, encode_operation
+from quire.errors import MalformedError
+from quire.storage import log
+from quire.storage.timeline import DOC_SHIFT
+from quire.store.check_views import Views
+from quire.store.findings import TICK, Run, named
+
+STORED = {
+    "message": "SELECT 'message', m.id, m.op, m.channel, m.time, a.key, m.flags, m.root, m.edit, m.spill, m.author,"
+    " d.channel, d.spill FROM message m INDEXED BY message_id LEFT JOIN author a ON a.n = m.author"
+    f" LEFT JOIN doc d ON d.n = (m.time >> {DOC_SHIFT}) + m.spill ORDER BY m.id",
+    "operation": "SELECT 'operation', o.id, o.op, o.channel, o.time, a.key, o.kind, o.target, o.previous, o.void"
+    " FROM operation o LEFT JOIN author a ON a.n = o.author ORDER BY o.id",
+    "waiting": "SELECT 'waiting', id, op, channel, time, signer, target, due FROM waiting ORDER BY id",
+}
+
+
+class LogCheck:
+    """One pass over all commits and all operations."""
+
+    def __init__(self, run: Run, views: Views) -> None:
+        self._run = run
+        self._views = views
+        self._add = run.findings.add
+        self._stored: Iterator[Any] = heapq.merge(
+            *(run.db.execute(sql) for sql in STORED.values()), key=itemgetter(1)
+        )
+        self._next: Any = next(self._stored, None)
+        self._begun: set[int] = set()  # channels whose genesis was seen
+        self._total = _count_operations(run.db)
+
+    def check(self) -> None:
+        run = self._run
+        for row in sorted(run.logs.values(), key=lambda row: row.prefix):
+            self._check_log(row)
+        self._take(b"\xff" * 17)
+        self._views.finish_messages()
+        for n, channel in run.channels.items():
+            if n not in self._begun:
+                self._add("genesis", channel_id_text(channel.id), "the commit that founded it is not here")
+        lost: Any = run.db.execute(
+            "SELECT count(*) FROM commits WHERE log NOT IN (SELECT n FROM log)"
+        ).fetchone()
+        if lost[0]:
+            self._add("log_misplaced", "commits", f"{lost[0]} commits belong to no log")
+
+    # Logs
+
+    def _check_log(self, row: log.LogRow) -> None:
+        channel = self._run.channels.get(row.channel)
+        where = f"log {row.n}"
+        if channel is None or log_prefix(row.device, row.incarnation) != row.prefix:
+            self._add("log_misplaced", where, "no such channel" if channel is None else "the prefix differs")
+            return
+        if row.signer != channel.creator:
+            self._add("log_misplaced", where, "the signer differs")
+        last, previous = 0, b""
+        for seq, encoded, signature in log.commits(self._run.db, row.n):
+            self._run.commits += 1
+            stored = self._take(row.prefix + seq.to_bytes(4, "big"))
+            here = f"{named(message_id(row.prefix, seq, 0))[:-2]}"
+            head = self._head(here, encoded)
+            id = commit_id(encoded)
+            if head is not None:
+                if (head.channel, head.device, head.incarnation, head.seq) != (
+                    channel.id, row.device, row.incarnation, seq,
+                ):  # fmt: skip
+                    self._add("head_misplaced", here)
+                if not verify(row.device, signature, commit.to_be_signed(encoded)):
+                    self._add("commit_signature", here)
+                if seq != last + 1 and row.own in (log.OPEN, log.CLOSED):  # others' logs may have gaps
+                    self._add("commit_missing", here, f"{seq - last - 1} commits before it are not here")
+                elif seq == last + 1 and head.previous != previous:
+                    self._add("chain_broken", here)
+                operations = self._operations(here, head, stored)
+                if id == channel.genesis:
+                    self._check_genesis(channel, row, head, operations)
+                self._check_rows(channel, row, head, stored, operations)
+            last, previous = seq, id
+
+    def _head(self, where: str, encoded: bytes) -> Head | None:
+        try:
+            return commit.decode_head(encoded)
+        except MalformedError as error:
+            self._add("head_malformed", where, error.rule)
+            return None
+
+    def _check_genesis(
+        self, channel: log.ChannelRow, row: log.LogRow, head: Head, operations: list[Operation | None]
+    ) -> None:
+        self._begun.add(channel.n)
+        create = operations[0] if operations else None
+        where = channel_id_text(channel.id)
+        if not isinstance(create, Create):
+            self._add("genesis", where, "it does not begin with a Create")
+            return
+        self._views.founded(channel, create, head.time, message_id(row.prefix, head.seq, 0))
+        try:
+            certificate = decode_certificate(create.certificate)
+            certificate.verify()
+        except MalformedError as error:
+            self._add("certificate", where, error.rule)
+            return
+        if certificate.device != row.device or channel.creator != f"quire:{certificate.identity.hex()}":
+            self._add("certificate", where, "it is another's")
+        if commit.channel_id(encode_operation(create)) != channel.id:
+            self._add("genesis", where, "its Create founds another channel")
+        allowed = {certificate.device, self._run.device}
+        for other in self._run.logs.values():
+            if other.channel == channel.n and other.device not in allowed:
+                self._add("device_unknown", f"log {other.n}")
+
+    # Operations
+
+    def _take(self, place: bytes) -> list[Any]:
+        """The stored operations of the commit at this place; what comes before it belongs to none."""
+        taken: list[Any] = []
+        while self._next is not None and self._next[1][:14] <= place:
+            if self._next[1][:14] == place:
+                taken.append(self._next)
+            else:
+                self._add("operation_unsigned", named(self._next[1]), f"in {self._next[0]}")
+            self._next = next(self._stored, None)
+        return taken
+
+    def _operations(self, where: str, head: Head, stored: list[Any]) -> list[Operation | None]:
+        """Decode a commit's operations, each once, and compare them with its content root."""
+        run = self._run
+        before = run.operations
+        run.operations += len(stored)
+        if before // TICK != run.operations // TICK:
+            run.step("reading the log", run.operations, self._total)
+        places: dict[int, Any] = {}
+        for row in stored:
+            index = int.from_bytes(row[1][14:], "big")
+            if index >= head.count or index in places:
+                self._add("operation_unsigned", named(row[1]), f"in {row[0]}")
+            else:
+                places[index] = row
+        if len(places) == head.count:
+            if commit.content_root([places[index][2] for index in range(head.count)]) != head.content_root:
+                self._add("content_root", where)
+        else:
+            for index in range(head.count):
+                if index not in places:
+                    self._add("operation_missing", f"{where}.{index}")
+        return [self._decoded(row) for row in stored]
+
+    def _decoded(self, row: Any) -> Operation | None:
+        try:
+            return decode_operation(row[2][SALT_SIZE:])
+        except MalformedError as error:
+            self._add("operation_malformed", named(row[1]), error.rule)
+            return None
+
+    def _check_rows(
+        self,
+        channel: log.ChannelRow,
+        row: log.LogRow,
+        head: Head,
+        stored: list[Any],
+        operations: list[Operation | None],
+    ) -> None:
+        """Hand each operation to the checks of its table."""
+        views = self._views
+        if not any(one[0] == "waiting" and one[7] is not None for one in stored):
+            views.clock(channel, head.time)
+        for one, operation in zip(stored, operations, strict=True):
+            table = one[0]
+            if operation is None:
+                views.skip(one[1])
+            elif table == "waiting":
+                views.waiting(channel, row, head.time, operation, one)
+            elif (table == "message") != isinstance(operation, Post):
+                self._add("operation_misplaced", named(one[1]), f"in {table}")
+            elif isinstance(operation, Post):
+                views.message(channel, row, head.time, operation, one)
+            else:
+                views.operation(channel, row, head.time, operation, one)
+
+
+def _count_operations(db: apsw.Connection) -> int:
+    counts: Any = chain.from_iterable(db.execute(f"SELECT count(*) FROM {table}") for table in STORED)
+    return sum(count for (count,) in counts)

@@ -1,0 +1,108 @@
+"""The search index against the messages, word by word, in constant memory.
+
+Both sides are sets of (word, row, column, place). Each side is summed up as the total of its members' hashes,
+which does not depend on order: the messages' by the index's own tokenizer, the index's by reading it through.
+Only where sums differ is it asked which rows differ.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from itertools import count, repeat
+from typing import Any
+
+import apsw
+
+from quire.core.operation import Post, stored_operation
+from quire.storage import schema, search
+from quire.storage import timeline as rows
+from quire.store.apply import shown_body
+from quire.store.findings import PROBLEMS_MAX, Findings, named
+
+TOKEN_BYTES_MAX = 32_768  # FTS5 cuts longer words there (FTS5_MAX_TOKEN_SIZE)
+BUCKETS = 4_096  # rows are summed by their number modulo this
+BUCKETS_EXAMINED_MAX = 64
+INDEXED = "SELECT CAST(term AS BLOB), doc, col, offset FROM temp.index_words"
+
+
+class SearchCheck:
+    """Collects what the index should hold, then compares."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        name, *arguments = shlex.split(schema.TOKENIZER)
+        self._tokenizer = db.fts5_tokenizer(name, arguments)
+        self._expected = [0] * BUCKETS
+
+    def expect(self, doc: int, post: Post, body: str, channel: int, author: int) -> None:
+        """A message that shows `body` and is not deleted."""
+        text, tags = search.text_of(post, body), search.tags_of(post, body, channel, author)
+        self._expected[doc % BUCKETS] += self._sum(doc, text, tags)
+
+    def _sum(self, doc: int, text: str, tags: str) -> int:
+        total = 0
+        for column, value in (("body", text), ("tags", tags)):
+            words: Iterator[bytes] = map(str.encode, self._words(value))
+            if len(value) > TOKEN_BYTES_MAX // 4:
+                words = (word[:TOKEN_BYTES_MAX] for word in words)
+            total += sum(map(hash, zip(words, repeat(doc), repeat(column), count())))
+        return total
+
+    def _words(self, text: str) -> list[str]:
+        words: Any = self._tokenizer(
+            text.encode(), apsw.FTS5_TOKENIZE_DOCUMENT, None, include_offsets=False, include_colocated=False
+        )
+        return words  # type: ignore[no-any-return]
+
+    def compare(self, findings: Findings) -> None:
+        """Read the whole index and report the messages whose words it has not, or has wrongly."""
+        db = self._db
+        db.execute("DROP TABLE IF EXISTS temp.index_words")
+        db.execute("CREATE VIRTUAL TABLE temp.index_words USING fts5vocab(main, search, instance)")
+        try:
+            if sum(map(hash, db.execute(INDEXED))) != sum(self._expected):
+                self._locate(findings)
+        finally:
+            db.execute("DROP TABLE temp.index_words")
+
+    def _locate(self, findings: Findings) -> None:
+        found = [0] * BUCKETS
+        indexed: Any = self._db.execute(INDEXED)
+        for word in indexed:
+            found[word[1] % BUCKETS] += hash(word)
+        differing = [bucket for bucket in range(BUCKETS) if found[bucket] != self._expected[bucket]]
+        examined = set(differing[:BUCKETS_EXAMINED_MAX])
+        sums: dict[int, int] = {}
+        indexed = self._db.execute(INDEXED)
+        for word in indexed:
+            if word[1] % BUCKETS in examined:
+                sums[word[1]] = sums.get(word[1], 0) + hash(word)
+        before = findings.count
+        docs: Any = self._db.execute("SELECT n, channel, spill FROM doc ORDER BY n")
+        for doc, channel, spill in docs:
+            if doc % BUCKETS in examined:
+                self._check_doc(findings, doc, channel, spill, sums.pop(doc, 0))
+        for doc in list(sums)[:PROBLEMS_MAX]:
+            findings.add("search_view", f"index row {doc}", "words of no message")
+        if len(differing) > BUCKETS_EXAMINED_MAX or findings.count == before:
+            findings.add("search_view", "search", f"{len(differing)} of {BUCKETS} parts of the index differ")
+
+    def _check_doc(self, findings: Findings, doc: int, channel: int, spill: int, found: int) -> None:
+        low = (doc - spill) << rows.DOC_SHIFT
+        at: Any = self._db.execute(
+            "SELECT id FROM message WHERE channel = ? AND time >= ? AND time < ? AND spill = ?",
+            (channel, low, low + (1 << rows.DOC_SHIFT), spill),
+        ).fetchone()
+        row = rows.get_row(self._db, at[0]) if at else None
+        expected = 0
+        if row is not None and not row.flags & rows.DELETED:
+            post = stored_operation(row.op)
+            assert isinstance(post, Post)
+            body = shown_body(self._db, row, post)
+            expected = self._sum(
+                doc, search.text_of(post, body), search.tags_of(post, body, row.channel, row.author)
+            )
+        if found != expected:
+            where = named(row.id) if row else f"index row {doc}"
+            findings.add("search_view", where, "its words are not those of its text")

@@ -1,0 +1,109 @@
+"""`verify` recomputes everything from the log and compares; `quick_check` looks at what is quickly seen.
+
+All checks read one snapshot, as streams, so memory does not grow with history. First SQLite's own check of
+its trees, then the log against its chains, signatures and commitments (check_log.py), in the same pass each
+message and operation against the timeline's rules (check_views.py), then the views that are counted from
+those (check_rows.py), and the search index, word by word (check_search.py). What can be found is listed in
+findings.py. A part that damaged pages cut short is reported, and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from quire.core.crypto.keys import SigningKey, decode_certificate
+from quire.core.views import Problem, VerifyReport
+from quire.errors import CorruptError, MalformedError
+from quire.storage import log
+from quire.storage.database import guarded
+from quire.store import ledger
+from quire.store.check_log import LogCheck
+from quire.store.check_rows import check_docs, check_newest, check_threads
+from quire.store.check_search import SearchCheck
+from quire.store.check_views import Views
+from quire.store.findings import PROBLEMS_MAX, Findings, Progress, Run
+
+if TYPE_CHECKING:
+    from quire.store.local import LocalStore
+
+RELEASE_SLACK_MS = 60_000  # what came due while we began is not in vain
+
+
+@guarded
+def verify(store: LocalStore, progress: Progress | None = None) -> VerifyReport:
+    """Compare everything with the log. Raises: StorageError if the disk fails; damage is in the report."""
+    store.release_due()
+    findings = Findings()
+    released_ms = None if store.database.read_only else ledger.now_ms() - RELEASE_SLACK_MS
+    with store.database.snapshot() as db:
+        run = Run(db, findings, store.own_key, store.device, released_ms, progress)
+        _verify(run)
+    return VerifyReport(
+        run.commits, run.operations, run.messages, len(run.logs), tuple(findings.listed), findings.count
+    )
+
+
+def _verify(run: Run) -> None:
+    db, attempt = run.db, run.findings.attempt
+    run.step("checking the file", 0, 1)
+    attempt("vault.db", lambda: _check_file(run, f"PRAGMA integrity_check({PROBLEMS_MAX})"))
+    run.step("checking the file", 1, 1)
+    attempt("meta", lambda: _check_own(run))
+    search = SearchCheck(db)
+    views: list[Views] = []
+
+    def read_log() -> None:
+        views.append(Views(run, search))
+        LogCheck(run, views[0]).check()
+
+    attempt("the log", read_log)
+    later: list[tuple[str, Callable[[], None]]] = [
+        ("threads", lambda: check_threads(run, views[0])),
+        ("channels", lambda: views[0].check_channels()),
+        ("authors and marks", lambda: check_newest(run)),
+        ("index rows", lambda: check_docs(run)),
+        ("the search index", lambda: search.compare(run.findings)),
+    ]
+    for done, (what, check) in enumerate(later):
+        run.step("comparing views", done, len(later))
+        if views:
+            attempt(what, check)
+    run.step("comparing views", len(later), len(later))
+
+
+def _check_file(run: Run, pragma: str) -> None:
+    for (line,) in run.db.execute(pragma):
+        if line != "ok":
+            run.findings.add("database", "vault.db", str(line))
+
+
+def _check_own(run: Run) -> None:
+    """The vault's own keys fit each other."""
+    try:
+        certificate = decode_certificate(bytes(log.get_meta(run.db, "certificate")))
+        certificate.verify()
+    except MalformedError as error:
+        run.findings.add("certificate", "our own", error.rule)
+        return
+    seed = log.get_meta(run.db, "device_seed")
+    device = SigningKey(bytes(seed)).public if seed is not None else run.device
+    if not certificate.device == device == run.device or run.own_key != f"quire:{certificate.identity.hex()}":
+        run.findings.add("certificate", "our own", "it is another's")
+
+
+def quick_check(store: LocalStore) -> list[Problem]:
+    """The folder, the slots, our own keys, the structure of the file's pages."""
+    findings = Findings()
+    mode = store.folder.stat().st_mode
+    if mode & 0o077:
+        findings.add("permissions", str(store.folder), f"its mode is {mode & 0o777:o}; it should be 700")
+    try:
+        store.slots.list()
+    except CorruptError as error:
+        findings.add("slots_damaged", "slots", error.rule)
+    with store.database.snapshot() as db:
+        run = Run(db, findings, store.own_key, store.device, None, None)
+        findings.attempt("vault.db", lambda: _check_file(run, f"PRAGMA quick_check({PROBLEMS_MAX})"))
+        findings.attempt("meta", lambda: _check_own(run))
+    return findings.listed
