@@ -1,8 +1,8 @@
-"""Fuzz every target for a while: `python -m fuzz.run --seconds 20 [TARGET ...]`.
+"""Fuzz every target for a while: `python fuzz/run.py --seconds 20 [TARGET ...]`.
 
 With Atheris (the optional group `fuzz`) inputs follow the code's branches, each target in a process of its own;
 without it they are the corpus, mutated at random from a seed that is printed. An input that fails is kept in
-fuzz/found/ and the run ends with an error; `python -m fuzz.run --input FILE TARGET` runs it again.
+fuzz/found/ and the run ends with an error; `python fuzz/run.py --input FILE TARGET` runs it again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 
 FOUND = Path(__file__).parent / "found"
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # also when this file is run by its name
 INPUT_BYTES_MAX = 16 << 10
 INPUT_SECONDS_MAX = 10  # one input: far above what the slowest takes on a loaded machine
 SWAPS = (
