@@ -41,7 +41,7 @@ NAME = "discord-html"
 TITLE = "DiscordChatExporter HTML (files, folder or zip)"
 NOTICES_ARE_MESSAGES = True
 
-HEAD_BYTES = 1 << 18  # fonts and style sheets come first
+HEAD_BYTES = 1 << 16  # fonts and style sheets come first
 WARNINGS_MAX = 20
 QUARTER_MS = 900_000  # zones differ by quarters of an hour
 ZONES_MS = 15 * 3_600_000  # and by less than this from UTC

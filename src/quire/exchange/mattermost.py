@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Generator, Iterator
 from hashlib import blake2b
+from itertools import islice
 from typing import Any, BinaryIO
 
 from quire.errors import FormatError
@@ -37,6 +38,7 @@ TITLE = "Mattermost: bulk export (JSONL, zip or folder)"
 NOTICES_ARE_MESSAGES = True
 
 TEXTS_MAX = 100_000  # (channel, time, author) remembered to tell posts of one millisecond apart
+LOOKED_AT = 50  # files: an archive of another format may have thousands
 LINE = re.compile(rb'\s*\{\s*"type"\s*:\s*"(\w+)"\s*,\s*"\1"\s*:')
 MENTION = re.compile(r"(?<![\w@/.])@([a-z0-9][a-z0-9._\-]{0,63})")
 CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
@@ -56,7 +58,7 @@ IGNORED = frozenset(["version", "info", "team", "scheme", "role"])
 def recognise(source: Source) -> int:
     """A line that begins as this format's do."""
     try:
-        for name in _files(source):
+        for name in islice(_files(source), LOOKED_AT):
             line = LINE.match(source.peek(name, 4096).removeprefix(b"\xef\xbb\xbf"))
             if line is not None and (kind := line[1].decode()) and (kind in HANDLERS or kind in IGNORED):
                 return 3

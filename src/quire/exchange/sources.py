@@ -3,13 +3,17 @@
 Nothing is unpacked to disk. Names inside are always relative, with `/`, and are only ever used as
 keys: no path from an archive reaches the file system. A zip opens any member at once; a compressed
 tar can only be read forwards, so `walk` gives its members in archive order and `read` of a small
-member is served from what the first listing kept (`SMALL_BYTES`, `KEPT_BYTES`).
+member is served from what the first listing kept (`SMALL_BYTES`, `KEPT_BYTES`). The listing also keeps
+the heads of the first text files by name, as those are what recognising a format looks at; a look at
+another costs a pass, which then fetches the heads of those after it too.
 """
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import io
+import itertools
 import lzma
 import os
 import tarfile
@@ -23,6 +27,9 @@ from quire.errors import FormatError, NotFoundError
 
 SMALL_BYTES = 8 << 20  # a member a listing of a compressed tar may keep: users.json and its like
 KEPT_BYTES = 32 << 20  # all such members together
+HEAD_BYTES = 1 << 16  # of a text file in a tar, kept to recognise it by
+HEADS_MAX = 50  # files of one suffix whose heads are kept
+TEXTS = frozenset(["json", "jsonl", "html", "htm", "txt", "csv", "tsv", "log", "mbox", "eml", ""])
 MEMBERS_MAX = 1_000_000  # more files than any export holds; bounds the listing of a hostile archive
 READ_MAX = 256 << 20  # what `read` will hold in memory; larger members are streamed with `walk`
 
@@ -171,6 +178,8 @@ class TarSource(Source):
         self.path = path
         self._sizes: dict[str, int] | None = None
         self._kept: dict[str, bytes] = {}
+        self._heads: dict[str, bytes] = {}  # kept by the listing
+        self._fetched: dict[str, bytes] = {}  # by the last pass for heads
 
     def _members(self) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
         try:
@@ -186,16 +195,25 @@ class TarSource(Source):
     def sizes(self) -> dict[str, int]:
         if self._sizes is None:
             sizes: dict[str, int] = {}
-            room = KEPT_BYTES
+            # Metadata stands near the root; the deeper level, often messages, may not crowd it out.
+            room = {0: KEPT_BYTES // 2, 1: KEPT_BYTES // 2}
+            first: dict[str, list[str]] = {suffix: [] for suffix in TEXTS}  # the least names seen, in order
             for member, tar in self._members():
                 name = _clean(member.name)
                 sizes[name] = member.size
                 if len(sizes) > MEMBERS_MAX:
                     raise _too_many(self.path)
-                shallow = name.count("/") <= 2  # metadata stands near the root
-                if shallow and member.size <= min(SMALL_BYTES, room):
+                level = max(name.count("/") - 1, 0)
+                if member.size <= min(SMALL_BYTES, room.get(level, -1)):
                     self._kept[name] = _content(tar, member).read()
-                    room -= member.size
+                    room[level] -= member.size
+                elif (least := first.get(_suffix(name))) is not None:
+                    bisect.insort(least, name)
+                    if least.index(name) < HEADS_MAX:
+                        self._heads[name] = _content(tar, member).read(HEAD_BYTES)
+                    for beyond in least[HEADS_MAX:]:
+                        self._heads.pop(beyond, None)
+                    del least[HEADS_MAX:]
             self._sizes = sizes
         return self._sizes
 
@@ -217,16 +235,32 @@ class TarSource(Source):
         for member, tar in self._members():
             name = _clean(member.name)
             if wanted(name):
-                yield name, cast(BinaryIO, _Guarded(_content(tar, member), name))
+                yield name, _content(tar, member)
 
     def peek(self, name: str, size: int = 4096) -> bytes:
-        self.sizes()
+        sizes = self.sizes()
         if name in self._kept:
             return self._kept[name][:size]
+        if name not in sizes:
+            raise NotFoundError(f"no file {name} in {self.path}", rule="file_absent", file=name)
+        enough = min(size, sizes[name])
+        for heads in (self._heads, self._fetched):
+            if len(heads.get(name, b"")) >= enough and name in heads:
+                return heads[name][:size]
+        self._fetch_heads(name, max(size, HEAD_BYTES))
+        return self._fetched[name][:size]
+
+    def _fetch_heads(self, name: str, size: int) -> None:
+        """One pass for this file's head and those of the next ones of its kind by name."""
+        later = (other for other in self.names() if other >= name and _suffix(other) == _suffix(name))
+        missing = set(itertools.islice(later, HEADS_MAX))
+        self._fetched = {}
         for member, tar in self._members():
-            if _clean(member.name) == name:
-                return _content(tar, member).read(size)
-        raise NotFoundError(f"no file {name} in {self.path}", rule="file_absent", file=name)
+            if _clean(member.name) in missing:
+                missing.discard(_clean(member.name))
+                self._fetched[_clean(member.name)] = _content(tar, member).read(size)
+                if not missing:
+                    break
 
 
 class _Guarded(io.RawIOBase):
@@ -306,7 +340,11 @@ def _looks_like_tar(path: Path, head: bytes) -> bool:
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> BinaryIO:
     stream = tar.extractfile(member)
     assert stream is not None  # only regular files come here
-    return cast(BinaryIO, stream)
+    return cast(BinaryIO, _Guarded(stream, _clean(member.name)))
+
+
+def _suffix(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[2].lower() if "." in name.rpartition("/")[2] else ""
 
 
 def _clean(name: str) -> str:

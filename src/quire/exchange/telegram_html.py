@@ -39,7 +39,7 @@ NAME = "telegram-html"
 TITLE = "Telegram Desktop HTML or tg-archive site (folder or zip)"
 NOTICES_ARE_MESSAGES = False
 
-HEAD_BYTES = 1 << 17  # a site's list of months comes first
+HEAD_BYTES = 1 << 16  # a site's list of months comes first
 UNKNOWN = "(unknown)"
 
 WANTED = frozenset([

@@ -58,10 +58,7 @@ _LOST = re.compile(r"[^A-Za-z0-9]")  # what a stream's name may lose on its way 
 def recognise(source: Source) -> int:
     """Certain by the index or by a topic's first bytes."""
     names = source.names()
-    index = next((name for name in names if name.rpartition("/")[2] == INDEX), None)
     try:
-        if index and b'"streams"' in source.peek(index):
-            return 3
         topics = (
             name for name in names if name.endswith(".json") and (len(names) == 1 or _STREAM.search(name))
         )
@@ -69,7 +66,10 @@ def recognise(source: Source) -> int:
         if topic is None:
             return 0
         head = source.peek(topic, PEEK_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
-        return 3 if head.startswith(b"[") and b'"sender_full_name"' in head and b'"content"' in head else 0
+        if head.startswith(b"[") and b'"sender_full_name"' in head and b'"content"' in head:
+            return 3
+        index = next((name for name in names if name.rpartition("/")[2] == INDEX), None)
+        return 3 if index and b'"streams"' in source.peek(index) else 0
     except (FormatError, NotFoundError, OSError):
         return 0
 
