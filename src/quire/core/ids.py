@@ -22,6 +22,7 @@ Incarnation = NewType("Incarnation", bytes)  # 16 random bytes, fresh for each l
 MessageId = NewType("MessageId", bytes)  # 16 bytes: log prefix || seq || index
 
 PREFIX_SIZE = 10
+PREFIX_CHARS = 16  # in base32
 MESSAGE_ID_SIZE = 16
 
 
@@ -64,6 +65,8 @@ def parse_message_id(text: str) -> tuple[str, int, int]:
 def full_message_id(text: str) -> MessageId:
     """The id written out whole by `message_id_text`. Raises: UsageError(rule="message_id_form")."""
     prefix, seq, index = parse_message_id(text)
+    if len(prefix) != PREFIX_CHARS:
+        raise _not_an_id(text)
     try:
         return message_id(base64.b32decode(prefix.upper()), seq, index)
     except (binascii.Error, ValueError):
