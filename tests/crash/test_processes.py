@@ -63,7 +63,9 @@ def work(folder: str, number: int) -> None:
     shared = next(iter(manager.get_stored_messages("general")))
     seen = 0
     for count in range(EACH):
-        message = manager.send_message("general", f"{number}.{count}", thread=shared.id if count % 2 else None)
+        message = manager.send_message(
+            "general", f"{number}.{count}", thread=shared.id if count % 2 else None
+        )
         manager.add_reaction(shared.id, f":p{number}-{count}:")
         if count % 10 == 0:
             manager.edit_message(message.id, f"{number}.{count}")

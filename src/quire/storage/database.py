@@ -68,6 +68,15 @@ def translate(error: apsw.Error) -> QuireError:
     return StorageError(f"the database failed: {type(error).__name__}: {error}", rule="database")
 
 
+def inconsistent(what: str) -> CorruptError:
+    """What another table speaks of is gone: an old page was put back, or a bug left the views unequal."""
+    return CorruptError(
+        f"{what} that the views name is missing",
+        rule="views_inconsistent",
+        hint="run `quire doctor --repair`",
+    )
+
+
 def guarded(function: Callable[P, R]) -> Callable[P, R]:
     """Let no database error out untranslated."""
 

@@ -10,6 +10,7 @@ import msgspec
 
 from quire.core.commit import commit_id
 from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation
+from quire.storage.database import inconsistent
 
 
 class ChannelRow(msgspec.Struct, frozen=True, gc=False):
@@ -79,7 +80,8 @@ def channel_by_id(db: apsw.Connection, id: bytes) -> ChannelRow | None:
 
 def channel_by_n(db: apsw.Connection, n: int) -> ChannelRow:
     row = _channel(db, "n = ?", n)
-    assert row is not None
+    if row is None:
+        raise inconsistent("a channel")
     return row
 
 
@@ -91,7 +93,8 @@ def channel_by_origin(db: apsw.Connection, source: str, key: str) -> ChannelRow 
 
 def self_channel(db: apsw.Connection) -> ChannelRow:
     row = _channel(db, "kind = 'self'")
-    assert row is not None
+    if row is None:
+        raise inconsistent("the self-channel")
     return row
 
 

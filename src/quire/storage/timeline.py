@@ -11,6 +11,8 @@ from typing import Any
 import apsw
 import msgspec
 
+from quire.storage.database import inconsistent
+
 # message.flags
 NOTICE_MASK = 7  # index into core.operation.NOTICES
 DELETED = 1 << 3
@@ -108,11 +110,15 @@ def targeting(db: apsw.Connection, target: bytes, kinds: Sequence[int]) -> list[
 def operation_bytes(db: apsw.Connection, id: bytes) -> bytes:
     """salt || operation of an operation that is no post."""
     row: Any = db.execute("SELECT op FROM operation WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        raise inconsistent("an operation")
     return bytes(row[0])
 
 
 def operation_time(db: apsw.Connection, id: bytes) -> int:
     row: Any = db.execute("SELECT time FROM operation WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        raise inconsistent("an operation")
     return int(row[0])
 
 
@@ -163,6 +169,8 @@ def set_profile(db: apsw.Connection, n: int, name: str, bot: bool, time: int, id
 def author(db: apsw.Connection, n: int) -> Row:
     """(key, name, bot)."""
     row: Any = db.execute("SELECT key, name, bot FROM author WHERE n = ?", (n,)).fetchone()
+    if row is None:
+        raise inconsistent("an author")
     return (row[0], row[1], row[2])
 
 

@@ -32,7 +32,7 @@ from quire.core.words import spans
 from quire.errors import NotFoundError, UsageError
 from quire.storage import log, search
 from quire.storage import timeline as rows
-from quire.storage.database import Database, guarded
+from quire.storage.database import Database, guarded, inconsistent
 
 AUTHORS_CACHED_MAX = 20_000
 PEOPLE_SHOWN_MAX = 20  # names with a reaction
@@ -182,7 +182,10 @@ class Reader:
         )  # fmt: skip
 
     def _deletion(self, db: apsw.Connection, id: bytes) -> Deletion:
-        _, _, time, author, op = rows.targeting(db, id, [KINDS[Delete]])[0]
+        found = rows.targeting(db, id, [KINDS[Delete]])
+        if not found:
+            raise inconsistent("a deletion")
+        _, _, time, author, op = found[0]
         delete: Delete = stored_operation(op)  # type: ignore[assignment]
         return Deletion(self._author(db, author), time >> 16, delete.reason)
 
@@ -237,6 +240,8 @@ class Reader:
             last: Any = db.execute(
                 f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.id = ?", (last_id,)
             ).fetchone()
+            if last is None:
+                raise inconsistent("a reply")
             message = self._message(db, last)
             author, preview = (
                 message.author,
@@ -280,7 +285,8 @@ class Reader:
         threads = []
         for root, last_time in found:
             row = rows.get_row(db, root)
-            assert row is not None
+            if row is None:
+                raise inconsistent("a thread's root")
             post: Post = stored_operation(row.op)  # type: ignore[assignment]
             thread = self.thread(db, root, self._channel(db, channel), post.title)
             assert thread is not None
