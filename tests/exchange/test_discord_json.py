@@ -200,12 +200,12 @@ def test_a_thread_hangs_on_the_message_it_was_started_from(tmp_path: Path, how: 
     found = records(importer, pack(tmp_path, files, how))
     assert {m.channel for m in messages(found)} == {"100"}
     assert [(m.id, m.title, m.thread) for m in messages(found)] == [
-        (snowflake(21), "", snowflake(1)),
-        (snowflake(22), "", snowflake(1)),
         (snowflake(1), "Plans", ""),
         (snowflake(2), "", ""),
+        (snowflake(21), "", snowflake(1)),
+        (snowflake(22), "", snowflake(1)),
     ]
-    assert messages(found)[1].reply_to == snowflake(21)
+    assert messages(found)[3].reply_to == snowflake(21)
     channels = [c for c in found if isinstance(c, Channel)]
     assert (channels[-1].name, channels[-1].topic) == ("general", "all things")
 

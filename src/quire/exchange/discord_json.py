@@ -102,8 +102,9 @@ def read(source: Source, options: Options) -> Iterator[Record]:
     try:
         for name, stream in source.walk(_wanted):
             export.head(name, stream)
-        for name, stream in source.walk(lambda name: name in export.heads):
-            yield from export.file(name, stream)
+        for files in export.order():
+            for name, stream in source.walk(files.__contains__):
+                yield from export.file(name, stream)
     except FormatError as error:
         yield Skipped(source.path.name, "archive", str(error))
     for what, count in export.not_carried.items():
@@ -168,6 +169,11 @@ class _Export:
         if head.thread and (identity := string(first.get("id"))):
             known = self.firsts.get(head.thread, identity)
             self.firsts[head.thread] = min(known, identity, key=lambda number: (len(number), number))
+
+    def order(self) -> list[set[str]]:
+        """The files to read first, then those of threads: a reply after what it answers."""
+        threads = {name for name, head in self.heads.items() if head.thread}
+        return [files for files in (self.heads.keys() - threads, threads) if files]
 
     def file(self, name: str, stream: BinaryIO) -> Iterator[Record]:
         head = self.heads[name]
