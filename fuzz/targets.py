@@ -19,7 +19,7 @@ from quire.core.commit import decode_commit, decode_head, encode_commit
 from quire.core.crypto.keys import decode_certificate
 from quire.core.crypto.slots import decode_slots
 from quire.core.encoding import encode
-from quire.core.ids import full_message_id, message_id_text, parse_message_id
+from quire.core.ids import parse_message_id
 from quire.core.operation import decode_operation, encode_operation
 from quire.core.query import parse_query
 from quire.core.words import index_text, spans, words
@@ -117,11 +117,6 @@ def message_id(data: bytes) -> None:
     assert text.strip().lower() == f"{prefix}-{text.strip().partition('-')[2]}"
     assert seq >= 1
     assert index >= 0
-    try:
-        id = full_message_id(text)
-    except UsageError:
-        return
-    assert parse_message_id(message_id_text(id)) == (prefix, seq, index)
 
 
 def cursor(data: bytes) -> None:

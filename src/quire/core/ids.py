@@ -7,7 +7,6 @@ big-endian, so ids grow at the end of each log and nobody can claim another's.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from typing import NewType
 
@@ -22,7 +21,6 @@ Incarnation = NewType("Incarnation", bytes)  # 16 random bytes, fresh for each l
 MessageId = NewType("MessageId", bytes)  # 16 bytes: log prefix || seq || index
 
 PREFIX_SIZE = 10
-PREFIX_CHARS = 16  # in base32
 MESSAGE_ID_SIZE = 16
 
 
@@ -60,17 +58,6 @@ def parse_message_id(text: str) -> tuple[str, int, int]:
     if not 1 <= int(seq) <= SEQ_MAX or int(index) >= OPERATIONS_PER_COMMIT_MAX:
         raise _not_an_id(text)
     return prefix, int(seq), int(index)
-
-
-def full_message_id(text: str) -> MessageId:
-    """The id written out whole by `message_id_text`. Raises: UsageError(rule="message_id_form")."""
-    prefix, seq, index = parse_message_id(text)
-    if len(prefix) != PREFIX_CHARS:
-        raise _not_an_id(text)
-    try:
-        return message_id(base64.b32decode(prefix.upper()), seq, index)
-    except (binascii.Error, ValueError):
-        raise _not_an_id(text) from None
 
 
 def channel_id_text(channel: ChannelId) -> str:
