@@ -108,8 +108,12 @@ def fuzz_by_branches(target: str, seconds: float, seed: int) -> bool:
             f"-seed={seed}", "-rss_limit_mb=2048", "-verbosity=0",
         ]  # fmt: skip
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    said = [
+        line for line in (done.stdout + done.stderr).splitlines() if not line.startswith(("INFO", "WARNING"))
+    ]
     print(
-        f"{target}: {'nothing found' if done.returncode == 0 else done.stdout[-3000:] + done.stderr[-3000:]}"
+        f"{target}: nothing found" if done.returncode == 0 else "\n".join([f"{target}:", *said[-40:]]),
+        flush=True,
     )
     return done.returncode == 0
 
