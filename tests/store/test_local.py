@@ -47,7 +47,7 @@ def test_a_passphrase_and_the_recovery_phrase_open_and_others_do_not(tmp_path: P
             assert store.recovery_phrase is None
     for wrong, rule in (("wrong horse", "wrong_passphrase"), (RawKey(DatabaseKey(bytes(32))), "wrong_key")):
         with pytest.raises(UnlockError) as refusal:
-            LocalStore.open(folder, wrong)  # type: ignore[arg-type]
+            LocalStore.open(folder, wrong)
         assert refusal.value.rule == rule
         assert refusal.value.hint
 
@@ -68,8 +68,8 @@ def refusal_of(folder: Path) -> QuireError:
     return failure.value
 
 
-def replaced(content: bytes) -> Callable[[Path], None]:
-    return lambda folder: (folder / "vault.db").write_bytes(content) and None
+def replaced(content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / "vault.db").write_bytes(content)
 
 
 def plain_sqlite(folder: Path) -> None:
@@ -168,10 +168,15 @@ def test_a_truncated_vault_of_any_length(folder: Path) -> None:
     content = (folder / "vault.db").read_bytes()
     for length in [*range(0, 200, 7), *range(200, len(content), len(content) // 40)]:
         (folder / "vault.db").write_bytes(content[:length])
-        with pytest.raises(CorruptError) as refusal, vaults.opened(folder) as store:
-            if not store.verify().ok:
-                raise CorruptError("verify says so", rule="page_damaged")
-        assert refusal.value.rule in ("not_a_vault", "page_damaged")
+        assert not is_whole(folder)
+
+
+def is_whole(folder: Path) -> bool:
+    try:
+        with vaults.opened(folder) as store:
+            return store.verify().ok
+    except CorruptError as error:
+        return error.rule not in ("not_a_vault", "page_damaged")
 
 
 def test_a_vault_opened_for_reading_is_not_written(folder: Path) -> None:
