@@ -17,6 +17,7 @@ import pytest
 from quire.cli.main import main
 
 TIMEOUT_SECONDS = 60
+CHEAP = "import quire.storage.unlocking as u; u.CALIBRATE_MS = 1"  # new passphrases cost the least allowed
 
 
 class Done(NamedTuple):
@@ -94,6 +95,13 @@ class Quire:
     def environment_with(self, **environment: str) -> dict[str, str]:
         return {name: value for name, value in (self.environment | environment).items() if value}
 
+    def copy(self, folder: Path) -> Quire:
+        """The same vault and key, in another folder."""
+        run = Quire(folder, Path(self.environment["PYTHONPYCACHEPREFIX"]))
+        shutil.copytree(self.vault, run.vault)
+        shutil.copyfile(self.key, run.key)
+        return run
+
     def id_of(self, *arguments: str) -> str:
         """The id of the message a command wrote."""
         return str(self(*arguments, "--json").json["id"])
@@ -131,11 +139,17 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def quire(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Quire:
-    """One vault for all tests that only need some vault; each makes channels of its own."""
-    run = Quire(tmp_path_factory.mktemp("cli"), compiled)
+def empty(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Quire:
+    """A new vault, never written to: the others are copies of it."""
+    run = Quire(tmp_path_factory.mktemp("empty"), compiled)
     run("init", "--name", "Ada")
     return run
+
+
+@pytest.fixture(scope="session")
+def quire(empty: Quire, tmp_path_factory: pytest.TempPathFactory) -> Quire:
+    """One vault for all tests that only need some vault; each makes channels of its own."""
+    return empty.copy(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture(scope="session")
@@ -145,9 +159,12 @@ def here(quire: Quire, compiled: Path) -> InProcess:
 
 
 @pytest.fixture
-def own(quire: Quire, tmp_path: Path, compiled: Path) -> Quire:
-    """A vault of the test's own, to damage or to lock: a copy of an empty one's folder."""
-    run = Quire(tmp_path, compiled)
-    shutil.copytree(quire.vault, run.vault)
-    shutil.copyfile(quire.key, run.key)
-    return run
+def own_here(own: Quire, compiled: Path) -> InProcess:
+    """The vault of `own`, its commands run in this process."""
+    return InProcess(own.folder, compiled)
+
+
+@pytest.fixture
+def own(empty: Quire, tmp_path: Path) -> Quire:
+    """A vault of the test's own, to count in, to damage or to lock."""
+    return empty.copy(tmp_path)

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +108,25 @@ def test_marks(here: InProcess) -> None:
     assert here("react", message, "👍").out.startswith("reacted 👍 to ")
     assert here("react", message, "👍", "--json", code=2).error["rule"] == "reaction_exists"
     assert here("mark-read", "marks", "--json").json["unread"] == 0
+
+
+def test_care(own_here: InProcess, tmp_path: Path) -> None:
+    own_here("channel", "create", "kept")
+    own_here("post", "kept", "keep me")
+    copy = tmp_path / "copy"
+    assert own_here("backup", str(copy), "--json").json["bytes"] == sum(
+        file.stat().st_size for file in copy.iterdir()
+    )
+    assert own_here("read", "kept", "--vault", str(copy), "--json").json["messages"][0]["body"] == "keep me"
+    assert own_here("backup", str(copy), "--json", code=2).error["rule"] == "vault_exists"
+    assert own_here("rekey", "--json").json == {"ok": True}
+    assert own_here("compact", "--json").json["bytes_after"] > 0
+    assert own_here("read", "kept", "--json").json["messages"][0]["body"] == "keep me"
+    counts = own_here("stats", "--json").json
+    assert (counts["channels"], counts["messages"]) == (1, 1)
+    assert "messages         1\n" in own_here("stats").out
+    assert own_here("name", "Grace", "--json").json["name"] == "Grace"
+    assert own_here("name").out == "Grace\n"
 
 
 def test_history_shows_changes(here: InProcess) -> None:

@@ -25,6 +25,19 @@ def test_done(quire: Quire) -> None:
     assert quire("help", "exits").out.startswith("   0  done\n")
 
 
+def test_1_something_found_and_repaired(own: Quire) -> None:
+    own("channel", "create", "counted")
+    own("post", "counted", "one")
+    with LocalStore.open(own.vault, KeyFile(own.key)) as store:
+        store.database.writer.execute("UPDATE channel SET messages = 77 WHERE name = 'counted'")
+    report = own("verify", "--json", code=1).json
+    assert (report["ok"], report["problem_count"]) == (False, len(report["problems"]))
+    assert "channel_view" in {one["what"] for one in report["problems"]}
+    assert "channel_view: " in own("verify", code=1).out
+    assert own("doctor", "--repair", "--json").json["ok"]
+    assert own("verify", "--json").json["ok"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
