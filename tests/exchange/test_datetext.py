@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quire.exchange.datetext import date_ms
@@ -45,6 +45,7 @@ def test_what_is_no_date(text: str) -> None:
     assert date_ms(text) is None
 
 
+@settings(deadline=None)  # shared machines stall
 @given(st.text("0123456789/-.:, APMDecJulUTC+", max_size=40))
 def test_any_text_is_a_date_or_none(text: str) -> None:
     assert isinstance(date_ms(text), int | None)
