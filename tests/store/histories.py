@@ -1,0 +1,139 @@
+"""Arbitrary histories for property tests: real signed commits of several logs, with all that can go wrong in them.
+
+Posts, replies to replies (in rings, too), edits by authors and strangers and of one version twice, deletions,
+reactions, pins, names, topics, profiles, markers and bookmarks; by the signer and by imported authors; with
+targets that come earlier, later or never; at equal times, and in the future.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+from quire.core import clock
+from quire.core.commit import decode_commit
+from quire.core.ids import ChannelId, message_id
+from quire.core.operation import (
+    SALT_SIZE,
+    Bookmark,
+    Delete,
+    Edit,
+    Name,
+    Operation,
+    Origin,
+    Pin,
+    Post,
+    Profile,
+    React,
+    ReadMarker,
+    Topic,
+    Unbookmark,
+    Unpin,
+    Unreact,
+    decode_operation,
+)
+from quire.core.timeline import Placed
+from quire.storage import log
+from quire.store.local import LocalStore
+from quire.testing.authors import START_MS, Author, Channel, Pen
+
+NOW_MS = START_MS + 86_400_000
+FUTURE_MS = NOW_MS + 3_600_000
+LATER_MS = FUTURE_MS + 3_600_000
+WORDS = ("alpha", "beta", "gamma", "delta", "東京", "café", "🙂")
+NOWHERE = b"\x07" * 16
+KINDS = (
+    "post", "post", "reply", "reply", "edit", "edit", "delete", "react", "unreact", "pin", "unpin", "name", "topic",
+    "profile", "marker", "bookmark", "unbookmark",
+)  # fmt: skip
+
+operations = st.tuples(
+    st.sampled_from(KINDS), st.integers(0, 40), st.integers(0, 40), st.sampled_from((None, "ada", "bob")),
+    st.sampled_from(WORDS), st.integers(0, 3),
+)  # fmt: skip
+times = st.one_of(st.integers(0, 3), st.integers(0, 10_000), st.just(-1))  # -1: the future
+commits = st.tuples(st.integers(0, 2), times, st.lists(operations, min_size=1, max_size=4))
+histories = st.lists(commits, min_size=1, max_size=14)
+
+
+class History(NamedTuple):
+    """Commits to ingest, and who signed them."""
+
+    author: Author
+    channel: ChannelId
+    commits: list[bytes]
+
+    def placed(self, now_ms: int) -> list[Placed]:
+        """The channel's operations that are not held at that time."""
+        found = []
+        for encoded in self.commits:
+            commit, head = decode_commit(encoded)
+            if head.channel != self.channel or clock.is_ahead(head.time, now_ms):
+                continue
+            for index, salted in enumerate(commit.operations):
+                id = message_id(log_of(head), head.seq, index)
+                found.append(Placed(id, head.time, self.author.key, decode_operation(salted[SALT_SIZE:])))
+        return found
+
+
+def log_of(head: Any) -> bytes:
+    """The prefix of a commit's log."""
+    from quire.core.ids import log_prefix
+
+    return log_prefix(head.device, head.incarnation)
+
+
+def made(script: list[Any], store: LocalStore) -> History:
+    """The commits of a script: log 0 and 1 in a channel of someone else's, log 2 in the vault's self-channel."""
+    author, own = Author(seed=5), Author.of(store, seed=6)
+    channel = author.channel()
+    row = log.self_channel(store.database.reader)
+    myself = Channel(row.id, row.genesis, b"", message_id(bytes(10), 1, 0), Pen(own, row.id, ()))
+    pens = [channel.pen, author.pen(channel), own.pen(myself)]
+    ids = _ids(script, pens)
+    encoded = [channel.founding]
+    for number, time, spec in script:
+        time_ms = FUTURE_MS if time < 0 else START_MS + time
+        encoded.append(
+            pens[number].write(*(_operation(one, ids, channel.id) for one in spec), time_ms=time_ms)
+        )
+    return History(author, channel.id, encoded)
+
+
+def _ids(script: list[Any], pens: list[Pen]) -> list[bytes]:
+    """What operations may target: all posts and edits to come, a reaction perhaps, and nothing."""
+    seqs = [pen.seq for pen in pens]
+    ids: list[bytes] = []
+    for number, _, spec in script:
+        seqs[number] += 1
+        ids += [
+            pens[number].id_of(seqs[number], index)
+            for index, one in enumerate(spec)
+            if one[0] in ("post", "reply", "edit", "react")
+        ]
+    return [*ids, NOWHERE]
+
+
+def _operation(spec: Any, ids: list[bytes], channel: ChannelId) -> Operation:
+    kind, at, other, who, word, when = spec
+    target, previous = ids[at % len(ids)], ids[other % len(ids)]
+    origin = Origin("slack", who, "", START_MS + when) if who else None
+    name = who or ""
+    made: dict[str, Operation] = {
+        "post": Post(f"{word} {other}", title=word if at == 0 else "", origin=origin),
+        "reply": Post(word, target, mentions=("quire:x",), origin=origin),
+        "edit": Edit(target, previous, f"{word} edited", origin),
+        "delete": Delete(target, "", origin),
+        "react": React(target, "👍" if other % 2 else word, 3 if origin and other % 3 == 0 else 0, origin),
+        "unreact": Unreact(target, "👍" if other % 2 else word, origin),
+        "pin": Pin(target, origin),
+        "unpin": Unpin(target, origin),
+        "name": Name(word),
+        "topic": Topic(word),
+        "profile": Profile("slack" if who else "", name, word, other % 2 == 0),
+        "marker": ReadMarker(channel, at, target),
+        "bookmark": Bookmark(channel, target),
+        "unbookmark": Unbookmark(channel, target),
+    }
+    return made[kind]
