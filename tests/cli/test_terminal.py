@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.cli.conftest import InProcess, Quire
+from tests.cli.conftest import CHEAP, InProcess, Quire
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -34,7 +34,7 @@ def at_terminal(
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(ours, (24, 80))
     process = subprocess.Popen(
-        quire.command(*arguments),
+        quire.command(*arguments, before=CHEAP),
         env=quire.environment_with(TERM="xterm-256color", COLUMNS="", **environment),
         stdin=theirs,
         stdout=theirs,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Quire
+from tests.cli.conftest import CHEAP, Quire
 
 PASSPHRASE = "correct horse"
 
@@ -17,7 +17,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> tuple[Qu
     """A vault that a passphrase opens, and its 24 words."""
     run = Quire(tmp_path_factory.mktemp("locked"), compiled)
     run.environment.pop("QUIRE_KEY_FILE")
-    made = run("init", "--json", QUIRE_PASSPHRASE=PASSPHRASE).json
+    made = run("init", "--json", before=CHEAP, QUIRE_PASSPHRASE=PASSPHRASE).json
     assert made["vault"] == str(run.vault)
     words = str(made["recovery_phrase"])
     assert len(words.split()) == 24
@@ -69,16 +69,21 @@ def test_slots_are_added_changed_and_removed(locked: tuple[Quire, str], tmp_path
     ).json
     assert (added["kind"], added["label"]) == ("key_file", "script")
     assert key.stat().st_mode & 0o077 == 0
-    by_key = {"QUIRE_KEY_FILE": str(key)}
     changed = quire(
-        "passphrase", "--json", QUIRE_KEY_FILE=str(key), QUIRE_NEW_PASSPHRASE="battery staple"
+        "passphrase", "--json", before=CHEAP, QUIRE_KEY_FILE=str(key), QUIRE_NEW_PASSPHRASE="battery staple"
     ).json
     quire("channels", QUIRE_PASSPHRASE=PASSPHRASE, code=4)
     quire("channels", QUIRE_PASSPHRASE="battery staple")
-    quire("passphrase", "remove", str(changed["slot"]), QUIRE_KEY_FILE=by_key["QUIRE_KEY_FILE"])
+    quire("passphrase", "remove", str(changed["slot"]), QUIRE_KEY_FILE=str(key))
     assert quire("passphrase", "--json", code=3, QUIRE_KEY_FILE=str(key)).error["rule"] == "slot_absent"
     again = quire(
-        "passphrase", "add", "passphrase", "--json", QUIRE_KEY_FILE=str(key), QUIRE_NEW_PASSPHRASE=PASSPHRASE
+        "passphrase",
+        "add",
+        "passphrase",
+        "--json",
+        before=CHEAP,
+        QUIRE_KEY_FILE=str(key),
+        QUIRE_NEW_PASSPHRASE=PASSPHRASE,
     ).json
     listed = quire("passphrase", "list", "--json", QUIRE_KEY_FILE=str(key)).json["slots"]
     assert again["slot"] in {one["slot"] for one in listed}
