@@ -1,0 +1,80 @@
+"""What must hold: each bound of the project beside what was measured. Reported, never asserted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from bench import building, memory, opening, reading, sending
+from bench.measuring import FLOOR, OURS, SQLITE, Row
+from bench.ours import KINDS
+
+
+class Target(NamedTuple):
+    """A bound on a row: on Quire's own figure, or (`of`) on its ratio to a contender's."""
+
+    part: str
+    what: str
+    bound: Literal["at least", "at most"]
+    limit: float
+    of: str = ""
+    size_min: int = 0
+
+
+TARGETS = (
+    Target(building.PART, "bulk import", "at least", 0.6, FLOOR),
+    Target(building.PART, "bulk import", "at least", 30_000, size_min=1_000_000),
+    Target(sending.PART, "one durable send at a time", "at least", 0.6, FLOOR),
+    Target(sending.PART, "32 writers over one", "at least", 5),
+    Target(reading.PART, "newest 50", "at most", 150),
+    Target(reading.PART, "50 by cursor, depth 50 %", "at most", 150),
+    Target(reading.PART, "50 by cursor, depth 99 %", "at most", 150),
+    Target(reading.PART, "depth 99 % over depth 0 %", "at most", 1.2),
+    Target(reading.PART, "get_message", "at most", 25),
+    Target(reading.PART, "thread of 20, replies", "at most", 100),
+    *(Target(reading.PART, f"search, newest 20: {kind}", "at most", 2_000) for kind in KINDS),
+    Target(opening.PART, "open and newest 50, in process", "at most", 30),
+    Target(opening.PART, "opening, over the smallest history", "at most", 1.3),
+    Target(building.PART, "disk, all included", "at most", 450, size_min=100_000),
+    Target(opening.PART, "fresh process, raw key", "at most", 3, SQLITE),
+    Target(opening.PART, "quire read", "at most", 10, SQLITE),
+    Target(memory.PART, "reading", "at most", 150),
+    Target(memory.PART, "importing", "at most", 350),
+)
+
+
+class Verdict(NamedTuple):
+    """A target at one size of history."""
+
+    row: Row
+    target: Target
+    measured: float
+
+    @property
+    def met(self) -> bool:
+        if self.target.bound == "at least":
+            return self.measured >= self.target.limit
+        return self.measured <= self.target.limit
+
+
+def with_growth(rows: Iterable[Row]) -> list[Row]:
+    """The rows, and how opening grows from the smallest history on."""
+    every = list(rows)
+    opens = sorted(
+        (row for row in every if row.what == "open and newest 50, in process"), key=lambda r: r.size
+    )
+    for row in opens[1:]:
+        growth = row.values[OURS] / opens[0].values[OURS]
+        every.append(Row(row.part, row.size, "opening, over the smallest history", "x", {OURS: growth}))
+    return every
+
+
+def verdicts(rows: Sequence[Row]) -> Iterator[Verdict]:
+    """Every target that was measured, at every size it is for."""
+    for target in TARGETS:
+        for row in sorted(rows, key=lambda row: row.size):
+            if (row.part, row.what) != (target.part, target.what) or row.size < target.size_min:
+                continue
+            other = row.values.get(target.of) if target.of else 1.0
+            if other:
+                yield Verdict(row, target, row.values[OURS] / other)
