@@ -69,7 +69,10 @@ class DocNumbers:
         """Reserve a row for a message of each of these hybrid times (ascending); how far each spilled over."""
         newest: Any = db.execute("SELECT max(n) FROM doc").fetchone()
         docs = _ascending([time >> flags.DOC_SHIFT for time in times])
-        if newest[0] is not None and docs[0] <= newest[0]:
+        if len(docs) == 1:
+            if newest[0] is not None and docs[0] <= newest[0] and _is_taken(db, docs[0]):
+                docs = [self._next_free(db, docs[0])]
+        elif newest[0] is not None and docs[0] <= newest[0]:
             found: Any = db.execute(
                 "SELECT n FROM doc WHERE n IN carray(?)", (apsw.carray(array("q", docs)),)
             )

@@ -32,6 +32,8 @@ from quire.store.witness import Witness
 
 COMMIT_BYTES_TARGET = 1 << 20  # an import's commits are cut here, so that one travels at once
 GROUP_MAX = 1_000  # requests in one transaction
+ENDS_MAX = 10_000  # channels whose end is remembered
+DUE_EVERY_MS = 1_000  # how often a writer looks for held operations whose time has come
 
 T = TypeVar("T")
 
@@ -47,7 +49,7 @@ Prepare = Callable[[apsw.Connection, log.ChannelRow], Sequence[Operation]]
 class Request:
     """One caller's wish. `prepare` reads, refuses by raising, and gives the operations to write."""
 
-    __slots__ = ("alone", "channel", "done", "error", "gate", "ids", "leads", "post", "prepare")
+    __slots__ = ("alone", "channel", "done", "error", "gate", "ids", "leads", "post", "prepare", "time")
 
     def __init__(self, channel: ChannelId, prepare: Prepare, *, post: bool, alone: bool = False) -> None:
         self.channel = channel
@@ -55,6 +57,7 @@ class Request:
         self.post = post  # gives exactly one Post, and would whatever else is written first
         self.alone = alone  # wants the turn for itself (`run`), not to be written by another
         self.ids: list[MessageId] = []
+        self.time = 0  # hybrid time of what was written
         self.error: BaseException | None = None
         self.done = False
         self.leads = False
@@ -74,6 +77,9 @@ class Ledger:
         self._certificate = certificate
         self._witness = witness
         self._witnessed = False
+        self._version: object = None  # of the database, as other processes change it
+        self._ends: dict[int, tuple[log.LogRow, int, bytes]] = {}  # channel -> our log, its last seq and id
+        self._due_ms = -DUE_EVERY_MS  # when we last looked for held operations that are due
         self._last: tuple[bytes, bytes] | None = None  # place and head of the newest commit of a transaction
         self.signer = signer
         self.applier = Applier(signer)
@@ -81,15 +87,22 @@ class Ledger:
         self._led = False  # is someone writing?
         self._mutex = threading.Lock()  # over the two above
 
-    def write(self, channel: ChannelId, prepare: Prepare, *, post: bool = False) -> list[MessageId]:
+    def write(self, channel: ChannelId, prepare: Prepare) -> list[MessageId]:
         """Durably write what `prepare` gives; the ids. Raises what `prepare` raises, or StorageError."""
-        request = Request(channel, prepare, post=post)
+        return self._write(Request(channel, prepare, post=False)).ids
+
+    def write_post(self, channel: ChannelId, prepare: Prepare) -> tuple[MessageId, int]:
+        """The same for exactly one Post, whatever else is written first; its id and hybrid time."""
+        request = self._write(Request(channel, prepare, post=True))
+        return request.ids[0], request.time
+
+    def _write(self, request: Request) -> Request:
         with self._turn(request):
             while not request.done:
                 self._write_group()
         if request.error is not None:
             raise request.error
-        return request.ids
+        return request
 
     def run(self, work: Callable[[apsw.Connection], T]) -> T:
         """A larger piece of work (an import's batch) in a transaction of its own."""
@@ -177,13 +190,14 @@ class Ledger:
         return log.commit_at(self._database.writer, place) == head
 
     def _prepare_and_append(self, db: apsw.Connection, group: list[Request]) -> None:
-        posts: dict[bytes, list[tuple[Request, Operation]]] = {}
+        posts: dict[int, tuple[log.ChannelRow, list[tuple[Request, Operation]]]] = {}
 
         def flush() -> None:
-            for id, together in posts.items():
-                ids = self.append(db, _channel(db, id), [operation for _, operation in together])
-                for (request, _), message in zip(together, ids, strict=True):
-                    request.ids = [message]
+            for channel, together in posts.values():
+                draft = self.draft(db, channel)
+                draft.extend([operation for _, operation in together])
+                for (request, _), item in zip(together, draft.finish(), strict=True):
+                    request.ids, request.time = [MessageId(item.id)], item.time
             posts.clear()
 
         for request in group:
@@ -203,7 +217,7 @@ class Ledger:
                 request.error = error
                 continue
             if request.post:
-                posts.setdefault(channel.id, []).append((request, operations[0]))
+                posts.setdefault(channel.n, (channel, []))[1].append((request, operations[0]))
             elif operations:
                 request.ids = self.append(db, channel, operations)
         flush()
@@ -216,14 +230,30 @@ class Ledger:
             place = self._witness.last()
             if place is None or log.commit_at(db, place) is None:
                 log.close_own_logs(db)
+                self._ends.clear()
             self._witnessed = True
+        if (version := db.pragma("data_version")) != self._version:  # another process wrote
+            self._version = version
+            self._ends.clear()
         now = now_ms()
-        if log.is_due(db, now):
-            self.applier.release_due(db, now)
+        if abs(now - self._due_ms) >= DUE_EVERY_MS:
+            self._due_ms = now
+            if log.is_due(db, now):
+                self.applier.release_due(db, now)
 
     def draft(self, db: apsw.Connection, channel: log.ChannelRow) -> Draft:
         """Commits to come in our log of a channel; ids are known as operations are added."""
-        return Draft(self, db, channel, log.own_log(db, channel.n) or self._new_log(db, channel.n))
+        end = self._ends.get(channel.n)
+        if end is None:
+            own = log.own_log(db, channel.n) or self._new_log(db, channel.n)
+            end = self._ends[channel.n] = (own, *log.newest_commit(db, own.n))
+        return Draft(self, db, channel, *end)
+
+    def remember_end(self, channel: int, own: log.LogRow, seq: int, head_id: bytes) -> None:
+        """Where our log of a channel ends now, so that the next commit need not look."""
+        if len(self._ends) >= ENDS_MAX:
+            self._ends.clear()
+        self._ends[channel] = (own, seq, head_id)
 
     def append(
         self, db: apsw.Connection, channel: log.ChannelRow, operations: Sequence[Operation]
@@ -279,18 +309,27 @@ class Ledger:
         """After a rollback: what the caches learned did not happen. The witness is asked again: if it names
         a commit that was not kept, the next write begins new logs."""
         self.applier.forget()
+        self._ends.clear()
         self._witnessed = False
 
 
 class Draft:
     """Operations on their way into one log, cut into commits of a bounded size."""
 
-    def __init__(self, ledger: Ledger, db: apsw.Connection, channel: log.ChannelRow, own: log.LogRow) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        db: apsw.Connection,
+        channel: log.ChannelRow,
+        own: log.LogRow,
+        seq: int,
+        previous: bytes,
+    ) -> None:
         self._ledger = ledger
         self._db = db
         self._channel = channel
         self._own = own
-        self._seq, self._previous = log.newest_commit(db, own.n)
+        self._seq, self._previous = seq, previous
         self._now = now_ms()
         self._time = channel.clock
         self._size = 0
@@ -321,12 +360,13 @@ class Draft:
             ids.append(id)
         return ids  # type: ignore[return-value]
 
-    def finish(self) -> None:
-        """Sign what is open and apply everything."""
+    def finish(self) -> list[Item]:
+        """Sign what is open and apply everything; what was applied, in order."""
         self._seal()
         fault("after_commits")
         if self._items:
             self._ledger.applier.apply(self._db, self._channel, self._items, self._now, self._time)
+        return self._items
 
     def _seal(self) -> None:
         if not self._open:
@@ -344,6 +384,7 @@ class Draft:
         )
         self._ledger.commit(self._db, self._own, self._seq, head)
         self._previous = commit.commit_id(head)
+        self._ledger.remember_end(self._channel.n, self._own, self._seq, self._previous)
         for item in self._open:
             item.time = self._time
         self._items.extend(self._open)

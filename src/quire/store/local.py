@@ -143,9 +143,9 @@ class LocalStore:
             self._ledger = Ledger(self.database, self.own_key, key, certificate, self._witness)
         return self._ledger
 
-    def write(self, channel: ChannelId, prepare: Prepare, *, post: bool = False) -> list[MessageId]:
+    def write(self, channel: ChannelId, prepare: Prepare) -> list[MessageId]:
         """Durably write the operations that `prepare(db, channel)` gives; see `Ledger.write`."""
-        return self.ledger.write(channel, prepare, post=post)
+        return self.ledger.write(channel, prepare)
 
     def write_operations(self, channel: ChannelId, *operations: Operation) -> list[MessageId]:
         """Durably write operations that need no check against what is there."""
@@ -170,7 +170,9 @@ class LocalStore:
         Raises: NotFoundError, UsageError (a limit), StorageError.
         """
 
-        def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Operation]:
+        posts: list[Post] = []
+
+        def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Post]:
             if row.kind == "self":
                 raise UsageError("the self-channel takes no messages", rule="self_channel")
             thread = None if root is None else rows.root_of(db, row.n, root)
@@ -178,10 +180,11 @@ class LocalStore:
                 raise NotFoundError("the message to reply to is not in this channel", rule="no_message")
             if reply_to is not None and rows.root_of(db, row.n, reply_to) is None:
                 raise NotFoundError("the message to answer is not in this channel", rule="no_message")
-            return [Post(body, thread, reply_to, 0, flags, "", tuple(attachments), tuple(mentions))]
+            posts[:] = [Post(body, thread, reply_to, 0, flags, "", tuple(attachments), tuple(mentions))]
+            return posts
 
-        [id] = self.write(channel, prepare, post=True)
-        return self.get_message(id)
+        id, time = self.ledger.write_post(channel, prepare)
+        return self.reader.posted(channel, id, time, posts[0])
 
     def ingest(self, encoded_commits: Sequence[bytes]) -> IngestReport:
         """Take commits of other logs, in any order and repetition. A broken one is refused, with its reason, alone.

@@ -55,6 +55,7 @@ class Reader:
         self._own_key = own_key
         self._local = threading.local()
         self._channels: dict[int, ChannelId] = {}
+        self._own: Author | None = None  # ourselves, once we were read
 
     def connection(self) -> apsw.Connection:
         """This thread's connection; names cached before someone wrote are forgotten."""
@@ -78,6 +79,18 @@ class Reader:
         if found is None:
             raise NotFoundError("there is no such message here", rule="no_message")
         return found
+
+    def posted(self, channel: ChannelId, id: MessageId, time: int, post: Post) -> Message:
+        """A message that we have just written, as `message` would give it."""
+        own = self._own
+        if own is None:
+            return self.message(id)
+        root = None if post.root is None else MessageId(post.root)
+        reply_to = None if post.reply_to is None else MessageId(post.reply_to)
+        return Message(
+            id, channel, time, own, post.body, root, reply_to, "", "", bool(post.flags & ACTION),
+            bool(post.flags & BROADCAST), post.attachments, post.mentions,
+        )  # fmt: skip
 
     def page(
         self, channel: int, before: Position | None, after: Position | None, limit: int, offset: int
@@ -341,6 +354,8 @@ class Reader:
     def _author(self, db: apsw.Connection, n: int) -> Author:
         key, name, bot = rows.author(db, n)
         author = Author(key, name, bool(bot), not key.startswith("quire:"), key == self._own_key)
+        if author.own:
+            self._own = author
         authors = self._local.authors
         if len(authors) >= AUTHORS_CACHED_MAX:
             authors.clear()
