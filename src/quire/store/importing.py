@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import time as wall
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from quire.core.operation import (
     Attachment,
     Delete,
     Edit,
+    Operation,
     Origin,
     Pin,
     Post,
@@ -413,27 +414,38 @@ class ImportRun:
         self._count_extras(message)
         previous = id
         for edit in message.edits:
-            previous = draft.add(
-                Edit(
-                    id,
-                    previous,
-                    edit.body,
-                    self._origin(edit.author or message.author, edit.time_ms, edit.id),
-                )
-            )
+            origin = self._origin(edit.author or message.author, edit.time_ms, edit.id)
+            previous = self._add_extra(draft, message, Edit(id, previous, edit.body, origin)) or previous
         for reaction in message.reactions:
-            self._add_reaction(draft, id, reaction, message.time_ms)
+            self._add_reaction(draft, id, reaction, message)
         if message.deleted:
             draft.add(Delete(id, "", self._origin(message.author, message.time_ms)))
         if message.pinned:
             draft.add(Pin(id, self._origin(message.author, message.time_ms)))
 
-    def _add_reaction(self, draft: Draft, id: bytes, reaction: model.Reaction, time_ms: int) -> None:
+    def _add_reaction(
+        self, draft: Draft, id: bytes, reaction: model.Reaction, message: model.Message
+    ) -> None:
         for author in reaction.authors:
-            draft.add(React(id, reaction.emoji, 0, self._origin(author, time_ms)))
+            origin = self._origin(author, message.time_ms)
+            self._add_extra(draft, message, React(id, reaction.emoji, 0, origin))
         if reaction.unknown:
             unknown = min(reaction.unknown, limits.ORIGIN_PEOPLE_MAX)
-            draft.add(React(id, reaction.emoji, unknown, self._origin("", time_ms)))
+            origin = self._origin("", message.time_ms)
+            self._add_extra(draft, message, React(id, reaction.emoji, unknown, origin))
+
+    def _add_extra(self, draft: Draft, message: model.Message, operation: Operation) -> MessageId | None:
+        """One that breaks a limit is reported, and costs no other."""
+        with self._skipping(message):
+            return draft.add(operation)
+        return None
+
+    @contextmanager
+    def _skipping(self, message: model.Message) -> Iterator[None]:
+        try:
+            yield
+        except MalformedError as error:
+            self._tally.skip(model.Skipped(message.channel[:80], f"message {message.id[:80]}", str(error)))
 
     def _origin(self, author: str, time_ms: int, id: str = "") -> Origin:
         return Origin(self._source, author, id, time_ms)
@@ -450,12 +462,14 @@ class ImportRun:
                 continue
             target = (message.channel, message.id)
             for reaction in message.reactions:
-                self._add_new_reactions(db, draft, row, reaction, message.time_ms, seen)
+                with self._skipping(message):
+                    self._add_new_reactions(db, draft, row, reaction, message.time_ms, seen)
             texts = list(message.edits)
             if not texts and message.edited_ms is not None:
                 texts = [model.Edit(message.edited_ms, message.body)]
             for edit in texts:
-                self._add_new_edit(db, draft, row, edit, message.author, target, seen)
+                with self._skipping(message):
+                    self._add_new_edit(db, draft, row, edit, message.author, target, seen)
             if message.deleted:
                 draft.add(Delete(id, "", self._origin(message.author, message.time_ms)))
                 self._tally.deleted(target)
