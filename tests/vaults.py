@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,12 @@ def reopened(store: LocalStore) -> LocalStore:
 def bodies(store: LocalStore, channel: str) -> list[str]:
     """The texts of a channel as they stand, oldest first."""
     return [message.body for message in ChannelManager(store).get_stored_messages(channel)]
+
+
+def peak_memory_mib() -> int:
+    """The most memory this process ever held. (`getrusage` would count its parent's, before the exec.)"""
+    [peak] = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak) // 1024
 
 
 def environment() -> dict[str, str]:
