@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 # Characters that are a word by themselves.
 _SINGLE = (
@@ -58,13 +59,13 @@ def spans(text: str, phrases: list[tuple[list[str], bool]]) -> tuple[tuple[int, 
 
     phrases    each (folded words, is the last one a prefix?)
     """
-    tokens = _located(text)
-    found: list[tuple[int, int]] = []
-    for wanted, prefix in phrases:
-        size = len(wanted)
-        for at in range(len(tokens) - size + 1):
-            if _matches([t[0] for t in tokens[at : at + size]], wanted, prefix):
-                found.append((tokens[at][1], tokens[at + size - 1][2]))
+    if text.isascii():
+        lowered = text.lower()
+        found = [
+            m.span() for words_, prefix in phrases for m in _ascii(tuple(words_), prefix).finditer(lowered)
+        ]
+    else:
+        found = _found(_located(text), phrases)
     merged: list[tuple[int, int]] = []
     for start, end in sorted(found):
         if merged and start <= merged[-1][1]:
@@ -72,6 +73,25 @@ def spans(text: str, phrases: list[tuple[list[str], bool]]) -> tuple[tuple[int, 
         else:
             merged.append((start, end))
     return tuple(merged)
+
+
+@lru_cache(256)
+def _ascii(wanted: tuple[str, ...], prefix: bool) -> re.Pattern[str]:
+    """A phrase in lower-cased ASCII text, where words are runs of letters and digits."""
+    phrase = r"[\W_]+".join(re.escape(word) for word in wanted)
+    return re.compile(rf"(?<![^\W_]){phrase}" + ("[^\\W_]*" if prefix else "(?![^\\W_])"))
+
+
+def _found(
+    tokens: list[tuple[str, int, int]], phrases: list[tuple[list[str], bool]]
+) -> list[tuple[int, int]]:
+    found = []
+    for wanted, prefix in phrases:
+        size = len(wanted)
+        for at in range(len(tokens) - size + 1):
+            if _matches([t[0] for t in tokens[at : at + size]], wanted, prefix):
+                found.append((tokens[at][1], tokens[at + size - 1][2]))  # noqa: PERF401
+    return found
 
 
 def _matches(words_here: list[str], wanted: list[str], prefix: bool) -> bool:
@@ -82,8 +102,6 @@ def _matches(words_here: list[str], wanted: list[str], prefix: bool) -> bool:
 
 def _located(text: str) -> list[tuple[str, int, int]]:
     """The folded words of a text with their places in the original."""
-    if text.isascii():
-        return [(m.group(), m.start(), m.end()) for m in _word.finditer(text.lower())]
     folded: list[str] = []
     starts: list[int] = []  # for each folded character, where its original begins and ends
     ends: list[int] = []
