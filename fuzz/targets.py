@@ -14,6 +14,7 @@ from pathlib import Path
 
 import apsw
 import msgspec
+from tests.vectors import vault
 
 from quire.core.commit import decode_commit, decode_head, encode_commit
 from quire.core.crypto.keys import decode_certificate
@@ -78,6 +79,16 @@ def slots(data: bytes) -> None:
         decode_slots(data)
     except MalformedError:
         return
+
+
+def chain(data: bytes) -> None:
+    """Commits for a vault: each taken or refused, whatever it is."""
+    try:
+        commits = msgspec.msgpack.decode(data, type=list[bytes])
+    except (msgspec.MsgspecError, UnicodeError):
+        commits = [data]
+    report = vault().ingest(commits)
+    assert report.new + report.repeated + len(report.refused) == len(commits)
 
 
 # Text from people
@@ -224,6 +235,7 @@ def imported(importer: Importer, data: bytes) -> None:
 
 TARGETS: dict[str, Target] = {
     "operation": operation, "commit": commit, "head": head, "certificate": certificate, "slots": slots,
+    "chain": chain,
     "query": query, "message_id": message_id, "cursor": cursor, "text": text, "source": source,
     **{f"import-{importer.NAME}": functools.partial(imported, importer) for importer in importers()},
 }  # fmt: skip

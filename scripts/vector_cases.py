@@ -642,7 +642,154 @@ def message_ids() -> Iterator[Case]:
         yield name, text.encode(), "message_id_form", why
 
 
+# Chains: commits in order of arrival
+
+
+class Log:
+    """A channel and its founder's log, all of it made from one name."""
+
+    def __init__(self, name: str, kind: str = "channel") -> None:
+        self.name = name
+        self.create = encode_operation(Create(kind, "general", fixed(f"nonce {name}", 16), CERTIFICATE))
+        self.channel = channel_id(self.create)
+        self.incarnation = fixed(f"incarnation {name}", 16)
+        self.genesis = self.commit(1, b"", [self.create], heads=[])
+        self.first = head_id(self.genesis)
+
+    def commit(self, seq: int, previous: bytes, operations: list[bytes], **but: Any) -> bytes:
+        """A commit of this log; `but` replaces what its head would say, or who signs."""
+        salted = [fixed(f"salt {self.name} {seq} {i}", 16) + one for i, one in enumerate(operations)]
+        key: SigningKey = but.get("key", DEVICE)
+        head = raw(
+            [
+                1, but.get("channel", self.channel), but.get("device", DEVICE.public), self.incarnation, seq, previous,
+                but.get("heads", [self.first] if seq > 1 else []), but.get("time", TIME + seq), len(salted),
+                content_root(salted),
+            ]
+        )  # fmt: skip
+        return encode_commit(CommitBytes(head, key.sign(to_be_signed(head)), tuple(salted)))
+
+    def said(self, seq: int, previous: bytes, text: str = "hello", **but: Any) -> bytes:
+        return self.commit(seq, previous, [raw([1, text, *RIGHT["Post"][2:]])], **but)
+
+
+def head_id(encoded: bytes) -> bytes:
+    return commit_id(msgspec.msgpack.decode(encoded)[0])
+
+
+def chains() -> Iterator[Case]:
+    """Each alone in a vault that knows no other channel."""
+    stranger = SigningKey(fixed("stranger"))
+
+    def case(name: str, commits: list[bytes], expect: str, why: str) -> Case:
+        return name, raw(commits), expect, why
+
+    log = Log("right")
+    second = log.said(2, log.first)
+    third = log.said(3, head_id(second))
+    yield case("right", [log.genesis, second, third], VALID, "three commits")
+    log = Log("backwards")
+    second = log.said(2, log.first)
+    third = log.said(3, head_id(second))
+    yield case("backwards", [third, second, log.genesis], VALID, "given at once, in any order")
+    log = Log("repeated")
+    yield case("repeated", [log.genesis, log.genesis], VALID, "twice is once")
+    log = Log("gap")
+    yield case("gap", [log.genesis, log.said(3, fixed("not here"))], VALID, "a gap is no fault")
+    log = Log("run")
+    second = log.said(2, log.first)
+    third = log.said(3, head_id(second))
+    [head, _, operations] = msgspec.msgpack.decode(second)
+    unsigned = raw([head, bytes(64), operations])
+    yield case("run", [log.genesis, unsigned, third], VALID, "the third's signature covers the second")
+    log = Log("unsigned")
+    [head, _, operations] = msgspec.msgpack.decode(log.said(2, log.first))
+    yield case(
+        "unsigned", [log.genesis, raw([head, bytes(64), operations])], "commit_signature", "nothing covers it"
+    )
+    log = Log("fork")
+    two = [log.said(2, log.first, text) for text in ("here", "there")]
+    yield case("fork", [log.genesis, *two], "fork", "two commits of one place")
+    log = Log("link")
+    yield case("link", [log.genesis, log.said(2, fixed("another"))], "link", "it continues something else")
+    log = Log("link-after")
+    third = log.said(3, fixed("another"))
+    yield case(
+        "link-after",
+        [log.genesis, third, log.said(2, log.first)],
+        "link",
+        "the one after it continues another",
+    )
+    log = Log("channel-unknown")
+    yield case("channel-unknown", [log.said(2, log.first)], "channel_unknown", "nobody founded it")
+    log = Log("device-unknown")
+    foreign = log.said(2, log.first, device=stranger.public, key=stranger)
+    yield case("device-unknown", [log.genesis, foreign], "device_unknown", "a device that nobody vouched for")
+    log = Log("control-head-unknown")
+    far = log.said(2, log.first, heads=[fixed("control")])
+    yield case(
+        "control-head-unknown",
+        [log.genesis, far],
+        "control_head_unknown",
+        "a control commit that is not here",
+    )
+    log = Log("control-heads-none")
+    none = log.said(2, log.first, heads=[])
+    yield case(
+        "control-heads-none", [log.genesis, none], "control_head_unknown", "it knows not even the first"
+    )
+    log = Log("channel-id")
+    wrong = log.commit(1, b"", [log.create], heads=[], channel=fixed("channel"))
+    yield case("channel-id", [wrong], "channel_id_differs", "a channel is named by its Create")
+    log = Log("create-later")
+    again = log.commit(2, log.first, [log.create])
+    yield case(
+        "create-later",
+        [log.genesis, again],
+        "create_misplaced",
+        "a channel is founded once, at the beginning",
+    )
+    log = Log("create-second")
+    post = raw(RIGHT["Post"])
+    yield case(
+        "create-second",
+        [log.commit(1, b"", [post, log.create], heads=[])],
+        "create_misplaced",
+        "not in place 0",
+    )
+    log = Log("create-heads")
+    heads = log.commit(1, b"", [log.create], heads=[fixed("control")])
+    yield case("create-heads", [heads], "create_misplaced", "before the first there is nothing to know")
+    log = Log("certificate-device")
+    other = log.commit(1, b"", [log.create], heads=[], device=stranger.public, key=stranger)
+    yield case(
+        "certificate-device", [other], "certificate_device", "a certificate that belongs to another device"
+    )
+    log = Log("self", "self")
+    yield case("self", [log.genesis], "self_channel_foreign", "a vault has one self-channel, its own")
+    log, neighbour = Log("log-elsewhere"), Log("log-elsewhere-2")
+    neighbour.incarnation = log.incarnation
+    strayed = neighbour.commit(1, b"", [neighbour.create], heads=[])
+    yield case("log-elsewhere", [log.genesis, strayed], "log_of_another_channel", "one log, two channels")
+    log = Log("operation")
+    bad = log.commit(2, log.first, [raw([1, "hello"])])
+    yield case(
+        "operation",
+        [log.genesis, bad],
+        "operation_not_canonical",
+        "operations are read before anything is applied",
+    )
+    log = Log("founding-unsigned")
+    [head, _, operations] = msgspec.msgpack.decode(log.genesis)
+    yield case(
+        "founding-unsigned",
+        [raw([head, bytes(64), operations])],
+        "commit_signature",
+        "nor is a channel founded so",
+    )
+
+
 SOURCES = {
     "operation": operations, "head": heads, "commit": commits, "certificate": certificates, "slots": slots,
-    "message_id": message_ids,
+    "message_id": message_ids, "chain": chains,
 }  # fmt: skip

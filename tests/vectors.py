@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,8 @@ from quire.core.encoding import encode
 from quire.core.ids import log_prefix, message_id_text, parse_message_id
 from quire.core.operation import decode_operation, encode_operation
 from quire.errors import MalformedError, QuireError
+from quire.store.local import LocalStore
+from tests import vaults
 
 FOLDER = Path(__file__).parent.parent / "vectors"
 VALID = "valid"
@@ -93,7 +99,23 @@ def _message_id(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     return {"prefix": prefix, "seq": seq, "index": index, "text": message_id_text(id) if id else ""}  # type: ignore[arg-type]
 
 
+@functools.cache
+def vault() -> LocalStore:
+    """One vault for all chains: each has a channel and a log of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="quire-vectors-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return vaults.fresh_store(folder)
+
+
+def _chain(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    """Commits in order of arrival, as an array of byte strings; the first that is refused decides."""
+    report = vault().ingest(msgspec.msgpack.decode(data, type=list[bytes]))
+    if report.refused:
+        raise report.refused[0].error
+    return {}
+
+
 READERS: dict[str, Callable[[bytes, dict[str, Any]], dict[str, Any]]] = {
     "operation": _operation, "head": _head, "commit": _commit, "certificate": _certificate,
-    "slots": _slots, "message_id": _message_id,
+    "slots": _slots, "message_id": _message_id, "chain": _chain,
 }  # fmt: skip
