@@ -65,7 +65,7 @@ class Applier:
     def __init__(self, own_key: str) -> None:
         self._own_key = own_key
         self._authors: dict[str, int] = {}
-        self._roots: dict[bytes, bytes] = {}
+        self._roots: dict[tuple[int, bytes], bytes] = {}  # channel and message
         self._docs = search.DocNumbers()
         self._unindexed: list[tuple[int, str, str]] = []  # search rows of this transaction, not yet in order
 
@@ -172,7 +172,7 @@ class Applier:
                 )
             root = post.root
             if root is not None:
-                root = in_batch.get(root) or self._roots.get(root) or self._find_root(db, channel_n, root)
+                root = in_batch.get(root) or self._roots.get((channel_n, root)) or self._find_root(db, channel_n, root)
                 if root is None:
                     waiting.append((item.id, channel_n, post.root, None, item.time, item.signer, item.salted))
                     continue
@@ -230,7 +230,7 @@ class Applier:
         if root is not None:
             if len(self._roots) >= ROOTS_CACHED_MAX:
                 self._roots.clear()
-            self._roots[target] = root
+            self._roots[channel, target] = root
         return root
 
     def _count_threads(
