@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from functools import lru_cache
 
 # Characters that are a word by themselves.
@@ -28,6 +27,7 @@ _optional = re.compile(
     "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
     "\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u200b-\u200f\u2060\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]+"
 )
+_plain = re.compile("[\x00-\x7f]+(?![^\x00-\x7f])")  # ASCII that nothing after it can join
 # A word as the index's tokenizer sees it after folding.
 _MARKS = "\u0900-\u0dff\u0f00-\u0fff"  # Indic scripts and Tibetan, whose vowel signs are marks inside a word
 _word = re.compile(
@@ -105,20 +105,28 @@ def _located(text: str) -> list[tuple[str, int, int]]:
     folded: list[str] = []
     starts: list[int] = []  # for each folded character, where its original begins and ends
     ends: list[int] = []
-    for start, end in _clusters(text):
-        piece = fold(text[start:end])
-        folded.append(piece)
-        starts.extend([start] * len(piece))
-        ends.extend([end] * len(piece))
+    at = 0
+    for plain in _plain.finditer(text):
+        _fold_clusters(text, at, plain.start(), folded, starts, ends)
+        at = plain.end()
+        folded.append(plain.group().lower())
+        starts.extend(range(plain.start(), at))
+        ends.extend(range(plain.start() + 1, at + 1))
+    _fold_clusters(text, at, len(text), folded, starts, ends)
     return [(m.group(), starts[m.start()], ends[m.end() - 1]) for m in _word.finditer("".join(folded))]
 
 
-def _clusters(text: str) -> Iterator[tuple[int, int]]:
-    """[start, end) of what is folded together: each character with those that may join it."""
-    start = 0
-    for at in range(1, len(text) + 1):
-        if at == len(text) or not _joins(text[at]):
-            yield start, at
+def _fold_clusters(
+    text: str, first: int, last: int, folded: list[str], starts: list[int], ends: list[int]
+) -> None:
+    """Fold text[first:last], each character together with those that may join it."""
+    start = first
+    for at in range(first + 1, last + 1):
+        if at == last or not _joins(text[at]):
+            piece = fold(text[start:at])
+            folded.append(piece)
+            starts.extend([start] * len(piece))
+            ends.extend([at] * len(piece))
             start = at
 
 
