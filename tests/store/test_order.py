@@ -148,8 +148,8 @@ def check_any_order(world: World, script: list[Any], random: random.Random) -> N
     assert dump(first) == dump(second)
     check_against_fold(second, history, NOW_MS)
     for store in (first, second):
-        report = store.verify()
-        assert report.ok, report.problems
+        found = store.verify()
+        assert found.ok, found.problems
     world.now_ms = LATER_MS  # what was held is released: at the next write, and at the next opening
     first.ingest(history.commits[:1])
     second.close()
@@ -158,8 +158,8 @@ def check_any_order(world: World, script: list[Any], random: random.Random) -> N
     assert dump(first) == dump(second)
     check_against_fold(first, history, LATER_MS)
     before = dump(second)
-    report = second.repair()
-    assert report.ok, report.problems
+    found = second.repair()
+    assert found.ok, found.problems
     assert dump(second) == before
     first.close()
     second.close()

@@ -19,7 +19,10 @@ from quire.errors import CorruptError, SchemaError
 
 APPLICATION_ID = 0x51756972  # "Quir"
 
-TOKENIZER = "unicode61 remove_diacritics 2 categories 'L* N* M* Co So Sk'"
+# Symbols are words (emoji), but not the signs of that kind that people write around words, as in `code`.
+TOKENIZER = (
+    "unicode61 remove_diacritics 2 categories 'L* N* M* Co So Sk' separators '`^\u00b4\u00a8\u00af\u00b8'"
+)
 
 VIEWS = f"""
 CREATE TABLE author(

@@ -8,10 +8,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from quire.core.operation import Bookmark, Operation, Post, Profile, ReadMarker, Unbookmark, stored_operation
+from quire.core.operation import Bookmark, Operation, Post, Profile, ReadMarker, Unbookmark
 from quire.storage import timeline as rows
 from quire.store.check_views import Views
-from quire.store.findings import Groups, Run, named
+from quire.store.findings import Groups, Run, named, readable
 
 REPLIES = (
     "SELECT root, channel, time, id, author, flags FROM message INDEXED BY message_root WHERE root IS NOT NULL"
@@ -55,7 +55,7 @@ def check_threads(run: Run, views: Views) -> None:
 def _check_unanswered(run: Run, row: Any) -> None:
     """A thread without replies: its root has a title."""
     first = rows.get_row(run.db, row[0])
-    post = stored_operation(first.op) if first else None
+    post = readable(first.op) if first else None
     titled = isinstance(post, Post) and bool(post.title)
     if first is None or not titled or tuple(row[1:]) != (first.channel, 0, 0, first.time, None):
         run.findings.add("thread_view", named(row[0]), "summary")
@@ -97,7 +97,7 @@ def check_docs(run: Run) -> None:
 
 def _operation(run: Run, id: bytes) -> Operation | None:
     row: Any = run.db.execute("SELECT op FROM operation WHERE id = ? AND void = 0", (id,)).fetchone()
-    return stored_operation(row[0]) if row else None
+    return readable(row[0]) if row else None
 
 
 def _time(run: Run, id: bytes) -> int:

@@ -13,16 +13,19 @@ from itertools import count, repeat
 from typing import Any
 
 import apsw
+import msgspec
 
-from quire.core.operation import Post, stored_operation
+from quire.core.operation import Post
+from quire.errors import CorruptError
 from quire.storage import schema, search
 from quire.storage import timeline as rows
 from quire.store.apply import shown_body
-from quire.store.findings import PROBLEMS_MAX, Findings, named
+from quire.store.findings import PROBLEMS_MAX, Findings, named, readable
 
 TOKEN_BYTES_MAX = 32_768  # FTS5 cuts longer words there (FTS5_MAX_TOKEN_SIZE)
 BUCKETS = 4_096  # rows are summed by their number modulo this
 BUCKETS_EXAMINED_MAX = 64
+VOCABULARIES = (("index_words", "instance"), ("index_terms", "row"), ("index_lookup", "row"))
 INDEXED = "SELECT CAST(term AS BLOB), doc, col, offset FROM temp.index_words"
 
 
@@ -57,14 +60,16 @@ class SearchCheck:
 
     def compare(self, findings: Findings) -> None:
         """Read the whole index and report the messages whose words it has not, or has wrongly."""
-        db = self._db
-        db.execute("DROP TABLE IF EXISTS temp.index_words")
-        db.execute("CREATE VIRTUAL TABLE temp.index_words USING fts5vocab(main, search, instance)")
+        for table, kind in VOCABULARIES:
+            self._db.execute(f"DROP TABLE IF EXISTS temp.{table}")
+            self._db.execute(f"CREATE VIRTUAL TABLE temp.{table} USING fts5vocab(main, search, {kind})")
         try:
-            if sum(map(hash, db.execute(INDEXED))) != sum(self._expected):
+            if sum(map(hash, self._db.execute(INDEXED))) != sum(self._expected):
                 self._locate(findings)
+            self._check_lookups(findings)
         finally:
-            db.execute("DROP TABLE temp.index_words")
+            for table, _ in VOCABULARIES:
+                self._db.execute(f"DROP TABLE temp.{table}")
 
     def _locate(self, findings: Findings) -> None:
         found = [0] * BUCKETS
@@ -95,14 +100,26 @@ class SearchCheck:
             (channel, low, low + (1 << rows.DOC_SHIFT), spill),
         ).fetchone()
         row = rows.get_row(self._db, at[0]) if at else None
-        expected = 0
-        if row is not None and not row.flags & rows.DELETED:
-            post = stored_operation(row.op)
-            assert isinstance(post, Post)
-            body = shown_body(self._db, row, post)
-            expected = self._sum(
-                doc, search.text_of(post, body), search.tags_of(post, body, row.channel, row.author)
-            )
-        if found != expected:
+        if found != (self._expected_of(doc, row) if row and not row.flags & rows.DELETED else 0):
             where = named(row.id) if row else f"index row {doc}"
             findings.add("search_view", where, "its words are not those of its text")
+
+    def _expected_of(self, doc: int, row: rows.MessageRow) -> int | None:
+        """What the index should hold of a message by its row; None if that cannot be told."""
+        post = readable(row.op)
+        try:
+            body = shown_body(self._db, row, post) if isinstance(post, Post) else ""
+        except (CorruptError, msgspec.MsgspecError):
+            return None
+        if not isinstance(post, Post):
+            return None
+        return self._sum(doc, search.text_of(post, body), search.tags_of(post, body, row.channel, row.author))
+
+    def _check_lookups(self, findings: Findings) -> None:
+        """Every word is found when it is looked for: the index's own inner index leads to it."""
+        lost: Any = self._db.execute(
+            "SELECT count(*) FROM temp.index_terms t"
+            " WHERE NOT EXISTS (SELECT 1 FROM temp.index_lookup l WHERE l.term = t.term)"
+        ).fetchone()
+        if lost[0]:
+            findings.add("search_view", "search", f"{lost[0]} words are there, but not found")

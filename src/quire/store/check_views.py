@@ -31,7 +31,6 @@ from quire.core.operation import (
     Topic,
     Unbookmark,
     Unreact,
-    stored_operation,
 )
 from quire.core.timeline import (
     Key,
@@ -44,11 +43,10 @@ from quire.core.timeline import (
     order_time,
     shown,
 )
-from quire.errors import QuireError
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.store.check_search import SearchCheck
-from quire.store.findings import Groups, Run, named
+from quire.store.findings import Groups, Run, named, readable
 
 TARGETING = (
     "SELECT target, id, op, channel, time, void FROM operation INDEXED BY operation_target"
@@ -189,18 +187,17 @@ class Views:
     def _others(self, target: bytes, channel: int, post_by: str, post_signer: str) -> Iterator[Placed]:
         """The operations on a message, without the long texts of edits."""
         for _, id, op, channel_n, time, void in self._targeting.take(target):
-            try:
-                operation = stored_operation(op)
-            except (msgspec.MsgspecError, QuireError):
-                continue  # reported where the log was read
+            operation = readable(op)
+            if operation is None:
+                continue
             if isinstance(operation, Edit):
                 operation = msgspec.structs.replace(operation, body="")
             placed = Placed(id, time, self._run.signer(id), operation)
             right = False
             if isinstance(operation, Edit):
-                right = not may_edit(post_by, placed.by)
+                right = not may_edit(post_by, post_signer, placed.by, placed.author)
             elif isinstance(operation, Delete):
-                right = not may_delete(post_by, post_signer, placed.by, placed.author)
+                right = not may_delete(post_signer, placed.author)
             if bool(void) != right:
                 self._add("operation_view", named(id), "void")
             if channel_n != channel:
@@ -237,9 +234,8 @@ class Views:
         return rows.root_of(self._db, channel.n, post.root) or b"?"  # it should still wait
 
     def _body(self, edit: bytes) -> str:
-        operation = stored_operation(rows.operation_bytes(self._db, edit))
-        assert isinstance(operation, Edit)
-        return operation.body
+        operation = readable(rows.operation_bytes(self._db, edit))
+        return operation.body if isinstance(operation, Edit) else ""
 
     def _check_reactions(self, id: bytes, others: list[Placed]) -> None:
         expected = {

@@ -34,8 +34,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import apsw
+import msgspec
 
 from quire.core.ids import MessageId, message_id_text
+from quire.core.operation import Operation, stored_operation
 from quire.core.views import Problem
 from quire.errors import CorruptError
 from quire.storage import log
@@ -63,8 +65,8 @@ class Findings:
         """Do a part of the work; damaged pages end the part, not the whole."""
         try:
             work()
-        except apsw.Error as error:
-            failure = translate(error)
+        except (apsw.Error, CorruptError) as error:
+            failure = translate(error) if isinstance(error, apsw.Error) else error
             if not isinstance(failure, CorruptError):
                 raise failure from error
             self.add("page_damaged", where, "the rest of this part could not be read")
@@ -123,6 +125,14 @@ class Groups:
         while self._next is not None:
             self._skipped(self._next)
             self._next = next(self._rows, None)
+
+
+def readable(op: bytes) -> Operation | None:
+    """The operation in stored bytes, or None where they say nothing: that is reported where the log is read."""
+    try:
+        return stored_operation(op)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 def named(id: bytes) -> str:

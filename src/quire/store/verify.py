@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from quire.core.crypto.keys import SigningKey, decode_certificate
+from quire.core.crypto.slots import decode_slots
 from quire.core.views import Problem, VerifyReport
-from quire.errors import CorruptError, MalformedError
+from quire.errors import MalformedError
 from quire.storage import log
 from quire.storage.database import guarded
 from quire.store import ledger
@@ -99,9 +100,11 @@ def quick_check(store: LocalStore) -> list[Problem]:
     if mode & 0o077:
         findings.add("permissions", str(store.folder), f"its mode is {mode & 0o777:o}; it should be 700")
     try:
-        store.slots.list()
-    except CorruptError as error:
-        findings.add("slots_damaged", "slots", error.rule)
+        slots = decode_slots((store.folder / "slots").read_bytes())
+        if not slots.is_under(store.database.key):
+            findings.add("slots_damaged", "slots", "they are not of this vault's key")
+    except (OSError, MalformedError) as error:
+        findings.add("slots_damaged", "slots", getattr(error, "rule", "not readable"))
     with store.database.snapshot() as db:
         run = Run(db, findings, store.own_key, store.device, None, None)
         findings.attempt("vault.db", lambda: _check_file(run, f"PRAGMA quick_check({PROBLEMS_MAX})"))
