@@ -187,10 +187,12 @@ def find(db: apsw.Connection, match: str, low: int, high: int) -> Iterator[Any]:
         f" AND m.time >= (d.n - d.spill) << {flags.DOC_SHIFT} AND m.time < (d.n - d.spill + 1) << {flags.DOC_SHIFT}"
     )
     if match:
-        found = "(SELECT rowid AS n FROM search WHERE search MATCH ?1 AND rowid >= ?2 AND rowid < ?3 ORDER BY rowid DESC)"
+        found = "(SELECT rowid AS n FROM search WHERE search MATCH ?1 AND rowid >= ?2 AND rowid < ?3)"
     else:
-        found = "(SELECT n FROM doc WHERE ?1 = '' AND n >= ?2 AND n < ?3 ORDER BY n DESC)"
-    rows: Any = db.execute(f"SELECT s.n, {flags.MESSAGE_COLUMNS} FROM {found} s {joined}", (match, low, high))
+        found = "(SELECT n FROM doc WHERE ?1 = '' AND n >= ?2 AND n < ?3)"
+    # The order belongs outside, where it costs no sorting: SQLite ignores that of a subquery in a join.
+    sql = f"SELECT s.n, {flags.MESSAGE_COLUMNS} FROM {found} s {joined} ORDER BY s.n DESC"
+    rows: Any = db.execute(sql, (match, low, high))
     return iter(rows)
 
 

@@ -333,21 +333,26 @@ class Reader:
         low, high = start >> rows.DOC_SHIFT, (end >> rows.DOC_SHIFT) + search.SPILL_SLACK
         wanted = search.flags_wanted(query)
         phrases = [(list(term.words), term.prefix) for term in query.terms if not term.excluded]
-        hits: list[Hit] = []
-        last = 0
+        marked = set(rows.bookmarks(db)) if "bookmark" in query.has else None
         match = search.expression(query, channels, authors)
+        found: list[tuple[int, Any]] = []
+        # All rows first: apsw 3.54 keeps a cursor for ever on which another statement was run meanwhile, and an
+        # unfinished one would hold this connection at one moment of the vault.
         for doc, *row in search.find(db, match, low, min(high, before if before is not None else high)):
             if row[4] & (wanted | rows.DELETED) != wanted or not start <= row[1] < end:
                 continue
-            if "bookmark" in query.has and not rows.is_bookmarked(db, row[2]):
+            if marked is not None and row[2] not in marked:
                 continue
-            if len(hits) == limit:
-                return Hits(tuple(hits), f"{last:x}")
-            message = self._message(db, row)
-            matches = spans(message.body, phrases) if phrases else ()
-            hits.append(Hit(message, self._channel_name(db, row[0]), matches))
-            last = doc
-        return Hits(tuple(hits), None)
+            found.append((doc, row))
+            if len(found) > limit:
+                break
+        hits = tuple([self._hit(db, row, phrases) for _, row in found[:limit]])
+        return Hits(hits, f"{found[limit - 1][0]:x}" if len(found) > limit else None)
+
+    def _hit(self, db: apsw.Connection, row: Any, phrases: list[tuple[list[str], bool]]) -> Hit:
+        message = self._message(db, row)
+        matches = spans(message.body, phrases) if phrases else ()
+        return Hit(message, self._channel_name(db, row[0]), matches)
 
     # Names
 
