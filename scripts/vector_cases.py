@@ -122,6 +122,7 @@ def operation_values() -> Iterator[Case]:
         "flags-unknown": ({"f5": 4}, "flags_range", "an unknown flag is refused, not ignored"),
         "title-longest": ({"f6": "t" * limits.NAME_CHARS_MAX}, VALID, "a title at its limit"),
         "title-too-long": ({"f6": "t" * (limits.NAME_CHARS_MAX + 1)}, "title_too_long", "one more"),
+        "title-on-reply": ({"f2": TARGET, "f6": "t"}, "title_on_reply", "a reply begins no thread"),
         "title-longest-wide": ({"f6": "字" * limits.NAME_CHARS_MAX}, VALID, "characters count, not bytes"),
         "attachment": ({"f7": [ATTACHMENT]}, VALID, "an attachment"),
         "attachments-most": ({"f7": [["", "", "", None]] * limits.ATTACHMENTS_MAX}, VALID, "at the limit"),

@@ -22,7 +22,6 @@ SEQ_MAX = (1 << 32) - 1  # seq in a message id has four bytes: 136 years of one 
 
 # Time.
 TIME_MS_MAX = (1 << 43) - 1  # year 2248: time, tie-break and sign share 64 bits in the index key
-COUNTER_MAX = (1 << 16) - 1  # events within one millisecond of a hybrid logical clock
 AHEAD_MS_MAX = 10 * 60_000  # a clock this far ahead is believed; beyond it an operation is held
 
 # One vault.

@@ -224,7 +224,8 @@ def check_operation(operation: Operation) -> None:
         and operation.root is operation.reply_to is None
         and operation.notice == operation.flags == 0
         and not operation.title
-        and operation.attachments == operation.mentions == ()
+        and not operation.attachments
+        and not operation.mentions
     ):
         _check_post(operation)
     origin = getattr(operation, "origin", None)
@@ -273,9 +274,7 @@ def _check_other(operation: Operation) -> None:
 
 def _check_post(post: Post) -> None:
     body = post.body
-    _require(
-        len(body) <= _SHORT or _utf8(body) <= limits.BODY_BYTES_MAX, "body_too_large"
-    )
+    _require(len(body) <= _SHORT or _utf8(body) <= limits.BODY_BYTES_MAX, "body_too_large")
     if post.root is not None:
         _check_id(post.root)
     if post.reply_to is not None:
@@ -286,6 +285,7 @@ def _check_post(post: Post) -> None:
         raise _broken("flags_range")
     if post.title:
         _require(len(post.title) <= limits.NAME_CHARS_MAX, "title_too_long")
+        _require(post.root is None, "title_on_reply")
     if post.attachments:
         _require(len(post.attachments) <= limits.ATTACHMENTS_MAX, "too_many_attachments")
         for attachment in post.attachments:
@@ -314,7 +314,9 @@ def _check_origin(origin: Origin) -> None:
     longest = limits.ORIGIN_CHARS_MAX
     if len(origin.author) > longest or len(origin.id) > longest:
         raise _broken("origin_too_long")
-    if not 0 <= origin.time_ms <= limits.TIME_MS_MAX or (edited is not None and not 0 <= edited <= limits.TIME_MS_MAX):
+    if not 0 <= origin.time_ms <= limits.TIME_MS_MAX or (
+        edited is not None and not 0 <= edited <= limits.TIME_MS_MAX
+    ):
         raise _broken("time_range")
 
 

@@ -80,24 +80,22 @@ class Shown(msgspec.Struct, frozen=True):
     pinned: bool = False
 
 
-def may_edit(post_by: str, edit_by: str) -> bool:
-    """T3. An import speaks for its authors, so it edits only in their name."""
-    return post_by == edit_by
+def may_edit(post_by: str, post_signer: str, edit_by: str, edit_signer: str) -> bool:
+    """T3: the author. An import speaks for its authors, but only in what it brought itself."""
+    return post_by == edit_by and post_signer == edit_signer
 
 
-def may_delete(post_by: str, post_signer: str, delete_by: str, delete_signer: str) -> bool:
+def may_delete(post_signer: str, delete_signer: str) -> bool:
     """T4: the author, or the one who brought the message in. Moderators come with membership."""
-    return delete_by == post_by or delete_signer == post_signer
+    return post_signer == delete_signer
 
 
 def shown(post: Placed, others: Iterable[Placed]) -> Shown:
     """Fold the edits, deletions and pins that target `post` (T3, T4, T6)."""
-    edits = [o for o in others if isinstance(o.operation, Edit) and may_edit(post.by, o.by)]
-    deletions = [
-        o
-        for o in others
-        if isinstance(o.operation, Delete) and may_delete(post.by, post.author, o.by, o.author)
+    edits = [
+        o for o in others if isinstance(o.operation, Edit) and may_edit(post.by, post.author, o.by, o.author)
     ]
+    deletions = [o for o in others if isinstance(o.operation, Delete) and may_delete(post.author, o.author)]
     pins = [o for o in others if isinstance(o.operation, Pin | Unpin)]
     newest_edit = max(edits, key=lambda o: o.key, default=None)
     first_delete = min(deletions, key=lambda o: o.key, default=None)

@@ -78,7 +78,9 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     mentions: tuple[str, ...] = ()  # Author.key of each person mentioned
     reactions: tuple[Reaction, ...] = ()
     edits: tuple[Edit, ...] = ()  # later texts, oldest first
-    edited_ms: int | None = None  # marked as edited, time (or the message's own, if unknown); with no older text known
+    edited_ms: int | None = (
+        None  # marked as edited, time (or the message's own, if unknown); with no older text known
+    )
     deleted: bool = False  # a mark left by a deletion (tombstone); the body may be ""
     pinned: bool = False
     broadcast: bool = False  # a thread reply also shown in the channel

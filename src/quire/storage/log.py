@@ -66,12 +66,12 @@ def set_meta(db: apsw.Connection, key: str, value: bytes | int | str) -> None:
 def channels(db: apsw.Connection) -> list[ChannelRow]:
     """All channels but the self-channel, the newest activity first."""
     rows = db.execute(f"{_CHANNEL} WHERE kind <> 'self' ORDER BY last_time DESC, n")
-    return [ChannelRow(*row) for row in rows]  # type: ignore[arg-type]
+    return [ChannelRow(*row) for row in rows]
 
 
 def all_channels(db: apsw.Connection) -> list[ChannelRow]:
     """All channels, the self-channel too."""
-    return [ChannelRow(*row) for row in db.execute(f"{_CHANNEL} ORDER BY n")]  # type: ignore[arg-type]
+    return [ChannelRow(*row) for row in db.execute(f"{_CHANNEL} ORDER BY n")]
 
 
 def channel_by_id(db: apsw.Connection, id: bytes) -> ChannelRow | None:
@@ -140,13 +140,13 @@ def log_by_prefix(db: apsw.Connection, prefix: bytes) -> LogRow | None:
 
 
 def logs(db: apsw.Connection) -> list[LogRow]:
-    return [LogRow(*row) for row in db.execute(f"{_LOG} ORDER BY n")]  # type: ignore[arg-type]
+    return [LogRow(*row) for row in db.execute(f"{_LOG} ORDER BY n")]
 
 
 def logs_of(db: apsw.Connection, channel: int) -> list[LogRow]:
     """All logs of one channel."""
     rows = db.execute(f"{_LOG} WHERE channel = ? ORDER BY n", (channel,))
-    return [LogRow(*row) for row in rows]  # type: ignore[arg-type]
+    return [LogRow(*row) for row in rows]
 
 
 def insert_log(
@@ -192,7 +192,7 @@ def get_commit(db: apsw.Connection, log: int, seq: int) -> tuple[bytes, bytes] |
     row: Any = db.execute(
         "SELECT head, signature FROM commits WHERE log = ? AND seq = ?", (log, seq)
     ).fetchone()
-    return row
+    return (row[0], row[1]) if row else None
 
 
 def commits(db: apsw.Connection, log: int, after: int = 0) -> Iterator[tuple[int, bytes, bytes]]:

@@ -102,7 +102,8 @@ MIGRATIONS = (LOG + VIEWS,)  # never change one that was released; add the next
 
 def version(connection: apsw.Connection) -> int:
     """How many migrations this file has seen."""
-    return int(connection.pragma("user_version"))  # type: ignore[arg-type]
+    found: int = connection.pragma("user_version")
+    return found
 
 
 def check(connection: apsw.Connection) -> int:

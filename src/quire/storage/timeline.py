@@ -267,7 +267,7 @@ def thread(db: apsw.Connection, root: bytes) -> Row | None:
     row: Any = db.execute(
         "SELECT replies, participants, last_time, last_id FROM thread WHERE root = ?", (root,)
     ).fetchone()
-    return row
+    return None if row is None else tuple(row)
 
 
 # Marks of the self-channel
@@ -288,7 +288,7 @@ def put_marker(
 def marker(db: apsw.Connection, channel: bytes) -> Row | None:
     """(read_time, message) up to which a channel was read."""
     row: Any = db.execute("SELECT read_time, message FROM marker WHERE channel = ?", (channel,)).fetchone()
-    return row
+    return None if row is None else tuple(row)
 
 
 def put_bookmark(

@@ -172,7 +172,11 @@ class Applier:
                 )
             root = post.root
             if root is not None:
-                root = in_batch.get(root) or self._roots.get((channel_n, root)) or self._find_root(db, channel_n, root)
+                root = (
+                    in_batch.get(root)
+                    or self._roots.get((channel_n, root))
+                    or self._find_root(db, channel_n, root)
+                )
                 if root is None:
                     waiting.append((item.id, channel_n, post.root, None, item.time, item.signer, item.salted))
                     continue
@@ -297,14 +301,13 @@ class Applier:
         operation = item.operation
         if isinstance(operation, SELF_ONLY):
             return channel.kind != "self"
-        if isinstance(operation, Edit):
-            assert row is not None
-            return not may_edit(rows.author(db, row.author)[0], by)
-        if isinstance(operation, Delete):
+        if isinstance(operation, Edit | Delete):
             assert row is not None
             brought = log.log_by_prefix(db, row.id[:10])
             assert brought is not None
-            return not may_delete(rows.author(db, row.author)[0], brought.signer, by, item.signer)
+            if isinstance(operation, Delete):
+                return not may_delete(brought.signer, item.signer)
+            return not may_edit(rows.author(db, row.author)[0], brought.signer, by, item.signer)
         return False
 
     def _edit(

@@ -172,7 +172,7 @@ class Views:
             self._add("waiting_view", named(id))
         elif due is None and wanted is None:
             self._add("waiting_in_vain", named(id), "it refers to nothing")
-        elif due is None and rows.root_of(self._db, channel.n, wanted) is not None:
+        elif due is None and rows.root_of(self._db, channel.n, wanted or b"") is not None:
             self._add("waiting_in_vain", named(id), "what it refers to is here")
         elif due is not None and self._run.released_ms is not None and due <= self._run.released_ms:
             self._add("waiting_in_vain", named(id), "its time has come")

@@ -54,7 +54,7 @@ def create_vault(folder: Path, unlock: Unlock) -> RecoveryPhrase:
 
 
 def write_backup(store: LocalStore, folder: Path, progress: Progress | None) -> None:
-    """Copy a vault as of now, without its device key (design section 9), and read every page of the copy."""
+    """Copy a vault as of now and read every page of the copy (docs/decisions/0006-backup-device-key.md)."""
     with _NewFolder(folder) as fresh:
         target = Database(fresh / FILE_NAME, store.database.key)
         copy = target.connect(create=True)

@@ -399,7 +399,7 @@ class ImportRun:
             reply_to,
             NOTICE_NUMBERS.get(message.notice, NOTICE_NUMBERS["other"]),
             (ACTION if message.action else 0) | (BROADCAST if message.broadcast else 0),
-            message.title[: limits.NAME_CHARS_MAX],
+            message.title[: limits.NAME_CHARS_MAX] if root is None else "",
             tuple([_attachment(a) for a in message.attachments[: limits.ATTACHMENTS_MAX]])
             if message.attachments
             else (),

@@ -344,7 +344,8 @@ class Draft:
         """Take operations; their ids. Raises: MalformedError (a limit), with nothing added."""
         encoded = [encode_operation(operation) for operation in operations]
         signer, prefix = self._own.signer, self._own.prefix
-        at, ids = 0, []
+        at = 0
+        ids: list[MessageId] = []
         for salted, operation in zip(commit.with_salts(encoded, os.urandom), operations, strict=True):
             size = len(salted)
             if self._size + size > COMMIT_BYTES_TARGET or len(self._open) == OPERATIONS_PER_COMMIT_MAX:
@@ -357,8 +358,8 @@ class Draft:
             id = place + at.to_bytes(2, "big")
             self._size += size
             self._open.append(Item(id, 0, signer, operation, salted))
-            ids.append(id)
-        return ids  # type: ignore[return-value]
+            ids.append(MessageId(id))
+        return ids
 
     def finish(self) -> list[Item]:
         """Sign what is open and apply everything; what was applied, in order."""

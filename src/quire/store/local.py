@@ -323,7 +323,8 @@ class LocalStore:
             wal = self.database.path.with_name(FILE_NAME + "-wal")
             wal_bytes = wal.stat().st_size if wal.exists() else 0
             file_bytes = self.database.path.stat().st_size
-            return Stats(*count[:10], file_bytes, wal_bytes, schema.version(db))
+            fields: Any = (*count, file_bytes, wal_bytes, schema.version(db))
+            return Stats(*fields)
 
     # Care
 
