@@ -140,6 +140,7 @@ class ImportRun:
         self._authors: dict[str, model.Author] = {}
         self._introduced: dict[str, tuple[str, bool]] = {}
         self._known: dict[int, bytes] = {}  # hash of (channel key, original id) -> message id
+        self._newest_edits: dict[bytes, bytes] = {}  # message -> its newest edit in this draft
         self._waiting: list[model.Message | Event] = []
         self.channel_name = ""
 
@@ -455,6 +456,7 @@ class ImportRun:
     def _add_news(self, db: apsw.Connection, place: Place, again: list[tuple[model.Message, bytes]]) -> None:
         place.row = log.channel_by_n(db, place.row.n)
         draft = self._store.ledger.draft(db, place.row)
+        self._newest_edits.clear()
         seen: set[tuple[bytes, str, str]] = set()
         for message, id in again:
             row = rows.get_row(db, id)
@@ -515,24 +517,29 @@ class ImportRun:
         target: tuple[str, str],
         seen: set[tuple[bytes, str, str]],
     ) -> None:
-        """A later text, unless it is one of the versions there."""
+        """A later text, unless it is one of the versions there: by its own id, or by what it says."""
         post = stored_operation(row.op)
         assert isinstance(post, Post)
-        versions = rows.targeting(db, row.id, [KINDS[Edit]])
-        texts: list[Any] = [stored_operation(version[4]) for version in versions]
-        bodies = {post.body, *(text.body for text in texts)}
-        if edit.body in bodies or (row.id, "edit", edit.body) in seen:
+        stored = rows.targeting(db, row.id, [KINDS[Edit]])
+        versions: list[Any] = [post, *(stored_operation(version[4]) for version in stored)]
+        if edit.id:
+            is_there = any(version.origin and version.origin.id == edit.id for version in versions)
+        else:
+            is_there = any(version.body == edit.body for version in versions)
+        slot = (row.id, "edit", edit.id or edit.body)
+        if is_there or slot in seen:
             return
-        seen.add((row.id, "edit", edit.body))
-        previous = bytes(versions[-1][0]) if versions else row.id
-        by = edit.author or author
-        draft.add(Edit(row.id, previous, edit.body, self._origin(by, edit.time_ms, edit.id)))
+        seen.add(slot)
+        previous = self._newest_edits.get(row.id) or (bytes(stored[-1][0]) if stored else row.id)
+        origin = self._origin(edit.author or author, edit.time_ms, edit.id)
+        self._newest_edits[row.id] = draft.add(Edit(row.id, previous, edit.body, origin))
         self._tally.edited(target, 1)
 
     def _write_events(
         self, db: apsw.Connection, place: Place, key: str, events: list[Event], last: bool
     ) -> None:
         draft = self._store.ledger.draft(db, place.row)
+        self._newest_edits.clear()
         seen: set[tuple[bytes, str, str]] = set()
         for event in events:
             id = self._target(db, place, key, event.target, event.target_time_ms)
