@@ -114,8 +114,8 @@ class Database:
         connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs, statementcachesize=128)
         if create:
             connection.execute(f"PRAGMA page_size={PAGE_SIZE}")
+        connection.set_busy_timeout(BUSY_MS)  # first: after a kill, whoever comes first repairs the WAL
         apply_key(connection, self.key)
-        connection.set_busy_timeout(BUSY_MS)
         connection.execute(
             "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"
             f"PRAGMA cache_size=-{READ_CACHE_KIB}; PRAGMA trusted_schema=OFF"
