@@ -5,16 +5,45 @@ from quire import ChannelManager, LocalStore
 with LocalStore.open("book", "my passphrase") as store:
     chat = ChannelManager(store)
     chat.send_message("general", "hello")
+
+Names load when they are first used, so a program pays for those it uses (PEP 562).
 """
 
-from quire.channels.manager import ChannelManager
-from quire.core.crypto.secrets import DatabaseKey, KeyFile, Keyring, Passphrase, RawKey, RecoveryPhrase
-from quire.core.ids import ChannelId, MessageId
-from quire.errors import QuireError
-from quire.store.local import LocalStore
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from quire.channels.asynchronous import AsyncChannelManager
+    from quire.channels.manager import ChannelManager
+    from quire.core.crypto.secrets import DatabaseKey, KeyFile, Keyring, Passphrase, RawKey, RecoveryPhrase
+    from quire.core.ids import ChannelId, MessageId
+    from quire.errors import QuireError
+    from quire.store.local import LocalStore
 
 __all__ = [
-    "ChannelId", "ChannelManager", "DatabaseKey", "KeyFile", "Keyring", "LocalStore", "MessageId", "Passphrase",
-    "QuireError", "RawKey", "RecoveryPhrase",
+    "AsyncChannelManager", "ChannelId", "ChannelManager", "DatabaseKey", "KeyFile", "Keyring", "LocalStore",
+    "MessageId", "Passphrase", "QuireError", "RawKey", "RecoveryPhrase",
 ]  # fmt: skip
 __version__ = "0.1.0"
+
+_HOMES = {
+    "channels.asynchronous": ("AsyncChannelManager",),
+    "channels.manager": ("ChannelManager",),
+    "core.crypto.secrets": ("DatabaseKey", "KeyFile", "Keyring", "Passphrase", "RawKey", "RecoveryPhrase"),
+    "core.ids": ("ChannelId", "MessageId"),
+    "errors": ("QuireError",),
+    "store.local": ("LocalStore",),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
+
+            value = globals()[name] = getattr(import_module(f"quire.{module}"), name)
+            return value
+    raise AttributeError(f"module 'quire' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

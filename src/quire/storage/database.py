@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 import apsw
 
@@ -101,7 +102,7 @@ class Database:
         self.key = key
         self._vfs = vfs
         self._local = threading.local()
-        self._readers: list[apsw.Connection] = []
+        self._readers: WeakSet[apsw.Connection] = WeakSet()  # one goes with its thread
         self._guard = threading.Lock()
         self._writer: apsw.Connection | None = None
         self._write_lock = threading.RLock()
@@ -129,7 +130,7 @@ class Database:
         if connection is None:
             connection = self._local.connection = self.connect()
             with self._guard:
-                self._readers.append(connection)
+                self._readers.add(connection)
         return connection
 
     @property
