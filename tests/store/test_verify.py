@@ -337,7 +337,12 @@ def test_doctor_sees_damaged_slots(furnished: LocalStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["slack-r-contributors/slack-export.zip", "discord-pyscript/html-export.tar.xz"]
+    "path",
+    [
+        "discord-pyscript/html-export.tar.xz",
+        pytest.param("slack-r-contributors/slack-export.zip", marks=pytest.mark.slow),
+        pytest.param("slack-haskell-jp/slack-log.tar.xz", marks=pytest.mark.slow),
+    ],
 )
 def test_a_real_import_is_whole(path: str, tmp_path: Path) -> None:
     with vaults.fresh_store(tmp_path) as store:

@@ -21,7 +21,7 @@ _SINGLE = (
     "\U00020000-\U0003ffff"  # Han, supplementary
 )
 _SYMBOLS = "\u00a9\u00ae\u2100-\u2bff\u3030-\u303d\u3200-\u33ff\U0001f000-\U0001faff"  # symbols, arrows, dingbats, emoji
-_single = re.compile(f"[{_SINGLE}{_SYMBOLS}]")
+_singles = re.compile(f"[{_SINGLE}{_SYMBOLS}]+")
 # Marks that are written or left out at will: accents, Hebrew points, Arabic vowels and tatweel, joiners.
 _optional = re.compile(
     "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
@@ -46,7 +46,11 @@ def index_text(text: str) -> str:
     """What is given to the index's tokenizer for `text`."""
     if text.isascii():
         return text
-    return _single.sub(r" \g<0> ", fold(text))
+    return _singles.sub(_spaced, fold(text))
+
+
+def _spaced(run: re.Match[str]) -> str:
+    return f" {' '.join(run.group())} "
 
 
 def words(text: str) -> list[str]:
