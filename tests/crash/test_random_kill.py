@@ -65,6 +65,7 @@ def acknowledged_until_killed(folder: Path, name: str, chance: random.Random) ->
         processes.append(process)
     said: list[str] = []
     with fifo.open("rb") as pipe:
+        open_end = os.open(fifo, os.O_WRONLY)  # one may die before the other has opened the pipe
         while processes:
             said += [json.loads(pipe.readline()) for _ in range(chance.randrange(1, 60))]
             victim = processes.pop(chance.randrange(len(processes)))
@@ -73,6 +74,7 @@ def acknowledged_until_killed(folder: Path, name: str, chance: random.Random) ->
             victim.join(60)
             assert victim.exitcode == -signal.SIGKILL
             victim.close()
+        os.close(open_end)
         said += [json.loads(line) for line in pipe]
     return said
 
