@@ -29,15 +29,19 @@ check: .venv/dev  ## what CI runs: lint, types, tests
 bench: .venv/bench  ## benchmarks beside a bare SQLite floor; writes docs/benchmarks.md
 	$(BIN)/python -m bench
 
-fuzz: .venv/dev  ## every decoder and importer against random bytes, a minute each
+fuzz: .venv/fuzz ## every decoder and importer against random bytes, a minute each
 	$(BIN)/python fuzz/run.py --seconds 60
 
 format: .venv/dev  ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: .venv/dev .venv/bench  ## write requirements/*.lock anew from what is installed
+lock: .venv/dev .venv/bench .venv/fuzz  ## write requirements/*.lock anew from what is installed
 	$(BIN)/python scripts/lock.py
+
+.venv/fuzz: .venv/dev requirements/fuzz.lock
+	@$(BIN)/pip install --quiet -r requirements/fuzz.lock
+	@touch $@
 
 clean:           ## remove what make made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

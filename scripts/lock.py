@@ -31,7 +31,10 @@ def main() -> None:
     groups = {"runtime": project["project"]["dependencies"], **project["dependency-groups"]}
     for group, requirements in groups.items():
         names = sorted(closure(requirements))
-        lines = [f"# Written by `make lock` for the group {group!r} of pyproject.toml.", *(f"{n}=={version(n)}" for n in names)]
+        lines = [
+            f"# Written by `make lock` for the group {group!r} of pyproject.toml.",
+            *(f"{n}=={version(n)}" for n in names),
+        ]
         (ROOT / "requirements" / f"{group}.lock").write_text("\n".join(lines) + "\n")
 
 

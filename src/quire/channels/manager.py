@@ -275,7 +275,7 @@ class ChannelManager:
 
     def _reacted(self, db: apsw.Connection, id: MessageId, emoji: str) -> bool:
         own = rows.authors_by_key(db, [self.store.own_key]).get(self.store.own_key, -1)
-        return rows.people(db, id, emoji, own) > 0
+        return rows.reaction(db, id, emoji, own)[1] > 0
 
     # Reading
 

@@ -196,12 +196,13 @@ def reactions(db: apsw.Connection, target: bytes) -> list[Row]:
     return list(rows)
 
 
-def people(db: apsw.Connection, target: bytes, emoji: str, author: int) -> int:
-    """How many an author's standing reaction counts for; 0 = none."""
+def reaction(db: apsw.Connection, target: bytes, emoji: str, author: int) -> tuple[int, int]:
+    """(time, people) of an author's newest react or unreact; people 0 = taken back, (-1, 0) = never."""
     row: Any = db.execute(
-        "SELECT people FROM reaction WHERE target = ? AND emoji = ? AND author = ?", (target, emoji, author)
+        "SELECT time, people FROM reaction WHERE target = ? AND emoji = ? AND author = ?",
+        (target, emoji, author),
     ).fetchone()
-    return int(row[0]) if row else 0
+    return (int(row[0]), int(row[1])) if row else (-1, 0)
 
 
 # Threads

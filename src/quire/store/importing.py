@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import time as wall
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from operator import attrgetter
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -28,20 +28,12 @@ from quire.core.ids import MessageId
 from quire.core.operation import (
     ACTION,
     BROADCAST,
-    KINDS,
     NOTICES,
     Attachment,
-    Delete,
-    Edit,
-    Operation,
     Origin,
-    Pin,
     Post,
     Profile,
-    React,
     Topic,
-    Unpin,
-    Unreact,
     stored_operation,
 )
 from quire.core.views import ImportSummary
@@ -51,6 +43,7 @@ from quire.exchange.detect import detect
 from quire.exchange.sources import open_source
 from quire.storage import log
 from quire.storage import timeline as rows
+from quire.store.additions import EVENTS, Additions, Event
 from quire.store.ledger import Draft
 from quire.store.tally import Tally
 
@@ -62,9 +55,6 @@ REMEMBERED_MAX = 1_000_000  # messages of a run that are remembered: about 100 M
 _time = attrgetter("time_ms")
 WAITING_MAX = 100_000  # records of a run that wait for their target
 NOTICE_NUMBERS = {name: number for number, name in enumerate(NOTICES)}
-
-Event = model.EditEvent | model.ReactionEvent | model.DeleteEvent | model.PinEvent
-_EVENTS = (model.EditEvent, model.ReactionEvent, model.DeleteEvent, model.PinEvent)
 
 
 class ImportProgress(msgspec.Struct, frozen=True):
@@ -140,7 +130,6 @@ class ImportRun:
         self._authors: dict[str, model.Author] = {}
         self._introduced: dict[str, tuple[str, bool]] = {}
         self._known: dict[int, bytes] = {}  # hash of (channel key, original id) -> message id
-        self._newest_edits: dict[bytes, bytes] = {}  # message -> its newest edit in this draft
         self._waiting: list[model.Message | Event] = []
         self.channel_name = ""
 
@@ -156,7 +145,7 @@ class ImportRun:
                 self._authors[record.key] = record  # type: ignore[union-attr, assignment]
             elif kind is model.Channel:
                 self._channels[record.key] = record  # type: ignore[union-attr, assignment]
-            elif isinstance(record, _EVENTS):
+            elif isinstance(record, EVENTS):
                 events.append(record)
             else:
                 self._tally.note(record)
@@ -170,7 +159,7 @@ class ImportRun:
         for record in waiting:
             if isinstance(record, model.Message):
                 messages.setdefault(record.channel, []).append(record)
-        events = [record for record in waiting if isinstance(record, _EVENTS)]
+        events = [record for record in waiting if isinstance(record, EVENTS)]
         if waiting:
             self._write(messages, events, last=True)
 
@@ -201,7 +190,7 @@ class ImportRun:
                     continue
                 self._known[slot] = b""
                 self._tally.messages_written([message], self.channel_name)
-                self._count_extras(message)
+                self._tally.additions(message)
         for event in events:
             match event:
                 case model.EditEvent(channel, target):
@@ -212,16 +201,6 @@ class ImportRun:
                     self._tally.deleted((channel, target))
                 case model.PinEvent(removed=False):
                     self._tally.pinned()
-
-    def _count_extras(self, message: model.Message) -> None:
-        target = (message.channel, message.id)
-        if message.edits or message.edited_ms is not None:
-            self._tally.edited(target, len(message.edits))
-        if message.deleted:
-            self._tally.deleted(target)
-        if message.pinned:
-            self._tally.pinned()
-        self._tally.reactions(sum(len(r.authors) + r.unknown for r in message.reactions))
 
     # Channels and authors
 
@@ -300,6 +279,7 @@ class ImportRun:
             pending.add(slot)
         self._put(db, draft, place, key, fresh, written)
         self._tally.messages_written([message for message, _ in written], place.name)
+        additions = Additions(self._store.ledger, db, place.row, self._source, self._tally, draft)
         for message, id in written:
             if (
                 message.reactions
@@ -308,11 +288,16 @@ class ImportRun:
                 or message.pinned
                 or message.edited_ms is not None
             ):
-                self._add_extras(draft, message, id)
-        draft.finish()
+                additions.of_new(message, id)
+        additions.finish()
         if again:
             self._tally.duplicates += len(again)
-            self._add_news(db, place, again)
+            news = Additions(
+                self._store.ledger, db, log.channel_by_n(db, place.row.n), self._source, self._tally
+            )
+            for message, known_id in again:
+                news.of_repeated(message, known_id)
+            news.finish()
 
     def _put(
         self,
@@ -410,182 +395,20 @@ class ImportRun:
             Origin(self._source, message.author, message.id, message.time_ms, edited_ms),
         )
 
-    def _add_extras(self, draft: Draft, message: model.Message, id: MessageId) -> None:
-        """Reactions, later texts, a deletion and a pin of a message just written."""
-        self._count_extras(message)
-        previous = id
-        for edit in message.edits:
-            origin = self._origin(edit.author or message.author, edit.time_ms, edit.id)
-            previous = self._add_extra(draft, message, Edit(id, previous, edit.body, origin)) or previous
-        for reaction in message.reactions:
-            self._add_reaction(draft, id, reaction, message)
-        if message.deleted:
-            draft.add(Delete(id, "", self._origin(message.author, message.time_ms)))
-        if message.pinned:
-            draft.add(Pin(id, self._origin(message.author, message.time_ms)))
-
-    def _add_reaction(
-        self, draft: Draft, id: bytes, reaction: model.Reaction, message: model.Message
-    ) -> None:
-        for author in reaction.authors:
-            origin = self._origin(author, message.time_ms)
-            self._add_extra(draft, message, React(id, reaction.emoji, 0, origin))
-        if reaction.unknown:
-            unknown = min(reaction.unknown, limits.ORIGIN_PEOPLE_MAX)
-            origin = self._origin("", message.time_ms)
-            self._add_extra(draft, message, React(id, reaction.emoji, unknown, origin))
-
-    def _add_extra(self, draft: Draft, message: model.Message, operation: Operation) -> MessageId | None:
-        """One that breaks a limit is reported, and costs no other."""
-        with self._skipping(message):
-            return draft.add(operation)
-        return None
-
-    @contextmanager
-    def _skipping(self, message: model.Message) -> Iterator[None]:
-        try:
-            yield
-        except MalformedError as error:
-            self._tally.skip(model.Skipped(message.channel[:80], f"message {message.id[:80]}", str(error)))
-
-    def _origin(self, author: str, time_ms: int, id: str = "") -> Origin:
-        return Origin(self._source, author, id, time_ms)
-
-    # What a repeated message, or an event that stands apart, adds
-
-    def _add_news(self, db: apsw.Connection, place: Place, again: list[tuple[model.Message, bytes]]) -> None:
-        place.row = log.channel_by_n(db, place.row.n)
-        draft = self._store.ledger.draft(db, place.row)
-        self._newest_edits.clear()
-        seen: set[tuple[bytes, str, str]] = set()
-        for message, id in again:
-            row = rows.get_row(db, id)
-            if row is None or row.flags & rows.DELETED:
-                continue
-            target = (message.channel, message.id)
-            for reaction in message.reactions:
-                with self._skipping(message):
-                    self._add_new_reactions(db, draft, row, reaction, message.time_ms, seen)
-            texts = list(message.edits)
-            if not texts and message.edited_ms is not None:
-                texts = [model.Edit(message.edited_ms, message.body)]
-            for edit in texts:
-                with self._skipping(message):
-                    self._add_new_edit(db, draft, row, edit, message.author, target, seen)
-            if message.deleted:
-                draft.add(Delete(id, "", self._origin(message.author, message.time_ms)))
-                self._tally.deleted(target)
-            if message.pinned and not row.flags & rows.PINNED and (id, "pin", "") not in seen:
-                seen.add((id, "pin", ""))
-                draft.add(Pin(id, self._origin(message.author, message.time_ms)))
-                self._tally.pinned()
-        draft.finish()
-
-    def _add_new_reactions(
-        self,
-        db: apsw.Connection,
-        draft: Draft,
-        row: rows.MessageRow,
-        reaction: model.Reaction,
-        time_ms: int,
-        seen: set[tuple[bytes, str, str]],
-    ) -> None:
-        applier = self._store.ledger.applier
-        for author in reaction.authors:
-            slot = (row.id, reaction.emoji, author)
-            number = applier.author(db, f"{self._source}:{author}")
-            if slot not in seen and not rows.people(db, row.id, reaction.emoji, number):
-                seen.add(slot)
-                draft.add(React(row.id, reaction.emoji, 0, self._origin(author, time_ms)))
-                self._tally.reactions(1)
-        if reaction.unknown:
-            number = applier.author(db, f"{self._source}:")
-            there = rows.people(db, row.id, reaction.emoji, number)
-            if reaction.unknown > there and (row.id, reaction.emoji, "") not in seen:
-                seen.add((row.id, reaction.emoji, ""))
-                unknown = min(reaction.unknown, limits.ORIGIN_PEOPLE_MAX)
-                draft.add(React(row.id, reaction.emoji, unknown, self._origin("", time_ms)))
-                self._tally.reactions(reaction.unknown - there)
-
-    def _add_new_edit(
-        self,
-        db: apsw.Connection,
-        draft: Draft,
-        row: rows.MessageRow,
-        edit: model.Edit,
-        author: str,
-        target: tuple[str, str],
-        seen: set[tuple[bytes, str, str]],
-    ) -> None:
-        """A later text, unless it is one of the versions there: by its own id, or by what it says."""
-        post = stored_operation(row.op)
-        assert isinstance(post, Post)
-        stored = rows.targeting(db, row.id, [KINDS[Edit]])
-        versions: list[Any] = [post, *(stored_operation(version[4]) for version in stored)]
-        if edit.id:
-            is_there = any(version.origin and version.origin.id == edit.id for version in versions)
-        else:
-            is_there = any(version.body == edit.body for version in versions)
-        slot = (row.id, "edit", edit.id or edit.body)
-        if is_there or slot in seen:
-            return
-        seen.add(slot)
-        previous = self._newest_edits.get(row.id) or (bytes(stored[-1][0]) if stored else row.id)
-        origin = self._origin(edit.author or author, edit.time_ms, edit.id)
-        self._newest_edits[row.id] = draft.add(Edit(row.id, previous, edit.body, origin))
-        self._tally.edited(target, 1)
-
     def _write_events(
         self, db: apsw.Connection, place: Place, key: str, events: list[Event], last: bool
     ) -> None:
-        draft = self._store.ledger.draft(db, place.row)
-        self._newest_edits.clear()
-        seen: set[tuple[bytes, str, str]] = set()
+        additions = Additions(self._store.ledger, db, place.row, self._source, self._tally)
         for event in events:
             id = self._target(db, place, key, event.target, event.target_time_ms)
             row = rows.get_row(db, id) if id else None
-            if row is None:
-                if not last and len(self._waiting) < WAITING_MAX:
-                    self._waiting.append(event)
-                else:
-                    self._tally.unresolved += 1
-                continue
-            try:
-                self._add_event(db, draft, row, event, seen)
-            except MalformedError as error:
-                self._tally.skip(model.Skipped(place.name, f"event on {event.target[:80]}", str(error)))
-        draft.finish()
-
-    def _add_event(
-        self,
-        db: apsw.Connection,
-        draft: Draft,
-        row: rows.MessageRow,
-        event: Event,
-        seen: set[tuple[bytes, str, str]],
-    ) -> None:
-        target = (event.channel, event.target)
-        match event:
-            case model.EditEvent(edit=edit):
-                author = rows.author(db, row.author)[0].partition(":")[2]
-                self._add_new_edit(db, draft, row, edit, author, target, seen)
-            case model.ReactionEvent(reaction=reaction, time_ms=time_ms, removed=False):
-                self._add_new_reactions(db, draft, row, reaction, time_ms, seen)
-            case model.ReactionEvent(reaction=reaction, time_ms=time_ms):
-                for author in reaction.authors:
-                    seen.discard((row.id, reaction.emoji, author))
-                    draft.add(Unreact(row.id, reaction.emoji, self._origin(author, time_ms)))
-                    self._tally.reactions(-1)
-            case model.DeleteEvent(time_ms=time_ms, author=author, reason=reason):
-                if not row.flags & rows.DELETED and (row.id, "delete", "") not in seen:
-                    seen.add((row.id, "delete", ""))
-                    draft.add(Delete(row.id, reason[: limits.TOPIC_CHARS_MAX], self._origin(author, time_ms)))
-                    self._tally.deleted(target)
-            case model.PinEvent(time_ms=time_ms, author=author, removed=removed):
-                if bool(row.flags & rows.PINNED) == removed:
-                    draft.add((Unpin if removed else Pin)(row.id, self._origin(author, time_ms)))
-                    if not removed:
-                        self._tally.pinned()
+            if row is not None:
+                additions.event(row, event)
+            elif not last and len(self._waiting) < WAITING_MAX:
+                self._waiting.append(event)
+            else:
+                self._tally.unresolved += 1
+        additions.finish()
 
 
 def _attachment(attachment: model.Attachment) -> Attachment:

@@ -60,6 +60,17 @@ class Tally:
         self._count["replies"] += bool(message.thread or message.reply_to)
         self._count["attachments"] += len(message.attachments)
 
+    def additions(self, message: model.Message) -> None:
+        """What stands with a new message."""
+        target = (message.channel, message.id)
+        if message.edits or message.edited_ms is not None:
+            self.edited(target, len(message.edits))
+        if message.deleted:
+            self.deleted(target)
+        if message.pinned:
+            self.pinned()
+        self.reactions(sum(len(reaction.authors) + reaction.unknown for reaction in message.reactions))
+
     def edited(self, target: Hashable, texts: int) -> None:
         """A message was marked as edited, with so many later texts."""
         self._edited.add(hash(target))
