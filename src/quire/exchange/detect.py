@@ -10,6 +10,9 @@ from quire.exchange.model import Options, Record
 from quire.exchange.sources import Source
 
 
+CERTAIN = 3
+
+
 class Importer(Protocol):
     """What each module of this package is: four names."""
 
@@ -28,7 +31,7 @@ class Importer(Protocol):
 
 
 def importers() -> list[Importer]:
-    """All of them, in the order they are asked."""
+    """All of them, in the order they are asked: first those that need only names."""
     from quire.exchange import (  # each is imported only when an import begins
         discord_html,
         discord_json,
@@ -49,7 +52,7 @@ def importers() -> list[Importer]:
     )
 
     return [
-        slack, zulip, zulip_archive, discord_json, discord_html, telegram_json, telegram_html, matrix,
+        zulip_archive, slack, zulip, discord_json, discord_html, telegram_json, telegram_html, matrix,
         gitter, mattermost, messenger, jsonl, whatsapp, signal, mbox, irc,
     ]  # fmt: skip
 
@@ -59,12 +62,17 @@ def detect(source: Source, name: str = "") -> Importer:
     known = importers()
     if name:
         for importer in known:
-            if importer.NAME == name:
+            if name == importer.NAME:
                 return importer
         names = ", ".join(i.NAME for i in known)
         raise FormatError(f"there is no format called {name}", rule="unknown_format", hint=f"one of: {names}")
-    scores = [(importer.recognise(source), importer) for importer in known]
-    best = max(scores, key=lambda pair: pair[0])
+    best = (0, known[0])
+    for importer in known:
+        score = importer.recognise(source)
+        if score > best[0]:
+            best = (score, importer)
+        if score == CERTAIN:
+            break
     if best[0] == 0:
         raise FormatError(
             f"{source.path.name} is in no format Quire knows",
