@@ -99,8 +99,8 @@ def circumstances(scratch: Path, source: str, command: str) -> str:
     """What was measured where, without naming the machine."""
     packages = ", ".join(f"{name} {number}" for name in PACKAGES if (number := _version(name)))
     return (
-        f"Command `{command}`; {source}. {_processor()}, {os.cpu_count()} cores, {platform.system()} "
-        f"{platform.release()}, {_file_system(scratch)}; Python {platform.python_version()}, "
+        f"Command `{command}`; {source}. {_processor()}, {os.cpu_count()} cores, {platform.system()}, "
+        f"{_file_system(scratch)}; Python {platform.python_version()}, "
         f"SQLite {apsw.sqlite_lib_version()}, {packages}."
     )
 

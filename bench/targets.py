@@ -22,7 +22,7 @@ class Target(NamedTuple):
 
 
 TARGETS = (
-    Target(building.PART, "bulk import", "at least", 0.6, FLOOR),
+    Target(building.PART, "bulk import", "at least", 0.6, FLOOR, size_min=100_000),
     Target(building.PART, "bulk import", "at least", 30_000, size_min=1_000_000),
     Target(sending.PART, "one durable send at a time", "at least", 0.6, FLOOR),
     Target(sending.PART, "32 writers over one", "at least", 5),

@@ -86,7 +86,7 @@ def test_every_part_measures_and_every_target_is_judged(tmp_path: Path) -> None:
 
 
 def test_ratios_say_how_many_times_as_good() -> None:
-    rate = Row("import", 1, "bulk import", "messages/s", {OURS: 50, FLOOR: 100})
+    rate = Row("import", 100_000, "bulk import", "messages/s", {OURS: 50, FLOOR: 100})
     time = Row("read", 1, "get_message", "us", {OURS: 30, SQLITE: 60})
     assert (rate.times_as_good(FLOOR), rate.times_as_good(SQLITE)) == (0.5, None)
     assert time.times_as_good(SQLITE) == 2

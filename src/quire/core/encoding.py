@@ -7,6 +7,8 @@ encoded again and compared: what differs is malformed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,8 +25,13 @@ class Codec:
     """Strict decoding of one type (or tagged union of types)."""
 
     def __init__(self, type_: Any, rule: str) -> None:
-        self._decode = msgspec.msgpack.Decoder(type_).decode
+        self._type = type_
         self._rule = rule
+
+    @cached_property
+    def _decode(self) -> Callable[[bytes], Any]:
+        """Made when first needed: it evaluates the annotations of every type in it, milliseconds of a start."""
+        return msgspec.msgpack.Decoder(self._type).decode
 
     def decode(self, data: bytes, what: type[T] | None = None) -> Any:
         """The value with exactly these bytes. Raises: MalformedError (rule of this codec)."""

@@ -9,7 +9,6 @@ from quire.errors import FormatError
 from quire.exchange.model import Options, Record
 from quire.exchange.sources import Source
 
-
 CERTAIN = 3
 
 

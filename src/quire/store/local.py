@@ -2,6 +2,9 @@
 
 A vault is a folder: `vault.db` (everything, encrypted) and `slots` (its key, wrapped once for each way to
 unlock it). All methods are thread-safe; several processes may have one vault open.
+
+What reading never needs (the pen, the search language) is imported by the methods that use it: a fresh process is
+to have its newest page before a person notices.
 """
 
 from __future__ import annotations
@@ -18,20 +21,18 @@ import apsw
 from quire.core.crypto.secrets import DatabaseKey, Passphrase, RecoveryPhrase, Unlock
 from quire.core.ids import ChannelId, DeviceId, MessageId
 from quire.core.operation import Attachment, Operation, Post
-from quire.core.query import parse_query
 from quire.core.views import Hits, Message, Page, Problem, Stats, VerifyReport
 from quire.errors import BusyError, CorruptError, FullError, NotFoundError, StorageError, UsageError
-from quire.storage import log, schema, search
+from quire.storage import log, schema
 from quire.storage import timeline as rows
 from quire.storage.database import Database, guarded, translate
-from quire.store import ledger
-from quire.store.ledger import Ledger, Prepare
 from quire.store.reader import Position, Reader, position
 from quire.store.witness import Witness
 
 if TYPE_CHECKING:
     from quire.storage.keyslots import KeySlots
     from quire.store.ingest import IngestReport
+    from quire.store.ledger import Ledger, Prepare
 
 FILE_NAME = "vault.db"
 Progress = Callable[[str, int, int], None]  # (what is being done, steps done, steps in all)
@@ -136,6 +137,7 @@ class LocalStore:
         """Our pen: made at the first write, so that reading needs no key."""
         if self._ledger is None:
             from quire.core.crypto.keys import SigningKey
+            from quire.store.ledger import Ledger
 
             db = self.database.reader
             key = SigningKey(bytes(log.get_meta(db, "device_seed")))
@@ -197,7 +199,11 @@ class LocalStore:
 
     def release_due(self) -> None:
         """Show what was held for a time that has come; every write does so too, and every opening."""
-        if not self.database.read_only and log.is_due(self.database.reader, ledger.now_ms()):
+        if self.database.read_only or not log.waiting_exists(self.database.reader):
+            return
+        from quire.store.ledger import now_ms
+
+        if log.is_due(self.database.reader, now_ms()):
             with suppress(BusyError, FullError):  # whoever writes now, or next, does it
                 self.ledger.run(lambda db: None)
 
@@ -263,6 +269,9 @@ class LocalStore:
         self, query: str, *, channel: ChannelId | None = None, limit: int = 20, before: str | None = None
     ) -> Hits:
         """The newest matches of a query (core/query.py has the language). Raises: UsageError."""
+        from quire.core.query import parse_query
+        from quire.storage import search
+
         parsed = parse_query(query)
         db = self.reader.connection()
         channels = [[self.channel_row(channel).n]] if channel else []

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
 from quire.core.ids import ChannelId, MessageId
 from quire.core.limits import PAGE_MAX, TIME_MS_MAX
 from quire.core.operation import ACTION, BROADCAST, KINDS, NOTICES, Delete, Edit, Post, stored_operation
-from quire.core.query import Query
 from quire.core.views import (
     Author,
     Deletion,
@@ -28,11 +27,13 @@ from quire.core.views import (
     Thread,
     Version,
 )
-from quire.core.words import spans
 from quire.errors import NotFoundError, UsageError
-from quire.storage import log, search
+from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import Database, guarded, inconsistent
+
+if TYPE_CHECKING:
+    from quire.core.query import Query
 
 AUTHORS_CACHED_MAX = 20_000
 PEOPLE_SHOWN_MAX = 20  # names with a reaction
@@ -327,6 +328,8 @@ class Reader:
         before: int | None,
     ) -> Hits:
         """The newest matches before index row `before`."""
+        from quire.storage import search  # with the tables of scripts, which only search needs
+
         db = self.connection()
         limit = _limit(limit)
         start, end = (query.after_ms or 0) << 16, min(query.before_ms or TIME_MS_MAX, TIME_MS_MAX) << 16
@@ -351,6 +354,8 @@ class Reader:
 
     def _hit(self, db: apsw.Connection, row: Any, phrases: list[tuple[list[str], bool]]) -> Hit:
         message = self._message(db, row)
+        from quire.core.words import spans
+
         matches = spans(message.body, phrases) if phrases else ()
         return Hit(message, self._channel_name(db, row[0]), matches)
 
