@@ -44,6 +44,12 @@ def test_the_environment_and_a_descriptor(locked: tuple[Quire, str]) -> None:
         assert done.json == {"channels": []}
 
 
+def test_init_looks_at_the_folder_before_it_asks_for_anything(locked: tuple[Quire, str]) -> None:
+    """Nothing that would unlock is given: where a passphrase was wanted first, that would be the complaint."""
+    quire, _ = locked
+    assert quire("init", "--json", code=2).error["rule"] == "vault_exists"
+
+
 def test_wrong_ones(locked: tuple[Quire, str]) -> None:
     quire, words = locked
     done = quire("channels", "--json", QUIRE_PASSPHRASE="wrong horse", code=4)

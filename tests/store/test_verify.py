@@ -330,6 +330,27 @@ def test_doctor_sees_a_folder_that_others_may_enter(furnished: LocalStore) -> No
     furnished.folder.chmod(0o700)
 
 
+@pytest.mark.parametrize("name", ["vault.db", "slots"])
+def test_doctor_sees_a_file_that_others_may_read(furnished: LocalStore, name: str) -> None:
+    file = furnished.folder / name
+    file.chmod(0o640)
+    problems = [(problem.what, problem.where) for problem in furnished.doctor()]
+    file.chmod(0o600)
+    assert problems == [("permissions", str(file))]
+
+
+def test_vaults_and_backups_are_their_owner_s_alone(store: LocalStore, tmp_path: Path) -> None:
+    """Under any umask, the WAL too."""
+    ChannelManager(store).create_channel("general")
+    store.backup(tmp_path / "backup")
+    for folder in (store.folder, tmp_path / "backup"):
+        files = sorted(folder.iterdir())
+        assert folder / "vault.db" in files
+        assert [file.name for file in files if file.stat().st_mode & 0o077] == []
+    assert (store.folder / "vault.db-wal").exists()
+    assert store.doctor() == []
+
+
 def test_doctor_sees_damaged_slots(furnished: LocalStore) -> None:
     slots = furnished.folder / "slots"
     slots.write_bytes(slots.read_bytes()[:-1] + b"\x00")

@@ -45,9 +45,11 @@ def init(
       quire --vault work.quire init --name Ada
     """
     from quire.channels.manager import ChannelManager
+    from quire.store.creation import ensure_free
     from quire.store.local import LocalStore
 
     settings, out = settings_of(ctx), output_of(ctx)
+    ensure_free(settings.vault)  # before anyone thinks up a passphrase for nothing
     with LocalStore.create(settings.vault, _first_unlock(settings)) as store:
         if name:
             ChannelManager(store).set_name(name)

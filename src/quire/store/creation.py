@@ -68,8 +68,14 @@ def write_backup(store: LocalStore, folder: Path, progress: Progress | None) -> 
         copy.close()
         if answer != ("ok",):
             raise StorageError("the backup does not read back", rule="backup_failed", hint="check both disks")
-        shutil.copyfile(store.folder / "slots", fresh / "slots")
+        shutil.copy(store.folder / "slots", fresh / "slots")  # with its mode
         target.close()
+
+
+def ensure_free(folder: Path) -> None:
+    """Raises: UsageError(rule="vault_exists") if anything is there but an empty folder."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not empty", rule="vault_exists", hint="choose a new folder")
 
 
 class _NewFolder:
@@ -80,14 +86,12 @@ class _NewFolder:
         self._fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
 
     def __enter__(self) -> Path:
-        if self._folder.exists() and (not self._folder.is_dir() or any(self._folder.iterdir())):
-            raise UsageError(
-                f"{self._folder} exists and is not empty", rule="vault_exists", hint="choose a new folder"
-            )
+        ensure_free(self._folder)
         try:
             self._folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(self._fresh, ignore_errors=True)
             self._fresh.mkdir(mode=0o700)
+            (self._fresh / FILE_NAME).touch(mode=0o600)  # SQLite would let everyone read it, and its WAL
         except OSError as error:
             raise FullError(
                 f"cannot write {self._folder.parent}: {error.strerror}",

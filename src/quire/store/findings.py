@@ -25,7 +25,7 @@
     waiting_in_vain        an operation waits for what is here, or for a time that has come
     target_missing         an operation was applied to a message that is not here
     slots_damaged          the slots file does not read
-    permissions            others on this machine may enter the vault's folder
+    permissions            others on this machine may enter the vault's folder, or read a file in it
 """
 
 from __future__ import annotations

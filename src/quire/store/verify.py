@@ -93,12 +93,21 @@ def _check_own(run: Run) -> None:
         run.findings.add("certificate", "our own", "it is another's")
 
 
+def _check_modes(store: LocalStore, findings: Findings) -> None:
+    """Nobody else on this machine may read the folder, nor any file in it should its folder be opened or copied."""
+    for path, wanted in ((store.folder, 0o700), *((file, 0o600) for file in sorted(store.folder.iterdir()))):
+        try:
+            mode = path.stat().st_mode & 0o777
+        except FileNotFoundError:  # another process closed the vault, and its WAL went
+            continue
+        if mode & 0o077:
+            findings.add("permissions", str(path), f"its mode is {mode:o}; it should be {wanted:o}")
+
+
 def quick_check(store: LocalStore) -> list[Problem]:
     """The folder, the slots, our own keys, the structure of the file's pages."""
     findings = Findings()
-    mode = store.folder.stat().st_mode
-    if mode & 0o077:
-        findings.add("permissions", str(store.folder), f"its mode is {mode & 0o777:o}; it should be 700")
+    _check_modes(store, findings)
     try:
         slots = decode_slots((store.folder / "slots").read_bytes())
         if not slots.is_under(store.database.key):
