@@ -23,9 +23,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from quire.core.crypto import slots as form
@@ -67,8 +67,7 @@ LOCK_NAME = "slots.lock"
 _RESTORE_HINT = "put the file `slots` back from a backup of the vault folder"
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """What may be shown of a slot."""
 
     id: int

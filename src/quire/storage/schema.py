@@ -5,7 +5,7 @@ the rest in `operation`, those that cannot apply yet in `waiting`. All other col
 of them, which `verify` recomputes and `repair` rebuilds.
 
 `message` is clustered by (channel, time, id), so a page is one range of one tree at any depth. A row of the
-search index is numbered by its message's time in units of 256 ms, or the next free number (`spill` further),
+search index is numbered by its message's time in units of 1,024 ms, or the next free number (`spill` further),
 so the index is in time order, the newest hits come first without sorting, and `doc` need only hold the
 channel and the spill to lead from a hit back to its message. Channel, author and "has" filters are
 words in the index's second column: every filter is an intersection, never a scan.

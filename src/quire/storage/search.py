@@ -20,7 +20,6 @@ from quire.core.query import Query
 from quire.core.words import index_text
 from quire.storage import timeline as flags
 
-SPILL_SLACK = 1 << 14  # index rows that a date filter looks beyond its end: over an hour of spill
 _link = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -64,6 +63,7 @@ class DocNumbers:
 
     def __init__(self) -> None:
         self._run = (0, -1)  # first and last of numbers known to be taken without a gap
+        self._widest = -1  # the widest spill known to be noted
 
     def take(self, db: apsw.Connection, channel: int, times: list[int]) -> list[int]:
         """Reserve a row for a message of each of these hybrid times (ascending); how far each spilled over."""
@@ -84,6 +84,8 @@ class DocNumbers:
             "INSERT INTO doc(n, channel, spill) VALUES(?, ?, ?)",
             [(doc, channel, spill) for doc, spill in zip(docs, spills, strict=True)],
         )
+        if (widest := max(spills)) > self._widest:
+            self._widest = note_spill(db, widest)
         return spills
 
     def _around(self, db: apsw.Connection, docs: list[int], taken: set[int]) -> list[int]:
@@ -113,6 +115,22 @@ class DocNumbers:
             free = int(row[0])
         self._run = (first, free)
         return free
+
+
+def note_spill(db: apsw.Connection, spill: int) -> int:
+    """Remember the widest spill of this vault: so far beyond its end must a date filter look. The widest now."""
+    row: Any = db.execute(
+        "INSERT INTO meta(key, value) VALUES('spill', ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)"
+        " RETURNING value",
+        (spill,),
+    ).fetchone()
+    return int(row[0])
+
+
+def widest_spill(db: apsw.Connection) -> int:
+    """How far the row of any message may be from the unit of its time."""
+    row: Any = db.execute("SELECT value FROM meta WHERE key = 'spill'").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _is_taken(db: apsw.Connection, doc: int) -> bool:

@@ -26,7 +26,7 @@ OURS = 1 << 10
 IMPORTED = 1 << 11
 REPLY = 1 << 12  # answers a message outside any thread
 
-DOC_SHIFT = 24  # hybrid time to search index row: units of 256 ms
+DOC_SHIFT = 26  # hybrid time to search index row: units of 1,024 ms; small steps make a small index
 
 Row = tuple[Any, ...]
 

@@ -67,6 +67,9 @@ class SearchCheck:
             if sum(map(hash, self._db.execute(INDEXED))) != sum(self._expected):
                 self._locate(findings)
             self._check_lookups(findings)
+            widest: Any = self._db.execute("SELECT coalesce(max(spill), 0) FROM doc").fetchone()
+            if widest[0] > search.widest_spill(self._db):
+                findings.add("search_view", "search", "the widest spill")
         finally:
             for table, _ in VOCABULARIES:
                 self._db.execute(f"DROP TABLE temp.{table}")

@@ -333,7 +333,7 @@ class Reader:
         db = self.connection()
         limit = _limit(limit)
         start, end = (query.after_ms or 0) << 16, min(query.before_ms or TIME_MS_MAX, TIME_MS_MAX) << 16
-        low, high = start >> rows.DOC_SHIFT, (end >> rows.DOC_SHIFT) + search.SPILL_SLACK
+        low, high = start >> rows.DOC_SHIFT, (end >> rows.DOC_SHIFT) + search.widest_spill(db) + 1
         wanted = search.flags_wanted(query)
         phrases = [(list(term.words), term.prefix) for term in query.terms if not term.excluded]
         marked = set(rows.bookmarks(db)) if "bookmark" in query.has else None

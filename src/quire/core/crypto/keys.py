@@ -13,10 +13,11 @@ without holding the person's key. docs/spec/04-keys.md, sections 1, 3 and 4.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from quire.core.crypto.secrets import KEY_SIZE, RandomBytes, RecoveryPhrase, Secret
 from quire.core.ids import DeviceId, IdentityId
@@ -112,8 +113,7 @@ def identity_key(phrase: RecoveryPhrase) -> SigningKey:
     return SigningKey(derive_key(phrase.reveal(), Label.IDENTITY))
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceCertificate:
+class DeviceCertificate(msgspec.Struct, frozen=True):
     """An identity's word that a device is one of its own."""
 
     identity: IdentityId

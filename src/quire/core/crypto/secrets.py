@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NoReturn, Protocol
 
+import msgspec
+
 from quire.errors import UsageError
 
 __all__ = [
@@ -133,8 +135,7 @@ class KeyFile:
         object.__setattr__(self, "path", path if isinstance(path, str) else path.__fspath__())
 
 
-@dataclass(frozen=True, slots=True)
-class Keyring:
+class Keyring(msgspec.Struct, frozen=True):
     """The operating system's keyring holds the secret; `name` tells several of one vault apart."""
 
     name: str = ""
@@ -144,8 +145,7 @@ class Keyring:
             raise UsageError("a keyring name is a short line of text", rule="keyring_name")
 
 
-@dataclass(frozen=True, slots=True)
-class RawKey:
+class RawKey(msgspec.Struct, frozen=True):
     """The database key itself: for programs that keep it in a place of their own."""
 
     key: DatabaseKey

@@ -6,8 +6,7 @@ docs/spec/04-keys.md, section 6.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from msgspec.structs import replace
 
 from quire.core.crypto.secrets import DatabaseKey, RandomBytes
@@ -15,8 +14,7 @@ from quire.core.crypto.slots import SLOTS_MAX, Argon2Cost, Kind, SlotRecord, Slo
 from quire.errors import NotFoundError, UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A slot without its place and without the key sealed in it."""
 
     kind: Kind

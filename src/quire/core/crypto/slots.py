@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
@@ -97,8 +96,7 @@ class _Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
     mac_next: Annotated[bytes, msgspec.Meta(max_length=32)]
 
 
-@dataclass(frozen=True, slots=True)
-class SlotsFile:
+class SlotsFile(msgspec.Struct, frozen=True):
     """A file that is whole. Whether its writer had the key is what the two methods answer."""
 
     body: SlotsBody
