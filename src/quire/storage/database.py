@@ -146,15 +146,21 @@ class Database:
         return self._writer
 
     @contextmanager
-    def transaction(self) -> Iterator[apsw.Connection]:
-        """One write transaction: all of it is on disk when this returns, or none of it ever is."""
+    def transaction(self, meanwhile: Callable[[], None] | None = None) -> Iterator[apsw.Connection]:
+        """One write transaction: all of it is on disk when this returns, or none of it ever is.
+
+        meanwhile    called in this thread while another waits for the disk; it must not write
+        """
         with self._write_lock:
             connection = self.writer
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
                 fault("before_commit")
-                connection.execute("COMMIT")
+                if meanwhile is None:
+                    connection.execute("COMMIT")
+                else:
+                    _beside(lambda: connection.execute("COMMIT"), meanwhile)
                 fault("after_commit")
             except BaseException:
                 if connection.in_transaction:
@@ -218,6 +224,26 @@ class Database:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+
+
+def _beside(slow: Callable[[], object], meanwhile: Callable[[], None]) -> None:
+    """Do both at once; `slow` in a thread of its own, and its error first."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            slow()
+        except BaseException as error:  # handed to the caller's thread below
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="quire-commit")
+    thread.start()
+    try:
+        meanwhile()
+    finally:
+        thread.join()
+        if failed:
+            raise failed[0]
 
 
 def apply_key(connection: apsw.Connection, key: DatabaseKey, schema: str = "main") -> None:

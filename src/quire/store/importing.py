@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from operator import attrgetter
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import apsw
 import msgspec
@@ -34,6 +34,7 @@ from quire.core.operation import (
     Post,
     Profile,
     Topic,
+    encode_operation,
     stored_operation,
 )
 from quire.core.views import ImportSummary
@@ -81,12 +82,10 @@ def import_export(
         tally = Tally(importer.NOTICES_ARE_MESSAGES)
         run = ImportRun(store, importer.NAME, tally, dry_run)
         with nullcontext() if dry_run else store.database.bulk():
-            for batch in _batches(importer.read(source, options or model.Options())):
-                run.take(batch)
+            for _ in run.take_all(_batches(importer.read(source, options or model.Options()))):
                 if progress:
                     seconds = wall.monotonic() - began
                     progress(ImportProgress(tally.messages, tally.duplicates, run.channel_name, seconds))
-            run.finish()
     return tally.summary(importer.NAME, str(path), dry_run, wall.monotonic() - began)
 
 
@@ -117,6 +116,17 @@ class Place(msgspec.Struct, gc=False):
     fresh: bool  # it was empty when the run began, so nothing in it is of an earlier run
 
 
+# A message on its way: (hash of its name, itself, its operation and those bytes once they are known).
+Ready: TypeAlias = tuple[int, model.Message, Post | None, bytes]
+
+
+class Prepared(msgspec.Struct, gc=False):
+    """A batch, by channel."""
+
+    messages: dict[str, list[Ready]]
+    events: dict[str, list[Event]]
+
+
 class ImportRun:
     """One import: takes records, writes operations."""
 
@@ -133,65 +143,99 @@ class ImportRun:
         self._waiting: list[model.Message | Event] = []
         self.channel_name = ""
 
+    def take_all(self, batches: Iterator[list[model.Record]]) -> Iterator[None]:
+        """Write batches, each in a transaction; steps when one is durable. The next batch is parsed and made
+        ready while the disk takes this one."""
+        prepared: Prepared | None = self._prepare(next(batches, []))
+        while prepared is not None:
+            following: list[Prepared | None] = [None]
+
+            def read_on(following: list[Prepared | None] = following) -> None:
+                batch = next(batches, None)
+                following[0] = None if batch is None else self._prepare(batch)
+
+            if prepared.messages or prepared.events:
+                self._write(prepared, last=False, meanwhile=read_on)
+            else:
+                read_on()
+            yield
+            prepared = following[0]
+        self._finish()
+
     def take(self, batch: list[model.Record]) -> None:
-        """Write one batch of records durably."""
-        messages: dict[str, list[model.Message]] = {}
-        events: list[Event] = []
+        """Write one batch of records durably; `take_all` is faster for many."""
+        for _ in self.take_all(iter([batch])):
+            pass
+
+    def _finish(self) -> None:
+        """Write what waited for its target until the end, with or without it."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._write(self._prepare(list(waiting)), last=True, meanwhile=None)
+
+    def _prepare(self, batch: list[model.Record]) -> Prepared:
+        """Sort a batch out and encode what can be encoded before ids are known. Touches no database."""
+        groups: dict[str, list[model.Message]] = {}
+        events: dict[str, list[Event]] = {}
         for record in batch:
             kind = type(record)
             if kind is model.Message:
-                messages.setdefault(record.channel, []).append(record)  # type: ignore[union-attr, arg-type]
+                groups.setdefault(record.channel, []).append(record)  # type: ignore[union-attr, arg-type]
             elif kind is model.Author:
                 self._authors[record.key] = record  # type: ignore[union-attr, assignment]
             elif kind is model.Channel:
                 self._channels[record.key] = record  # type: ignore[union-attr, assignment]
             elif isinstance(record, EVENTS):
-                events.append(record)
+                events.setdefault(record.channel, []).append(record)
             else:
                 self._tally.note(record)
-        if messages or events:
-            self._write(messages, events, last=False)
+        return Prepared({key: self._ready(key, group) for key, group in groups.items()}, events)
 
-    def finish(self) -> None:
-        """Write what waited for its target until the end, with or without it."""
-        waiting, self._waiting = self._waiting, []
-        messages: dict[str, list[model.Message]] = {}
-        for record in waiting:
-            if isinstance(record, model.Message):
-                messages.setdefault(record.channel, []).append(record)
-        events = [record for record in waiting if isinstance(record, EVENTS)]
-        if waiting:
-            self._write(messages, events, last=True)
+    def _ready(self, key: str, group: list[model.Message]) -> list[Ready]:
+        group.sort(key=_time)  # an answer comes after what it answers
+        ready: list[Ready] = []
+        for message in group:
+            slot = hash((key, message.id))
+            if message.thread or message.reply_to:
+                ready.append((slot, message, None, b""))
+                continue
+            post = self._post(message, None, None)
+            try:
+                ready.append((slot, message, post, encode_operation(post)))
+            except MalformedError as error:
+                self._skip(message, error)
+        return ready
 
-    def _write(self, messages: dict[str, list[model.Message]], events: list[Event], last: bool) -> None:
+    def _skip(self, message: model.Message, error: MalformedError) -> None:
+        self._tally.skip(model.Skipped(message.channel[:80], f"message {message.id[:80]}", str(error)))
+
+    def _write(self, prepared: Prepared, *, last: bool, meanwhile: Callable[[], None] | None) -> None:
         if self._dry_run:
-            self._count(messages, events)
+            self._count(prepared)
+            if meanwhile:
+                meanwhile()
             return
 
         def work(db: apsw.Connection) -> None:
-            for key, group in messages.items():
+            for key, group in prepared.messages.items():
                 self._write_messages(db, self._place(db, key), key, group, last)
-            by_channel: dict[str, list[Event]] = {}
-            for event in events:
-                by_channel.setdefault(event.channel, []).append(event)
-            for key, group_events in by_channel.items():
-                self._write_events(db, self._place(db, key), key, group_events, last)
+            for key, events in prepared.events.items():
+                self._write_events(db, self._place(db, key), key, events, last)
 
-        self._store.ledger.run(work)
+        self._store.ledger.run(work, meanwhile)
 
-    def _count(self, messages: dict[str, list[model.Message]], events: list[Event]) -> None:
+    def _count(self, prepared: Prepared) -> None:
         """A dry run: what would be written to an empty vault."""
-        for key, group in messages.items():
+        for key, group in prepared.messages.items():
             self.channel_name = self._name(key)
-            for message in group:
-                slot = hash((key, message.id))
+            for slot, message, _, _ in group:
                 if slot in self._known:
                     self._tally.duplicates += 1
                     continue
                 self._known[slot] = b""
                 self._tally.messages_written([message], self.channel_name)
                 self._tally.additions(message)
-        for event in events:
+        for event in itertools.chain.from_iterable(prepared.events.values()):
             match event:
                 case model.EditEvent(channel, target):
                     self._tally.edited((channel, target), 1)
@@ -245,39 +289,44 @@ class ImportRun:
     # Messages
 
     def _write_messages(
-        self, db: apsw.Connection, place: Place, key: str, group: list[model.Message], last: bool
+        self, db: apsw.Connection, place: Place, key: str, group: list[Ready], last: bool
     ) -> None:
         self.channel_name = place.name
-        group.sort(key=_time)  # an answer comes after what it answers
         draft = self._store.ledger.draft(db, place.row)
-        self._introduce(draft, dict.fromkeys([message.author for message in group]))
-        slots = [hash((key, message.id)) for message in group]
-        refers = any([message.thread or message.reply_to for message in group])
-        present = set(slots) if refers and not last else set()
+        self._introduce(draft, dict.fromkeys([message.author for _, message, _, _ in group]))
+        refers = any([post is None for _, _, post, _ in group])
+        present = {slot for slot, _, _, _ in group} if refers and not last else set()
         again: list[tuple[model.Message, bytes]] = []
-        fresh: list[tuple[int, model.Message]] = []  # (slot, message), not yet in the draft
+        fresh: list[Ready] = []  # not yet in the draft
         written: list[tuple[model.Message, MessageId]] = []
         known, pending, is_fresh = self._known, set[int](), place.fresh
-        for slot, message in zip(slots, group, strict=True):
+        for ready in group:
+            slot = ready[0]
             if slot in pending:  # the same message twice in one batch
-                self._put(db, draft, place, key, fresh, written)
+                self._put(draft, fresh, written)
                 pending.clear()
             there = known.get(slot)
             if there is None and not is_fresh:
-                there = self._stored(db, place, message, slot)
+                there = self._stored(db, place, ready[1], slot)
             if there is not None:
-                again.append((message, there))
+                again.append((ready[1], there))
                 continue
-            if refers and (message.thread or message.reply_to):
+            if ready[2] is None:
+                message = ready[1]
                 if not last and self._must_wait(key, message, present):
                     self._waiting.append(message)
                     continue
                 if hash((key, message.thread)) in pending or hash((key, message.reply_to)) in pending:
-                    self._put(db, draft, place, key, fresh, written)
+                    self._put(draft, fresh, written)
                     pending.clear()
-            fresh.append((slot, message))
+                try:
+                    ready = self._resolved(db, place, key, slot, message)
+                except MalformedError as error:
+                    self._skip(message, error)
+                    continue
+            fresh.append(ready)
             pending.add(slot)
-        self._put(db, draft, place, key, fresh, written)
+        self._put(draft, fresh, written)
         self._tally.messages_written([message for message, _ in written], place.name)
         additions = Additions(self._store.ledger, db, place.row, self._source, self._tally, draft)
         for message, id in written:
@@ -292,44 +341,37 @@ class ImportRun:
         additions.finish()
         if again:
             self._tally.duplicates += len(again)
-            news = Additions(
-                self._store.ledger, db, log.channel_by_n(db, place.row.n), self._source, self._tally
-            )
+            row = log.channel_by_n(db, place.row.n)
+            news = Additions(self._store.ledger, db, row, self._source, self._tally)
             for message, known_id in again:
                 news.of_repeated(message, known_id)
             news.finish()
 
-    def _put(
-        self,
-        db: apsw.Connection,
-        draft: Draft,
-        place: Place,
-        key: str,
-        fresh: list[tuple[int, model.Message]],
-        written: list[tuple[model.Message, MessageId]],
-    ) -> None:
-        """Give messages to the draft; a broken one is reported and left out."""
-        posts = [self._post(db, place, key, message) for _, message in fresh]
-        try:
-            ids: list[MessageId | None] = list(draft.extend(posts))
-        except MalformedError:
-            ids = [self._add_or_skip(draft, place, post) for post in posts]
-        for (slot, message), id in zip(fresh, ids, strict=True):
-            if id is not None:
-                self._known[slot] = id
-                written.append((message, id))
+    def _put(self, draft: Draft, fresh: list[Ready], written: list[tuple[model.Message, MessageId]]) -> None:
+        """Give messages to the draft."""
+        posts: list[Any] = [post for _, _, post, _ in fresh]
+        ids = draft.extend_encoded(posts, [encoded for _, _, _, encoded in fresh])
+        for (slot, message, _, _), id in zip(fresh, ids, strict=True):
+            self._known[slot] = id
+            written.append((message, id))
         fresh.clear()
         if len(self._known) > REMEMBERED_MAX:  # the oldest half goes: a dict keeps its order
             for old in list(itertools.islice(self._known, REMEMBERED_MAX // 2)):
                 del self._known[old]
 
-    def _add_or_skip(self, draft: Draft, place: Place, post: Post) -> MessageId | None:
-        try:
-            return draft.add(post)
-        except MalformedError as error:
-            assert post.origin is not None
-            self._tally.skip(model.Skipped(place.name, f"message {post.origin.id[:80]}", str(error)))
-            return None
+    def _resolved(
+        self, db: apsw.Connection, place: Place, key: str, slot: int, message: model.Message
+    ) -> Ready:
+        """A message that names others, with their ids. Raises: MalformedError."""
+        root = reply_to = None
+        if message.thread:
+            root = self._target(db, place, key, message.thread, message.thread_time_ms)
+            self._tally.unresolved += root is None
+        if message.reply_to:
+            reply_to = self._target(db, place, key, message.reply_to, message.reply_to_time_ms)
+            self._tally.unresolved += reply_to is None
+        post = self._post(message, root, reply_to)
+        return (slot, message, post, encode_operation(post))
 
     def _must_wait(self, key: str, message: model.Message, present: set[int]) -> bool:
         """Does a message refer to one that is still to come?"""
@@ -370,14 +412,7 @@ class ImportRun:
             known = self._find(db, place, original, time_ms)
         return known
 
-    def _post(self, db: apsw.Connection, place: Place, key: str, message: model.Message) -> Post:
-        root = reply_to = None
-        if message.thread:
-            root = self._target(db, place, key, message.thread, message.thread_time_ms)
-            self._tally.unresolved += root is None
-        if message.reply_to:
-            reply_to = self._target(db, place, key, message.reply_to, message.reply_to_time_ms)
-            self._tally.unresolved += reply_to is None
+    def _post(self, message: model.Message, root: bytes | None, reply_to: bytes | None) -> Post:
         edited_ms = message.edited_ms if not message.edits else None
         return Post(
             message.body,

@@ -104,12 +104,15 @@ class Ledger:
             raise request.error
         return request
 
-    def run(self, work: Callable[[apsw.Connection], T]) -> T:
-        """A larger piece of work (an import's batch) in a transaction of its own."""
+    def run(self, work: Callable[[apsw.Connection], T], meanwhile: Callable[[], None] | None = None) -> T:
+        """A larger piece of work (an import's batch) in a transaction of its own.
+
+        meanwhile    called while the disk takes the transaction, to make the next one ready; not to write
+        """
         with self._turn(Request(ChannelId(b""), lambda db, channel: [], post=False, alone=True)):
             self._last = None
             try:
-                with self._database.transaction() as db:
+                with self._database.transaction(meanwhile) as db:
                     self.begin(db)
                     result = work(db)
                     self._note(db)
@@ -342,7 +345,10 @@ class Draft:
 
     def extend(self, operations: Sequence[Operation]) -> list[MessageId]:
         """Take operations; their ids. Raises: MalformedError (a limit), with nothing added."""
-        encoded = [encode_operation(operation) for operation in operations]
+        return self.extend_encoded(operations, [encode_operation(operation) for operation in operations])
+
+    def extend_encoded(self, operations: Sequence[Operation], encoded: Sequence[bytes]) -> list[MessageId]:
+        """The same for operations and their bytes, as `encode_operation` gave them."""
         signer, prefix = self._own.signer, self._own.prefix
         at = 0
         ids: list[MessageId] = []
