@@ -157,6 +157,7 @@ class Applier:
         titled: list[tuple[bytes, int, int]] = []
         waiting: list[rows.Row] = []
         in_batch: dict[bytes, bytes] = {}
+        threaded = any([item.operation.root is not None for item in items])  # type: ignore[union-attr]
         for item in items:
             post: Post = item.operation  # type: ignore[assignment]
             origin = post.origin
@@ -183,7 +184,8 @@ class Applier:
             author = known_authors.get(by) or self.author(db, by)
             if root is not None:
                 replies.append((root, author, time, item.id))
-            in_batch[item.id] = root or item.id
+            if threaded:
+                in_batch[item.id] = root or item.id
             if post.title:
                 titled.append((item.id, channel_n, time))
                 flags |= rows.THREADED

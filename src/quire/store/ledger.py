@@ -349,23 +349,39 @@ class Draft:
 
     def extend_encoded(self, operations: Sequence[Operation], encoded: Sequence[bytes]) -> list[MessageId]:
         """The same for operations and their bytes, as `encode_operation` gave them."""
-        signer, prefix = self._own.signer, self._own.prefix
-        at = 0
         ids: list[MessageId] = []
-        for salted, operation in zip(commit.with_salts(encoded, os.urandom), operations, strict=True):
-            size = len(salted)
-            if self._size + size > COMMIT_BYTES_TARGET or len(self._open) == OPERATIONS_PER_COMMIT_MAX:
+        salted = commit.with_salts(encoded, os.urandom)
+        first = 0
+        while first < len(salted):
+            last = self._fitting(salted, first)
+            if last == first:
                 self._seal()
-            at = len(self._open)
-            if at == 0:
-                place = prefix + (self._seq + 1).to_bytes(4, "big")
-            elif not ids:
-                place = self._open[-1].id[:14]
-            id = place + at.to_bytes(2, "big")
-            self._size += size
-            self._open.append(Item(id, 0, signer, operation, salted))
-            ids.append(MessageId(id))
+                continue
+            at, place = len(self._open), self._own.prefix + (self._seq + 1).to_bytes(4, "big")
+            some = [MessageId(place + index.to_bytes(2, "big")) for index in range(at, at + last - first)]
+            signer = self._own.signer
+            self._open += [
+                Item(id, 0, signer, operation, bytes_)
+                for id, operation, bytes_ in zip(
+                    some, operations[first:last], salted[first:last], strict=True
+                )
+            ]
+            ids += some
+            first = last
         return ids
+
+    def _fitting(self, salted: Sequence[bytes], first: int) -> int:
+        """Up to where operations fit into the open commit; one always fits an empty one."""
+        room = OPERATIONS_PER_COMMIT_MAX - len(self._open)
+        size = self._size
+        last = first
+        for bytes_ in salted[first : first + room]:
+            size += len(bytes_)
+            if size > COMMIT_BYTES_TARGET and (self._open or last > first):
+                break
+            self._size = size
+            last += 1
+        return last
 
     def finish(self) -> list[Item]:
         """Sign what is open and apply everything; what was applied, in order."""
