@@ -121,7 +121,7 @@ class ChannelManager:
     def resolve(self, channel: ChannelRef) -> ChannelId:
         """The id of a channel. Raises: NotFoundError, UsageError(rule="channel_ambiguous")."""
         if not isinstance(channel, str):
-            return self.store.channel_row(channel).id
+            return channel  # whoever uses it finds out if there is none
         found = log.channels(self.store.database.reader)
         named = [row for row in found if names_channel(row, channel)]
         if not named and len(channel) >= PREFIX_CHARS_MIN:

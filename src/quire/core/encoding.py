@@ -46,6 +46,7 @@ class Codec:
             )
         return value
 
-    def trusted(self, data: bytes) -> Any:
-        """The value of bytes that were checked when they were stored."""
-        return self._decode(data)
+    @property
+    def trusted(self) -> Callable[[bytes], Any]:
+        """Decodes bytes that were checked when they were stored."""
+        return self._decode

@@ -217,7 +217,7 @@ class LocalStore:
     @guarded
     def get_channel_messages(self, channel: ChannelId, *, newest_first: bool = False) -> Iterator[Message]:
         """All messages of a channel, lazily; memory does not grow with history."""
-        return self.reader.iterate(self.channel_row(channel).n, newest_first)
+        return self.reader.iterate(self.reader.number(channel), newest_first)
 
     @guarded
     def get_channel_messages_paginated(
@@ -241,7 +241,7 @@ class LocalStore:
             raise UsageError("give one of before, after, around and offset", rule="page_arguments")
         if offset is not None and offset < 0:
             raise UsageError("an offset counts from 0", rule="page_arguments")
-        n = self.channel_row(channel).n
+        n = self.reader.number(channel)
         if around is not None:
             return self.reader.around(n, self.place(around), limit)
         return self.reader.page(
@@ -274,7 +274,7 @@ class LocalStore:
 
         parsed = parse_query(query)
         db = self.reader.connection()
-        channels = [[self.channel_row(channel).n]] if channel else []
+        channels = [[self.reader.number(channel)]] if channel else []
         for name in parsed.channels:
             found = [row.n for row in log.channels(db) if names_channel(row, name)]
             if not found:
