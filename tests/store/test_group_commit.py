@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -80,6 +81,27 @@ def test_many_threads_share_commits_and_every_message_is_there(
     )
     assert sorted(found) == sorted(f"{t}/{n}" for t in range(THREADS) for n in range(EACH))
     check(store)
+
+
+def test_threads_that_write_first_at_once_share_one_pen(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two would each remember where our logs end, and meet in one place."""
+    made: list[ledger_module.Ledger] = []
+    begun = threading.Barrier(2)
+
+    class Slow(ledger_module.Ledger):
+        def __init__(self, *given: object) -> None:
+            with suppress(threading.BrokenBarrierError):
+                begun.wait(0.2)  # a second maker would come here, too
+            super().__init__(*given)  # type: ignore[arg-type]
+            made.append(self)
+
+    monkeypatch.setattr(ledger_module, "Ledger", Slow)
+    found: list[ledger_module.Ledger] = []
+    assert in_threads([lambda: found.append(store.ledger)] * 8) == [None] * 8
+    assert len(made) == 1
+    assert found == made * 8
 
 
 class Held:

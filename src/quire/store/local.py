@@ -10,6 +10,7 @@ to have its newest page before a person notices.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -54,6 +55,7 @@ class LocalStore:
         self.own_key = str(log.get_meta(db, "own_key"))  # our author key
         self.reader = Reader(database, self.own_key)
         self._ledger: Ledger | None = None
+        self._making = threading.Lock()
 
     # Opening and closing
 
@@ -136,14 +138,18 @@ class LocalStore:
     def ledger(self) -> Ledger:
         """Our pen: made at the first write, so that reading needs no key."""
         if self._ledger is None:
-            from quire.core.crypto.keys import SigningKey
-            from quire.store.ledger import Ledger
-
-            db = self.database.reader
-            key = SigningKey(bytes(log.get_meta(db, "device_seed")))
-            certificate = bytes(log.get_meta(db, "certificate"))
-            self._ledger = Ledger(self.database, self.own_key, key, certificate, self._witness)
+            with self._making:  # two pens would each remember another end of our logs
+                self._ledger = self._ledger or self._make_ledger()
         return self._ledger
+
+    def _make_ledger(self) -> Ledger:
+        from quire.core.crypto.keys import SigningKey
+        from quire.store.ledger import Ledger
+
+        db = self.database.reader
+        key = SigningKey(bytes(log.get_meta(db, "device_seed")))
+        certificate = bytes(log.get_meta(db, "certificate"))
+        return Ledger(self.database, self.own_key, key, certificate, self._witness)
 
     def write(self, channel: ChannelId, prepare: Prepare) -> list[MessageId]:
         """Durably write the operations that `prepare(db, channel)` gives; see `Ledger.write`."""
