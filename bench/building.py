@@ -43,14 +43,12 @@ class Built:
     def load(self, batches: Iterable[list[model.Record]]) -> None:
         """Write everything, the contenders taking turns."""
         with catching() as caught:
-            for batch in batches:
-                self.ours.load(batch)
+            for batch in self.ours.load(batches):
                 self.floor.load(caught.take())
                 for peer in self.peers:
                     peer.load(batch)
-            self.ours.finish()
             self.floor.load(caught.take())
-        for other in self.all[1:]:
+        for other in (self.floor, *self.peers):
             other.finish()
 
     def close(self) -> None:

@@ -56,8 +56,7 @@ def load(history_file: str, lines: str, span_ms: str, size: str, folder: str) ->
     Path(folder).mkdir()
     ours = Ours(Path(folder))
     history = History(Path(history_file), "", Wanted("", "", ""), int(lines), int(span_ms))
-    for batch in history.batches(int(size)):
-        ours.load(batch)
-    ours.finish()
+    for _ in ours.load(history.batches(int(size))):
+        pass
     ours.close()
     sys.stdout.write(f"{peak_mb()}\n")

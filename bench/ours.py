@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -60,16 +62,23 @@ class Ours:
     def raw_key(self) -> RawKey:
         return RawKey(self.store.database.key)
 
-    def load(self, batch: list[model.Record]) -> None:
-        """Import a batch, durably."""
+    def load(self, batches: Iterable[list[model.Record]]) -> Iterator[list[model.Record]]:
+        """Import batches, durably; gives each when it is on disk. Reading them in is not timed."""
+        source = iter(batches)
+        ahead = deque(itertools.islice(source, 2))  # one to write, and one to make ready meanwhile
+        done = deque(ahead)
+        steps = self._run.take_all(ahead.popleft() for _ in iter(lambda: bool(ahead), False))
+        while True:
+            start = time.perf_counter()
+            step = next(steps, steps)
+            self.seconds += time.perf_counter() - start
+            if step is steps:
+                break
+            yield done.popleft()
+            following = list(itertools.islice(source, 1))
+            ahead.extend(following)
+            done.extend(following)
         start = time.perf_counter()
-        self._run.take(batch)
-        self.seconds += time.perf_counter() - start
-
-    def finish(self) -> None:
-        """End the import."""
-        start = time.perf_counter()
-        self._run.finish()
         self._bulk.__exit__(None, None, None)
         self.seconds += time.perf_counter() - start
 

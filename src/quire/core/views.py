@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from quire.core.ids import ChannelId, MessageId
-from quire.core.operation import Attachment, Origin
+from quire.core.operation import Attachment
 
 Notice = Literal["", "join", "leave", "topic", "name", "pin", "other"]
 
@@ -56,6 +56,14 @@ class Thread(msgspec.Struct, frozen=True, gc=False):
     preview: str  # start of the last reply's text, one line
 
 
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """Where an imported message comes from."""
+
+    source: str  # "slack", "irc" …
+    author: str  # the original author id
+    id: str  # the original message id
+
+
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One message as it stands now."""
 
@@ -78,7 +86,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     pinned: bool = False
     reactions: tuple[Reaction, ...] = ()
     thread: Thread | None = None  # if replies exist, or a title
-    origin: Origin | None = None  # where an imported message comes from
+    origin: Origin | None = None
 
     @property
     def time_ms(self) -> int:

@@ -31,6 +31,7 @@ from quire.core.views import (
     Hit,
     Hits,
     Message,
+    Origin,
     Page,
     Reaction,
     Thread,
@@ -198,13 +199,15 @@ class Reader:
             if flags & SPECIAL:
                 messages.append(self._special(db, row, post, author, channel))
                 continue
-            origin = post.origin
+            origin, edited_ms, came_from = post.origin, None, None
+            if origin is not None:
+                edited_ms, came_from = origin.edited_ms, Origin(origin.source, origin.author, origin.id)
             post_flags = post.flags
             messages.append(
                 Message(
                     id, channel, time, author, post.body, root, post.reply_to, notices[post.notice], post.title,
                     post_flags & ACTION > 0, post_flags & BROADCAST > 0, post.attachments, post.mentions,
-                    None if origin is None else origin.edited_ms, False, None, False, (), None, origin,
+                    edited_ms, False, None, False, (), None, came_from,
                 )
             )  # fmt: skip
         return messages
@@ -215,7 +218,9 @@ class Reader:
         """A message with more than its post: edits, reactions, a thread, a deletion, a pin."""
         _, time, id, _, flags, root, edit, _ = row
         body, deleted = post.body, None
-        edited_ms = None if post.origin is None else post.origin.edited_ms
+        origin, edited_ms, came_from = post.origin, None, None
+        if origin is not None:
+            edited_ms, came_from = origin.edited_ms, Origin(origin.source, origin.author, origin.id)
         if edit is not None:
             shown: Edit = stored_operation(rows.operation_bytes(db, edit))  # type: ignore[assignment]
             body, edited_ms = shown.body, rows.operation_time(db, edit) >> 16
@@ -228,7 +233,7 @@ class Reader:
             post.attachments if not deleted else (), post.mentions if not deleted else (),
             edited_ms, bool(flags & rows.CONCURRENT), deleted, bool(flags & rows.PINNED),
             self.reactions(db, id) if flags & rows.REACTED else (),
-            self.thread(db, id, channel, post.title) if flags & rows.THREADED else None, post.origin,
+            self.thread(db, id, channel, post.title) if flags & rows.THREADED else None, came_from,
         )  # fmt: skip
 
     def _deletion(self, db: apsw.Connection, id: bytes) -> Deletion:
