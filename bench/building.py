@@ -48,8 +48,9 @@ class Built:
                 for peer in self.peers:
                     peer.load(batch)
             self.floor.load(caught.take())
-        for other in (self.floor, *self.peers):
-            other.finish()
+        self.floor.finish()
+        for peer in self.peers:
+            peer.finish()
 
     def close(self) -> None:
         for contender in self.all:

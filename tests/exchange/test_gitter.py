@@ -102,6 +102,8 @@ def test_foreign_files_are_not_taken_for_gitter(tmp_path: Path) -> None:
     assert not messages(records(gitter, path))
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_the_corpus_counts_as_it_should() -> None:
     counts = expected("gitter-freecodecamp")
     path = corpus("gitter-freecodecamp/rooms.tar.xz")

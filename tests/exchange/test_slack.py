@@ -476,6 +476,8 @@ def test_foreign_files(tmp_path: Path) -> None:
         list(slack.read(open_source(tmp_path / "c.txt"), Options()))
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_corpus_r_contributors() -> None:
     want = expected("slack-r-contributors")
     with open_source(corpus("slack-r-contributors/slack-export.zip")) as source:
@@ -498,6 +500,8 @@ def test_corpus_r_contributors() -> None:
     assert counts["skipped"] == 0
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_corpus_haskell_jp() -> None:
     want = expected("slack-haskell-jp")
     with open_source(corpus("slack-haskell-jp/slack-log.tar.xz")) as source:
