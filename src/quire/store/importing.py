@@ -211,7 +211,7 @@ class ImportRun:
 
     def _write(self, prepared: Prepared, *, last: bool, meanwhile: Callable[[], None] | None) -> None:
         if self._dry_run:
-            self._count(prepared)
+            self._count(prepared, last)
             if meanwhile:
                 meanwhile()
             return
@@ -224,7 +224,7 @@ class ImportRun:
 
         self._store.ledger.run(work, meanwhile)
 
-    def _count(self, prepared: Prepared) -> None:
+    def _count(self, prepared: Prepared, last: bool) -> None:
         """A dry run: what would be written to an empty vault."""
         for key, group in prepared.messages.items():
             self.channel_name = self._name(key)
@@ -236,6 +236,12 @@ class ImportRun:
                 self._tally.messages_written([message], self.channel_name)
                 self._tally.additions(message)
         for event in itertools.chain.from_iterable(prepared.events.values()):
+            if hash((event.channel, event.target)) not in self._known:
+                if not last and len(self._waiting) < WAITING_MAX:
+                    self._waiting.append(event)
+                else:
+                    self._tally.unresolved += 1
+                continue
             match event:
                 case model.EditEvent(channel, target):
                     self._tally.edited((channel, target), 1)
