@@ -87,7 +87,7 @@ def main(folder: Path) -> None:
     demo = Demo(folder)
 
     demo.say("A new vault. For the demo a key file opens it; `quire init` alone asks for a passphrase.")
-    demo.quire("init", "--name", "you")
+    demo.quire("init", "--name", "Ada")
 
     demo.say("A real Discord export: three channels of the PyScript community (MIT licence, see demo/).")
     demo.quire("import", os.path.relpath(EXPORT))
@@ -122,7 +122,7 @@ def main(folder: Path) -> None:
     print(f"  export {where}")
     print("  quire read tutorial")
     print("  quire threads pyscript-ltk")
-    print("  quire search from:you")
+    print("  quire search from:me")
     print("  quire import PATH     a Slack, Discord, Zulip, Telegram … export of your own")
     print("  quire --help          (in a fresh clone: .venv/bin/quire)")
 
