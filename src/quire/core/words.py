@@ -12,6 +12,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+LOCATED_CHARS_MAX = 20_000  # of a text: hits are found in all of it, and marked in its beginning
+
 # Characters that are a word by themselves.
 _SINGLE = (
     "\u0e00-\u0eff"  # Thai, Lao
@@ -61,8 +63,11 @@ def words(text: str) -> list[str]:
 def spans(text: str, phrases: list[tuple[list[str], bool]]) -> tuple[tuple[int, int], ...]:
     """Where any of the phrases stands in `text`, as [start, end) in characters, in order, merged.
 
+    Only the first LOCATED_CHARS_MAX characters are looked at.
+
     phrases    each (folded words, is the last one a prefix?)
     """
+    text = text[:LOCATED_CHARS_MAX]
     if text.isascii():
         lowered = text.lower()
         found = [

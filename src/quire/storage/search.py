@@ -85,7 +85,7 @@ class DocNumbers:
             [(doc, channel, spill) for doc, spill in zip(docs, spills, strict=True)],
         )
         if (widest := max(spills)) > self._widest:
-            self._widest = note_spill(db, widest)
+            self._widest = note_spill(db, (1 << widest.bit_length()) - 1)  # a bound; so it is seldom moved
         return spills
 
     def _around(self, db: apsw.Connection, docs: list[int], taken: set[int]) -> list[int]:
@@ -118,7 +118,7 @@ class DocNumbers:
 
 
 def note_spill(db: apsw.Connection, spill: int) -> int:
-    """Remember the widest spill of this vault: so far beyond its end must a date filter look. The widest now."""
+    """Raise the bound of all spills of this vault: so far beyond its end a date filter must look. The bound now."""
     row: Any = db.execute(
         "INSERT INTO meta(key, value) VALUES('spill', ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)"
         " RETURNING value",
@@ -128,7 +128,7 @@ def note_spill(db: apsw.Connection, spill: int) -> int:
 
 
 def widest_spill(db: apsw.Connection) -> int:
-    """How far the row of any message may be from the unit of its time."""
+    """A bound for how far the row of any message is from the unit of its time."""
     row: Any = db.execute("SELECT value FROM meta WHERE key = 'spill'").fetchone()
     return int(row[0]) if row else 0
 

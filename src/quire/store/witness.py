@@ -9,6 +9,7 @@ restored, copied, moved. It then starts new logs, which costs a few bytes; agree
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -42,6 +43,8 @@ class Witness:
             os.pwrite(self._descriptor, f"{place.hex()} {self._boot}\n".encode(), 0)
         except OSError:
             self.close()
+            with contextlib.suppress(OSError):
+                self._path.unlink()  # an older place must not agree with an older vault
 
     def close(self) -> None:
         if self._descriptor is not None:
