@@ -61,7 +61,12 @@ def init(
         return
     from rich.text import Text
 
-    out.show(Text(f"New vault: {line(str(settings.vault))}", no_wrap=True, overflow="ignore"), Text(), *_phrase(words), Text())
+    out.show(
+        Text(f"New vault: {line(str(settings.vault))}", no_wrap=True, overflow="ignore"),
+        Text(),
+        *_phrase(words),
+        Text(),
+    )
     out.show(Text("Next: quire channel create general, or quire import PATH"))
 
 
