@@ -61,12 +61,11 @@ def init(
         return
     from rich.text import Text
 
-    out.show(
-        Text(f"New vault: {line(str(settings.vault))}", no_wrap=True, overflow="ignore"),
-        Text(),
-        *_phrase(words),
-        Text(),
-    )
+    if not (out.json or settings.quiet):
+        out.console.print(
+            Text(f"New vault: {line(str(settings.vault))}"), soft_wrap=True
+        )  # a path stays whole
+    out.show(Text(), *_phrase(words), Text())
     out.show(Text("Next: quire channel create general, or quire import PATH"))
 
 
