@@ -162,7 +162,7 @@ def _name(author: Author) -> str:
 
 def run(folder: Path, say: Callable[[Any], None], plan: Plan, hook_at: int = 0, looks: bool = False) -> None:
     """The whole session on a disk with this plan; dies at the `hook_at`-th fault point, if not 0."""
-    disk = FaultyDisk("session", plan)
+    disk = FaultyDisk(plan)
     defaults: dict[str, Any] = vars(database.Database)["__init__"].__kwdefaults__
     defaults["vfs"] = disk.name  # so that `create` and `backup` write to it too
     points = 0

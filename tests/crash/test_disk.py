@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def on_disk(folder: Path, plan: Plan) -> Iterator[LocalStore]:
-    disk = FaultyDisk(f"disk-{id(plan)}", plan)
+    disk = FaultyDisk(plan)
     store = vaults.opened(folder, vfs=disk.name)
     yield store
     store.close()

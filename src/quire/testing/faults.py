@@ -1,6 +1,6 @@
 """Disks that fail on purpose: a VFS under SQLite whose every write a plan may cut, tear, refuse or lose.
 
-    disk = FaultyDisk("kill", Kill(at=17, tear=0.5))
+    disk = FaultyDisk(Kill(at=17, tear=0.5))
     store = LocalStore.open(folder, unlock, vfs=disk.name)
 
 The shim lies below the encryption, so it sees what the disk sees: ciphertext, page by page, and each sync.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import apsw
 
@@ -218,12 +218,20 @@ class Image:
 
 
 class FaultyDisk(apsw.VFS):
-    """A VFS that asks its plan. Give `name` to `LocalStore.open`; `close` when no connection is left."""
+    """A VFS that asks its plan. Give its `name` to `LocalStore.open`.
 
-    def __init__(self, name: str, plan: Plan) -> None:
+    SQLite's encryption keeps what it once laid over a VFS, by its name, for as long as the process lives. So no
+    name comes twice, and no disk goes: a second one of the same name would be looked for where the first was.
+    """
+
+    _all: ClassVar[list[FaultyDisk]] = []
+
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.name = f"multipleciphers-{name}"  # SQLite's encryption lies over whatever VFS this names
-        super().__init__(name, "unix")
+        own = f"faulty-{len(self._all)}"
+        self.name = f"multipleciphers-{own}"
+        self._all.append(self)
+        super().__init__(own, "unix")
 
     def xOpen(self, name: Any, flags: list[int]) -> DiskFile:  # noqa: N802 - SQLite's names
         return DiskFile(self, name, flags)
