@@ -20,6 +20,12 @@ COMMIT_BYTES_MAX = 8 << 20  # a receiver holds one commit in memory; importers c
 CONTROL_HEADS_MAX = 64  # concurrent control commits an author may name at once
 SEQ_MAX = (1 << 32) - 1  # seq in a message id has four bytes: 136 years of one commit a second
 
+# One channel's people and keys.
+DEVICES_PER_MEMBER_MAX = 32  # a person's machines over the years; each costs every rotation 1.2 KB
+CUTS_MAX = 1_024  # logs of one person: a device has one more for each restored or copied vault
+INVITE_USES_MAX = 1 << 20  # a link for more people than a channel can hold is a link for any number
+SEALS_PER_OPERATION_MAX = 512  # 600 KB: a larger channel's rotation has several operations
+
 # Time.
 TIME_MS_MAX = (1 << 43) - 1  # year 2248: time, tie-break and sign share 64 bits in the index key
 AHEAD_MS_MAX = 10 * 60_000  # a clock this far ahead is believed; beyond it an operation is held

@@ -2,19 +2,23 @@
 
 An operation says what its author wants; its author, time and place come from the commit around it.
 Imported operations carry an `Origin`: who wrote it there, and when. `decode_operation` accepts exactly
-the bytes `encode_operation` writes, within the limits of core/limits.py, and nothing else.
+the bytes `encode_operation` writes, within the limits of core/limits.py, and nothing else. Control
+operations (who is here, what they may do, the keys) have a module of their own: core/control.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from quire.core import limits
 from quire.core.encoding import Codec, encode
 from quire.errors import MalformedError
+
+if TYPE_CHECKING:
+    from quire.core.control import ControlOperation
 
 NOTICES = ("", "join", "leave", "topic", "name", "pin", "other")  # Post.notice is an index into this
 SALT_SIZE = 16
@@ -149,15 +153,27 @@ class Unbookmark(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=13)
     message: bytes
 
 
-class Create(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=32):
-    """The first operation of a channel, and a control operation. The channel id is its hash."""
+class EpochKey(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=14):
+    """The key of a channel's epoch, for our other devices and for recovery. Self-channel only."""
 
-    kind: str  # channel | private | group | direct | self
+    channel: bytes
+    epoch: bytes
+    key: bytes  # 32
+
+
+class Contact(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=15):
+    """What we call a person, and whether we compared safety numbers. Self-channel only; the newest stands."""
+
+    identity: bytes
+    name: str = ""
+    verified: bool = False
+
+
+class DeviceName(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=16):
+    """What we call one of our devices. Self-channel only; the newest stands."""
+
+    device: bytes
     name: str
-    nonce: bytes  # 16 random bytes: two channels never share an id
-    certificate: bytes  # the creating device's, by its identity (docs/spec/04-keys.md)
-    source: str = ""  # an imported channel: the format
-    key: str = ""  # and its name in the export
 
 
 Operation: TypeAlias = (
@@ -174,23 +190,30 @@ Operation: TypeAlias = (
     | ReadMarker
     | Bookmark
     | Unbookmark
-    | Create
+    | EpochKey
+    | Contact
+    | DeviceName
 )
 
 KINDS: dict[type, int] = {
     Post: 1, Edit: 2, Delete: 3, React: 4, Unreact: 5, Pin: 6, Unpin: 7, Name: 8, Topic: 9, Profile: 10,
-    ReadMarker: 11, Bookmark: 12, Unbookmark: 13, Create: 32,
+    ReadMarker: 11, Bookmark: 12, Unbookmark: 13, EpochKey: 14, Contact: 15, DeviceName: 16,
 }  # fmt: skip
-CONTROL = (Create,)
-SELF_ONLY = (ReadMarker, Bookmark, Unbookmark)
+SELF_ONLY = (ReadMarker, Bookmark, Unbookmark, EpochKey, Contact, DeviceName)
 
 _SHORT = limits.BODY_BYTES_MAX // 4  # characters that fit a body in any script
+FIRST_CONTROL_BYTE = b"\x20"
 _codec = Codec(Operation, "operation")
 
 
-def encode_operation(operation: Operation) -> bytes:
+def encode_operation(operation: Operation | ControlOperation) -> bytes:
     """The canonical bytes. Raises: MalformedError if a limit is exceeded, or a text holds a lone surrogate."""
-    check_operation(operation)
+    if type(operation) in KINDS:
+        check_operation(operation)  # type: ignore[arg-type]
+    else:
+        from quire.core.control import check_control
+
+        check_control(operation)  # type: ignore[arg-type]
     try:
         encoded = encode(operation)
     except UnicodeEncodeError:
@@ -202,16 +225,25 @@ def encode_operation(operation: Operation) -> bytes:
     return encoded
 
 
-def decode_operation(data: bytes) -> Operation:
+def decode_operation(data: bytes) -> Operation | ControlOperation:
     """The operation with exactly these bytes. Raises: MalformedError."""
     _check_size(data)
+    if is_control(data):
+        from quire.core.control import decode_control  # reading a page never needs it
+
+        return decode_control(data)
     operation: Operation = _codec.decode(data)
     check_operation(operation)
     return operation
 
 
+def is_control(data: bytes) -> bool:
+    """Are these the bytes of a control operation, if of any? An operation's kind stands in its second byte."""
+    return data[1:2] >= FIRST_CONTROL_BYTE
+
+
 def stored_operation(salted: bytes) -> Operation:
-    """The operation in bytes this vault checked before it stored them (salt || operation)."""
+    """The operation, not a control one, in bytes this vault checked before it stored them (salt || operation)."""
     operation: Operation = _codec.trusted(salted[SALT_SIZE:])
     return operation
 
@@ -245,106 +277,104 @@ def _check_other(operation: Operation) -> None:
         case Edit(target, previous, body):
             _check_id(target)
             _check_id(previous)
-            _require(_utf8(body) <= limits.BODY_BYTES_MAX, "body_too_large")
+            require(_utf8(body) <= limits.BODY_BYTES_MAX, "body_too_large")
         case Delete(target, reason):
             _check_id(target)
-            _require(len(reason) <= limits.TOPIC_CHARS_MAX, "reason_too_long")
+            require(len(reason) <= limits.TOPIC_CHARS_MAX, "reason_too_long")
         case React(target, emoji, unknown):
             _check_id(target)
             _check_emoji(emoji)
-            _require(0 <= unknown <= limits.ORIGIN_PEOPLE_MAX, "unknown_people_range")
-            _require(unknown == 0 or operation.origin is not None, "unknown_people_not_imported")
+            require(0 <= unknown <= limits.ORIGIN_PEOPLE_MAX, "unknown_people_range")
+            require(unknown == 0 or operation.origin is not None, "unknown_people_not_imported")
         case Unreact(target, emoji):
             _check_id(target)
             _check_emoji(emoji)
         case Pin(target) | Unpin(target):
             _check_id(target)
         case Name(name):
-            _require(0 < len(name) <= limits.NAME_CHARS_MAX, "name_length")
+            require(0 < len(name) <= limits.NAME_CHARS_MAX, "name_length")
         case Topic(topic):
-            _require(len(topic) <= limits.TOPIC_CHARS_MAX, "topic_too_long")
+            require(len(topic) <= limits.TOPIC_CHARS_MAX, "topic_too_long")
         case Profile(source, author, name):
             if source:
-                _check_source(source)
-            _require(len(author) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
-            _require(len(name) <= limits.NAME_CHARS_MAX, "name_length")
+                check_source(source)
+            require(len(author) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
+            require(len(name) <= limits.NAME_CHARS_MAX, "name_length")
         case ReadMarker(channel, time, message):
             _check_channel(channel)
             _check_id(message)
-            _require(0 <= time >> 16 <= limits.TIME_MS_MAX, "time_range")
+            require(0 <= time >> 16 <= limits.TIME_MS_MAX, "time_range")
         case Bookmark(channel, message) | Unbookmark(channel, message):
             _check_channel(channel)
             _check_id(message)
-        case Create():
-            _check_create(operation)
+        case EpochKey(channel, epoch, key):
+            _check_channel(channel)
+            require(len(epoch) == 32, "epoch_size")
+            require(len(key) == 32, "key_size")
+        case Contact(identity, name):
+            require(len(identity) == 32, "identity_size")
+            require(len(name) <= limits.NAME_CHARS_MAX, "name_length")
+        case DeviceName(device, name):
+            require(len(device) == 32, "device_id_size")
+            require(len(name) <= limits.NAME_CHARS_MAX, "name_length")
 
 
 def _check_post(post: Post) -> None:
     body = post.body
-    _require(len(body) <= _SHORT or _utf8(body) <= limits.BODY_BYTES_MAX, "body_too_large")
+    require(len(body) <= _SHORT or _utf8(body) <= limits.BODY_BYTES_MAX, "body_too_large")
     if post.root is not None:
         _check_id(post.root)
     if post.reply_to is not None:
         _check_id(post.reply_to)
     if not 0 <= post.notice < len(NOTICES):
-        raise _broken("notice_range")
+        raise broken("notice_range")
     if not 0 <= post.flags <= ACTION | BROADCAST:
-        raise _broken("flags_range")
+        raise broken("flags_range")
     if post.title:
-        _require(len(post.title) <= limits.NAME_CHARS_MAX, "title_too_long")
-        _require(post.root is None, "title_on_reply")
+        require(len(post.title) <= limits.NAME_CHARS_MAX, "title_too_long")
+        require(post.root is None, "title_on_reply")
     if post.attachments:
-        _require(len(post.attachments) <= limits.ATTACHMENTS_MAX, "too_many_attachments")
+        require(len(post.attachments) <= limits.ATTACHMENTS_MAX, "too_many_attachments")
         for attachment in post.attachments:
             longest = max(len(attachment.name), len(attachment.url), len(attachment.media_type))
-            _require(longest <= limits.ATTACHMENT_TEXT_MAX, "attachment_text_too_long")
+            require(longest <= limits.ATTACHMENT_TEXT_MAX, "attachment_text_too_long")
             size = attachment.size_bytes
-            _require(size is None or 0 <= size < 1 << 63, "attachment_size_range")
+            require(size is None or 0 <= size < 1 << 63, "attachment_size_range")
     if post.mentions:
-        _require(len(post.mentions) <= limits.MENTIONS_MAX, "too_many_mentions")
-        _require(max(map(len, post.mentions)) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
-
-
-def _check_create(create: Create) -> None:
-    _require(create.kind in ("channel", "private", "group", "direct", "self"), "channel_kind")
-    _require(0 < len(create.name) <= limits.NAME_CHARS_MAX, "name_length")
-    _require(len(create.nonce) == 16, "nonce_size")
-    _require(len(create.certificate) <= 512, "certificate_size")
-    if create.source:
-        _check_source(create.source)
-    _require(len(create.key) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
+        require(len(post.mentions) <= limits.MENTIONS_MAX, "too_many_mentions")
+        require(max(map(len, post.mentions)) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
 
 
 def _check_origin(origin: Origin) -> None:
-    _check_source(origin.source)
+    check_source(origin.source)
     edited = origin.edited_ms
     longest = limits.ORIGIN_CHARS_MAX
     if len(origin.author) > longest or len(origin.id) > longest:
-        raise _broken("origin_too_long")
+        raise broken("origin_too_long")
     if not 0 <= origin.time_ms <= limits.TIME_MS_MAX or (
         edited is not None and not 0 <= edited <= limits.TIME_MS_MAX
     ):
-        raise _broken("time_range")
+        raise broken("time_range")
 
 
-def _check_source(source: str) -> None:
+def check_source(source: str) -> None:
     """An author key is `source:author`: "quire:…" would speak for a person here, and ':' for another source."""
     if not 0 < len(source) <= limits.NAME_CHARS_MAX:
-        raise _broken("origin_too_long")
+        raise broken("origin_too_long")
     if source == OWN_SOURCE or ":" in source:
-        raise _broken("origin_source")
+        raise broken("origin_source")
 
 
 def _check_id(target: bytes) -> None:
-    _require(len(target) == 16, "message_id_size")
+    require(len(target) == 16, "message_id_size")
 
 
 def _check_channel(channel: bytes) -> None:
-    _require(len(channel) == 32, "channel_id_size")
+    require(len(channel) == 32, "channel_id_size")
 
 
 def _check_emoji(emoji: str) -> None:
-    _require(0 < _utf8(emoji) <= limits.EMOJI_BYTES_MAX, "emoji_size")
+    require(0 < _utf8(emoji) <= limits.EMOJI_BYTES_MAX, "emoji_size")
 
 
 def _check_size(encoded: bytes) -> None:
@@ -358,10 +388,12 @@ def _utf8(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
-def _require(holds: bool, rule: str) -> None:
+def require(holds: bool, rule: str) -> None:
+    """Raises: MalformedError(rule) unless it holds."""
     if not holds:
-        raise _broken(rule)
+        raise broken(rule)
 
 
-def _broken(rule: str) -> MalformedError:
+def broken(rule: str) -> MalformedError:
+    """A value outside its bounds."""
     return MalformedError(f"operation: {rule.replace('_', ' ')}", rule=rule)

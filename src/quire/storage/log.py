@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 import msgspec
 
 from quire.core.commit import commit_id
 from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation
+from quire.core.operation import SALT_SIZE
+from quire.errors import MalformedError
 from quire.storage.database import inconsistent
+
+if TYPE_CHECKING:
+    from quire.core.control import ControlOperation
 
 
 class ChannelRow(msgspec.Struct, frozen=True, gc=False):
@@ -208,7 +213,7 @@ def commit_operations(db: apsw.Connection, prefix: bytes, seq: int) -> list[tupl
     low = prefix + seq.to_bytes(4, "big")
     bounds = (low + b"\0\0", low + b"\xff\xff")
     rows: list[tuple[bytes, bytes]] = []
-    for table in ("message", "operation", "waiting"):
+    for table in ("message", "operation", "control", "waiting"):
         found: Any = db.execute(f"SELECT id, op FROM {table} WHERE id BETWEEN ? AND ?", bounds)
         rows.extend(found)
     rows.sort()
@@ -228,6 +233,22 @@ def commit_at(db: apsw.Connection, place: bytes) -> bytes | None:
         (place[:10], int.from_bytes(place[10:], "big")),
     ).fetchone()
     return bytes(row[0]) if row else None
+
+
+def insert_control(db: apsw.Connection, rows: Iterable[tuple[bytes, int, bytes]]) -> None:
+    """(id, channel, salt || operation) of control operations."""
+    db.executemany("INSERT INTO control(id, channel, op) VALUES(?,?,?)", rows)
+
+
+def control_operation(db: apsw.Connection, id: bytes) -> ControlOperation | None:
+    """A control operation that was checked when it was stored."""
+    from quire.core.control import decode_control
+
+    row: Any = db.execute("SELECT op FROM control WHERE id = ?", (id,)).fetchone()
+    try:
+        return decode_control(row[0][SALT_SIZE:]) if row else None
+    except MalformedError:
+        return None
 
 
 def touch_channel(

@@ -1,8 +1,8 @@
 """Tables and numbered migrations. `PRAGMA user_version` says how many have run.
 
 The log is `commits`, and the operation bytes (salt || operation) stored once each: posts in `message`,
-the rest in `operation`, those that cannot apply yet in `waiting`. All other columns and tables are views
-of them, which `verify` recomputes and `repair` rebuilds.
+control operations in `control`, the rest in `operation`, those that cannot apply yet in `waiting`. All
+other columns and tables are views of them, which `verify` recomputes and `repair` rebuilds.
 
 `message` is clustered by (channel, time, id), so a page is one range of one tree at any depth. A row of the
 search index is numbered by its message's time in units of 1,024 ms, or the next free number (`spill` further),
@@ -89,6 +89,8 @@ CREATE TABLE operation(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX operation_target ON operation(target, kind, time) WHERE target IS NOT NULL;
 CREATE INDEX operation_previous ON operation(previous) WHERE previous IS NOT NULL;
+CREATE TABLE control(id BLOB PRIMARY KEY, channel INTEGER NOT NULL, op BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX control_channel ON control(channel);
 CREATE TABLE waiting(
   id BLOB PRIMARY KEY, channel INTEGER NOT NULL, target BLOB, due INTEGER, time INTEGER NOT NULL,
   signer TEXT NOT NULL, op BLOB NOT NULL

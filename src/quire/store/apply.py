@@ -20,9 +20,11 @@ from quire.core.operation import (
     KINDS,
     SELF_ONLY,
     Bookmark,
-    Create,
+    Contact,
     Delete,
+    DeviceName,
     Edit,
+    EpochKey,
     Name,
     Operation,
     Pin,
@@ -411,17 +413,12 @@ class Applier:
             standing = isinstance(operation, Bookmark)
             rows.put_bookmark(db, operation.message, operation.channel, standing, time, item.id)
 
-    def _create(
-        self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: None, author: int, time: int
-    ) -> None:
-        """The channel's row was made when its first commit was let in."""
-
 
 _APPLY: dict[type, Callable[..., None]] = {
     Edit: Applier._edit, Delete: Applier._delete, React: Applier._react, Unreact: Applier._react,
     Pin: Applier._pin, Unpin: Applier._pin, Name: Applier._name, Topic: Applier._name,
     Profile: Applier._profile, ReadMarker: Applier._mark, Bookmark: Applier._mark,
-    Unbookmark: Applier._mark, Create: Applier._create,
+    Unbookmark: Applier._mark, EpochKey: Applier._mark, Contact: Applier._mark, DeviceName: Applier._mark,
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The log against itself: chains, signatures, and the commitments against the operations' bytes.
 
-The bytes are spread over three tables. Their rows are read as one stream in order of id, which is also the
+The bytes are spread over four tables. Their rows are read as one stream in order of id, which is also the
 order of logs (by prefix), of commits and of operations in them, so one pass sees everything once: what is
 missing, what belongs to no commit, and each operation with the commit around it, which `views` then checks.
 """
@@ -17,9 +17,10 @@ import apsw
 
 from quire.core import commit
 from quire.core.commit import Head, commit_id
+from quire.core.control import ControlOperation, Create
 from quire.core.crypto.keys import decode_certificate, verify
 from quire.core.ids import channel_id_text, log_prefix, message_id
-from quire.core.operation import SALT_SIZE, Create, Operation, Post, decode_operation, encode_operation
+from quire.core.operation import SALT_SIZE, Operation, Post, decode_operation, encode_operation
 from quire.errors import MalformedError
 from quire.storage import log
 from quire.storage.timeline import DOC_SHIFT
@@ -32,6 +33,7 @@ STORED = {
     f" LEFT JOIN doc d ON d.n = (m.time >> {DOC_SHIFT}) + m.spill ORDER BY m.id",
     "operation": "SELECT 'operation', o.id, o.op, o.channel, o.time, a.key, o.kind, o.target, o.previous, o.void"
     " FROM operation o LEFT JOIN author a ON a.n = o.author ORDER BY o.id",
+    "control": "SELECT 'control', id, op, channel FROM control ORDER BY id",
     "waiting": "SELECT 'waiting', id, op, channel, time, signer, target, due FROM waiting ORDER BY id",
 }
 
@@ -107,7 +109,11 @@ class LogCheck:
             return None
 
     def _check_genesis(
-        self, channel: log.ChannelRow, row: log.LogRow, head: Head, operations: list[Operation | None]
+        self,
+        channel: log.ChannelRow,
+        row: log.LogRow,
+        head: Head,
+        operations: list[Operation | ControlOperation | None],
     ) -> None:
         self._begun.add(channel.n)
         create = operations[0] if operations else None
@@ -117,7 +123,7 @@ class LogCheck:
             return
         self._views.founded(channel, create, head.time, message_id(row.prefix, head.seq, 0))
         try:
-            certificate = decode_certificate(create.certificate)
+            certificate = decode_certificate(create.device.certificate)
             certificate.verify()
         except MalformedError as error:
             self._add("certificate", where, error.rule)
@@ -144,7 +150,9 @@ class LogCheck:
             self._next = next(self._stored, None)
         return taken
 
-    def _operations(self, where: str, head: Head, stored: list[Any]) -> list[Operation | None]:
+    def _operations(
+        self, where: str, head: Head, stored: list[Any]
+    ) -> list[Operation | ControlOperation | None]:
         """Decode a commit's operations, each once, and compare them with its content root."""
         run = self._run
         before = run.operations
@@ -167,7 +175,7 @@ class LogCheck:
                     self._add("operation_missing", f"{where}.{index}")
         return [self._decoded(row) for row in stored]
 
-    def _decoded(self, row: Any) -> Operation | None:
+    def _decoded(self, row: Any) -> Operation | ControlOperation | None:
         try:
             return decode_operation(row[2][SALT_SIZE:])
         except MalformedError as error:
@@ -180,7 +188,7 @@ class LogCheck:
         row: log.LogRow,
         head: Head,
         stored: list[Any],
-        operations: list[Operation | None],
+        operations: list[Operation | ControlOperation | None],
     ) -> None:
         """Hand each operation to the checks of its table."""
         views = self._views
@@ -190,9 +198,13 @@ class LogCheck:
             table = one[0]
             if operation is None:
                 views.skip(one[1])
+            elif not isinstance(operation, Operation):
+                views.skip(one[1])
+                if table != "control" or one[3] != channel.n:
+                    self._add("operation_misplaced", named(one[1]), f"in {table}")
             elif table == "waiting":
                 views.waiting(channel, row, head.time, operation, one)
-            elif (table == "message") != isinstance(operation, Post):
+            elif table != ("message" if isinstance(operation, Post) else "operation"):
                 self._add("operation_misplaced", named(one[1]), f"in {table}")
             elif isinstance(operation, Post):
                 views.message(channel, row, head.time, operation, one)

@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
+from quire.core.control import Create
 from quire.core.ids import channel_id_text
 from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import (
     KINDS,
     SELF_ONLY,
     Bookmark,
-    Create,
     Delete,
     Edit,
     Name,

@@ -7,9 +7,18 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quire.core.crypto.keys import SigningKey, certify, identity_key
+from quire.core.control import Device
+from quire.core.crypto import sealing
+from quire.core.crypto.keys import (
+    DeviceCertificate,
+    SigningKey,
+    certify,
+    consent_to,
+    identity_key,
+    recovery_public,
+)
 from quire.core.crypto.secrets import DatabaseKey, RecoveryPhrase, Unlock
-from quire.core.ids import DeviceId
+from quire.core.ids import DeviceId, IdentityId
 from quire.errors import FullError, StorageError, UsageError
 from quire.storage import log, schema
 from quire.storage.database import Database, guarded
@@ -32,7 +41,8 @@ def create_vault(folder: Path, unlock: Unlock) -> RecoveryPhrase:
         identity = identity_key(phrase)
         device = SigningKey.generate(os.urandom)
         created_ms = now_ms()
-        certificate = certify(identity, DeviceId(device.public), created_ms).encode()
+        sealing_seed = os.urandom(sealing.SEED_SIZE)
+        certificate = _certificate(identity, device, sealing_seed, created_ms).encode()
         key, vault_id = DatabaseKey.generate(os.urandom), os.urandom(16)
         KeySlots.create(fresh, key, [unlock, phrase], vault_id=vault_id, now_ms=created_ms)
         database = Database(fresh / FILE_NAME, key)
@@ -44,13 +54,25 @@ def create_vault(folder: Path, unlock: Unlock) -> RecoveryPhrase:
             schema.migrate(db)
             for name, value in (
                 ("vault_id", vault_id), ("device", device.public), ("device_seed", device.seed),
+                ("sealing_seed", sealing_seed), ("sealing", sealing.public_of(sealing_seed)),
+                ("recovery", recovery_public(phrase)),
                 ("certificate", certificate), ("own_key", own_key), ("created_ms", created_ms),
             ):  # fmt: skip
                 log.set_meta(db, name, value)
-        ledger = Ledger(database, own_key, device, certificate, Witness(fresh / FILE_NAME, vault_id))
+        entry = Device(certificate, sealing.public_of(sealing_seed))
+        ledger = Ledger(database, own_key, device, entry, Witness(fresh / FILE_NAME, vault_id))
         ledger.run(lambda db: ledger.create_channel(db, kind="self", name="self"))
         database.close()
     return phrase
+
+
+def _certificate(
+    identity: SigningKey, device: SigningKey, sealing_seed: bytes, now_ms: int
+) -> DeviceCertificate:
+    """The first device's, by the identity itself."""
+    who, public = IdentityId(identity.public), sealing.public_of(sealing_seed)
+    consent = consent_to(device, who, public, now_ms)
+    return certify(identity, who, DeviceId(device.public), public, now_ms, consent)
 
 
 def write_backup(store: LocalStore, folder: Path, progress: Progress | None) -> None:

@@ -16,16 +16,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 import msgspec
 
 from quire.core import clock, commit
+from quire.core.control import Create
 from quire.core.crypto.keys import decode_certificate, verify
 from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation, log_prefix, message_id
 from quire.core.limits import WAITING_PER_DEVICE_MAX
-from quire.core.operation import SALT_SIZE, Create, Operation, Post, decode_operation
+from quire.core.operation import KINDS, SALT_SIZE, Post, decode_operation
 from quire.errors import MalformedError, PeerError, UnauthorisedError
 from quire.storage import log
 from quire.storage import timeline as rows
@@ -58,7 +59,7 @@ class Arrival(NamedTuple):
     commit: commit.Commit
     head: commit.Head
     id: CommitId
-    operations: list[Operation]
+    operations: list[Any]  # Operation, or ControlOperation
 
     @property
     def log(self) -> tuple[bytes, bytes, bytes]:
@@ -96,6 +97,8 @@ def _decoded(position: int, encoded: bytes) -> Arrival:
     operations = [decode_operation(salted[SALT_SIZE:]) for salted in received.operations]
     if any(type(operation) is Create for operation in operations[1:]):
         raise MalformedError("only a commit's first operation founds a channel", rule="create_misplaced")
+    if len({type(operation) in KINDS for operation in operations}) > 1:
+        raise MalformedError("a control commit holds control operations only", rule="control_mixed")
     return Arrival(position, received, head, commit.commit_id(received.head), operations)
 
 
@@ -157,7 +160,7 @@ class _Ingestion:
                 raise PeerError("this channel began with another commit", rule="fork", channel=head.channel)
             self._repeated += 1
             return
-        certificate = decode_certificate(create.certificate)
+        certificate = decode_certificate(create.device.certificate)
         certificate.verify()
         if certificate.device != head.device:
             raise UnauthorisedError("the certificate is another device's", rule="certificate_device")

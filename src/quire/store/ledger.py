@@ -20,10 +20,11 @@ from typing import TypeVar
 import apsw
 
 from quire.core import clock, commit
+from quire.core.control import Create, Device
 from quire.core.crypto.keys import SigningKey
 from quire.core.ids import ChannelId, DeviceId, Incarnation, MessageId, log_prefix, message_id
 from quire.core.limits import OPERATIONS_PER_COMMIT_MAX
-from quire.core.operation import Create, Operation, encode_operation
+from quire.core.operation import Operation, encode_operation
 from quire.errors import MalformedError, NotFoundError, UsageError
 from quire.storage import log
 from quire.storage.database import Database, fault, translate
@@ -69,12 +70,12 @@ class Ledger:
     """This device's pen."""
 
     def __init__(
-        self, database: Database, signer: str, key: SigningKey, certificate: bytes, witness: Witness
+        self, database: Database, signer: str, key: SigningKey, entry: Device, witness: Witness
     ) -> None:
         self._database = database
         self._key = key
         self._device = DeviceId(key.public)
-        self._certificate = certificate
+        self.entry = entry  # our device, as channels know it
         self._witness = witness
         self._witnessed = False
         self._version: object = None  # of the database, as other processes change it
@@ -276,7 +277,8 @@ class Ledger:
         self, db: apsw.Connection, *, kind: str, name: str, source: str = "", key: str = ""
     ) -> log.ChannelRow:
         """Found a channel: its first commit, by which everything in it is anchored."""
-        create = Create(kind, name, os.urandom(16), self._certificate, source, key)
+        recovery = bytes(log.get_meta(db, "recovery")) if kind == "self" else b""
+        create = Create(kind, name, os.urandom(16), self.entry, recovery, source, key)
         encoded = encode_operation(create)
         id = commit.channel_id(encoded)
         incarnation = Incarnation(os.urandom(16))
@@ -295,7 +297,7 @@ class Ledger:
         row = log.insert_log(db, n, self._device, incarnation, prefix, self.signer, own=True)
         self.commit(db, row, 1, head)
         channel = log.channel_by_n(db, n)
-        self.applier.apply(db, channel, [Item(first, time, self.signer, create, salted[0])], now_ms(), time)
+        log.insert_control(db, [(first, n, salted[0])])
         return channel
 
     def _new_log(self, db: apsw.Connection, channel: int) -> log.LogRow:

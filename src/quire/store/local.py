@@ -143,13 +143,14 @@ class LocalStore:
         return self._ledger
 
     def _make_ledger(self) -> Ledger:
+        from quire.core.control import Device
         from quire.core.crypto.keys import SigningKey
         from quire.store.ledger import Ledger
 
         db = self.database.reader
         key = SigningKey(bytes(log.get_meta(db, "device_seed")))
-        certificate = bytes(log.get_meta(db, "certificate"))
-        return Ledger(self.database, self.own_key, key, certificate, self._witness)
+        entry = Device(bytes(log.get_meta(db, "certificate")), bytes(log.get_meta(db, "sealing")))
+        return Ledger(self.database, self.own_key, key, entry, self._witness)
 
     def write(self, channel: ChannelId, prepare: Prepare) -> list[MessageId]:
         """Durably write the operations that `prepare(db, channel)` gives; see `Ledger.write`."""

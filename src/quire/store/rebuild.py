@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from quire.core import clock, commit
-from quire.core.operation import SALT_SIZE, Create, Operation, decode_operation
+from quire.core.control import Create
+from quire.core.operation import SALT_SIZE, Operation, decode_operation
 from quire.errors import MalformedError
 from quire.storage import log, schema
 from quire.storage.database import fault
@@ -105,20 +106,23 @@ class _Rebuilding:
             "DELETE FROM aside WHERE id BETWEEN ? AND ? RETURNING id, op", (place + b"\0\0", last)
         ).fetchall()
         founds = commit.commit_id(encoded) == channel.genesis
+        if founds:
+            self._found(channel, head.time, place + b"\0\0")
         for id, op in sorted(stored):
             operation = _decoded(op)
             if operation is None:
                 self._put_back(channel.n, id, op, head.time, row.signer)
                 continue
-            if founds and id == place + b"\0\0" and isinstance(operation, Create):
-                self._found(channel, operation, head.time, id)
             self._items.append(Item(id, head.time, row.signer, operation, op))
             self._size += len(op)
         if founds or not clock.is_ahead(head.time, self._now):
             log.touch_channel(self._db, channel.n, clock=head.time)
 
-    def _found(self, channel: log.ChannelRow, create: Create, time: int, id: bytes) -> None:
+    def _found(self, channel: log.ChannelRow, time: int, id: bytes) -> None:
         """What the first operation says of its channel."""
+        create = log.control_operation(self._db, id)
+        if not isinstance(create, Create):
+            return
         self._db.execute(
             "UPDATE channel SET kind = ?, source = ?, key = ? WHERE n = ?",
             (create.kind, create.source, create.key, channel.n),
@@ -144,6 +148,7 @@ class _Rebuilding:
 
 def _decoded(op: bytes) -> Operation | None:
     try:
-        return decode_operation(op[SALT_SIZE:])
+        operation = decode_operation(op[SALT_SIZE:])
+        return operation if isinstance(operation, Operation) else None
     except MalformedError:
         return None

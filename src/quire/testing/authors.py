@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from quire.core import clock, commit
-from quire.core.crypto.keys import DeviceCertificate, SigningKey, certify, decode_certificate
-from quire.core.ids import ChannelId, DeviceId, Incarnation, MessageId, log_prefix, message_id
-from quire.core.operation import Create, Operation, encode_operation
+from quire.core.control import ControlOperation, Create, Device
+from quire.core.crypto.keys import DeviceCertificate, SigningKey, certify, consent_to, decode_certificate
+from quire.core.crypto.sealing import public_of
+from quire.core.ids import ChannelId, DeviceId, IdentityId, Incarnation, MessageId, log_prefix, message_id
+from quire.core.operation import Operation, encode_operation
 from quire.storage import log
 from quire.store.local import LocalStore
 
@@ -38,28 +40,44 @@ class Channel(NamedTuple):
 class Author:
     """An identity with one device."""
 
-    def __init__(self, seed: int = 0, *, device: SigningKey | None = None, certificate: bytes = b"") -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        device: SigningKey | None = None,
+        sealing_seed: bytes = b"",
+        certificate: bytes = b"",
+    ) -> None:
         self.random = random.Random(seed)  # noqa: S311 - reproducible on purpose
         self.device = device or SigningKey(self.random.randbytes(32))
+        self.sealing_seed = sealing_seed or self.random.randbytes(32)
+        self.sealing = public_of(self.sealing_seed)
         if certificate:
             self.certificate: DeviceCertificate = decode_certificate(certificate)
         else:
             identity = SigningKey(self.random.randbytes(32))
-            self.certificate = certify(identity, DeviceId(self.device.public), START_MS)
+            who = IdentityId(identity.public)
+            consent = consent_to(self.device, who, self.sealing, START_MS)
+            self.certificate = certify(
+                identity, who, DeviceId(self.device.public), self.sealing, START_MS, consent
+            )
+        self.entry = Device(self.certificate.encode(), self.sealing)
         self.key = f"quire:{self.certificate.identity.hex()}"
 
     @classmethod
     def of(cls, store: LocalStore, seed: int = 0) -> Author:
         """The person whose vault this is, at the same device."""
         db = store.database.reader
-        seed_bytes, certificate = (bytes(log.get_meta(db, key)) for key in ("device_seed", "certificate"))
-        return cls(seed, device=SigningKey(seed_bytes), certificate=certificate)
+        keys = ("device_seed", "sealing_seed", "certificate")
+        device, sealing_seed, certificate = (bytes(log.get_meta(db, key)) for key in keys)
+        return cls(seed, device=SigningKey(device), sealing_seed=sealing_seed, certificate=certificate)
 
     def channel(
         self, name: str = "general", kind: str = "channel", time_ms: int = START_MS, **more: str
     ) -> Channel:
         """Found a channel."""
-        create = Create(kind, name, self.random.randbytes(16), self.certificate.encode(), **more)
+        recovery = self.sealing if kind == "self" else b""
+        create = Create(kind, name, self.random.randbytes(16), self.entry, recovery, **more)
         id = commit.channel_id(encode_operation(create))
         pen = Pen(self, id, ())
         founding = pen.write(create, time_ms=time_ms)
@@ -94,7 +112,7 @@ class Pen:
         """The id that the operation `index` of the next commit will have."""
         return self.id_of(self.seq + 1, index)
 
-    def write(self, *operations: Operation, time_ms: int | None = None) -> bytes:
+    def write(self, *operations: Operation | ControlOperation, time_ms: int | None = None) -> bytes:
         """The next commit, encoded."""
         return self.write_raw([encode_operation(operation) for operation in operations], time_ms=time_ms)
 

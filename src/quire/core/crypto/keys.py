@@ -6,12 +6,13 @@ lines checked against RFC 5869, because opening a vault by raw key needs it and 
 importing `cryptography` (tens of milliseconds). Everything else is that library's.
 
 An identity is an Ed25519 key derived from the recovery phrase; a device has its own, random one. The
-identity signs each device's public key once (`DeviceCertificate`), so a device can sign for a person
-without holding the person's key. docs/spec/04-keys.md, sections 1, 3 and 4.
+identity, or a device it has already, signs each device's public keys once (`DeviceCertificate`), so a device can
+sign for a person without holding the person's key. docs/spec/04-keys.md, sections 1, 3 and 4.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from enum import StrEnum
 from functools import cached_property
@@ -30,14 +31,16 @@ if TYPE_CHECKING:
 PUBLIC_KEY_SIZE = 32
 SIGNATURE_SIZE = 64
 CERTIFICATE_VERSION = 1
-CERTIFICATE_SIZE = 1 + PUBLIC_KEY_SIZE + PUBLIC_KEY_SIZE + 8 + SIGNATURE_SIZE
+CERTIFICATE_SIZE = 1 + 4 * 32 + 8 + 2 * SIGNATURE_SIZE
 
 
 class Label(StrEnum):
     """What a derived key, or a signature, is for. A label is never used twice or reused."""
 
     IDENTITY = "quire/v1 identity"
+    RECOVERY = "quire/v1 recovery"
     DEVICE_CERTIFICATE = "quire/v1 device certificate"  # opens a signed message; derives no key
+    DEVICE_CONSENT = "quire/v1 device consent"  # likewise
     PASSPHRASE_SLOT = "quire/v1 passphrase slot"  # noqa: S105 - a label
     RECOVERY_SLOT = "quire/v1 recovery slot"
     KEY_FILE_SLOT = "quire/v1 key file slot"
@@ -113,31 +116,78 @@ def identity_key(phrase: RecoveryPhrase) -> SigningKey:
     return SigningKey(derive_key(phrase.reveal(), Label.IDENTITY))
 
 
+def recovery_seed(phrase: RecoveryPhrase) -> Secret:
+    """The seed of the sealing key that the self-channel's epochs are sealed to besides one's devices."""
+    return Secret(derive_key(phrase.reveal(), Label.RECOVERY))
+
+
+def recovery_public(phrase: RecoveryPhrase) -> bytes:
+    """Its public key, 1,216 bytes."""
+    from quire.core.crypto.sealing import public_of
+
+    return public_of(recovery_seed(phrase).reveal())
+
+
 class DeviceCertificate(msgspec.Struct, frozen=True):
-    """An identity's word that a device is one of its own."""
+    """Word that a device is one of an identity's own, and the device's word that it is.
+
+    The issuer is the identity itself (then it outranks every device that it certified before), or a device that
+    the identity has already: so that a new machine is linked without the recovery phrase.
+    """
 
     identity: IdentityId
     device: DeviceId
+    sealing_hash: bytes  # SHA-256 of the device's sealing public key
+    issuer: bytes  # the identity's public key, or a device's
     created_ms: int
-    signature: bytes
+    signature: bytes  # by the issuer
+    consent: bytes  # by the device
+
+    @property
+    def by_identity(self) -> bool:
+        return self.issuer == self.identity
 
     def encode(self) -> bytes:
-        """version (1) || identity (32) || device (32) || created_ms (8, big-endian) || signature (64)."""
-        version = bytes([CERTIFICATE_VERSION])
-        return version + self.identity + self.device + self.created_ms.to_bytes(8, "big") + self.signature
+        """version (1) || identity (32) || device (32) || SHA-256 of the sealing key (32) || issuer (32) ||
+        created_ms (8, big-endian) || signature (64) || consent (64)."""
+        fields = self.identity + self.device + self.sealing_hash + self.issuer
+        when = self.created_ms.to_bytes(8, "big")
+        return bytes([CERTIFICATE_VERSION]) + fields + when + self.signature + self.consent
 
     def verify(self) -> None:
-        """Raises: MalformedError(rule="certificate_signature") unless the identity signed it."""
-        if not verify(self.identity, self.signature, _certified(self.device, self.created_ms)):
-            raise MalformedError("the identity did not sign this device", rule="certificate_signature")
+        """Both signatures; whether the issuer may speak for the identity is for membership to say.
+
+        Raises: MalformedError with rule "certificate_signature" or "certificate_consent".
+        """
+        certified = _certified(self.identity, self.device, self.sealing_hash, self.created_ms)
+        if not verify(self.issuer, self.signature, Label.DEVICE_CERTIFICATE.encode() + certified):
+            raise MalformedError("its issuer did not sign this certificate", rule="certificate_signature")
+        if not verify(self.device, self.consent, Label.DEVICE_CONSENT.encode() + certified):
+            raise MalformedError("the device did not agree to this", rule="certificate_consent")
 
 
-def certify(identity: SigningKey, device: DeviceId, now_ms: int) -> DeviceCertificate:
-    """Let the identity vouch for a device's public key."""
-    if len(device) != PUBLIC_KEY_SIZE or not 0 <= now_ms <= TIME_MS_MAX:
-        raise UsageError("a certificate is of a public key and a time of ours", rule="certificate_fields")
-    signature = identity.sign(_certified(device, now_ms))
-    return DeviceCertificate(IdentityId(identity.public), device, now_ms, signature)
+def certify(
+    issuer: SigningKey,
+    identity: IdentityId,
+    device: DeviceId,
+    sealing: bytes,
+    created_ms: int,
+    consent: bytes,
+) -> DeviceCertificate:
+    """Vouch for a device's public keys, as its identity or as another device of the same identity.
+
+    consent    what `consent_to` gave on that device for the same identity and time
+    """
+    certified = _certified(identity, device, hashlib.sha256(sealing).digest(), created_ms)
+    signature = issuer.sign(Label.DEVICE_CERTIFICATE.encode() + certified)
+    sealing_hash = hashlib.sha256(sealing).digest()
+    return DeviceCertificate(identity, device, sealing_hash, issuer.public, created_ms, signature, consent)
+
+
+def consent_to(device: SigningKey, identity: IdentityId, sealing: bytes, created_ms: int) -> bytes:
+    """A device's word that it belongs to an identity: nobody adds another's device to their own."""
+    certified = _certified(identity, DeviceId(device.public), hashlib.sha256(sealing).digest(), created_ms)
+    return device.sign(Label.DEVICE_CONSENT.encode() + certified)
 
 
 def decode_certificate(encoded: bytes) -> DeviceCertificate:
@@ -149,13 +199,16 @@ def decode_certificate(encoded: bytes) -> DeviceCertificate:
         raise MalformedError(f"a certificate is {CERTIFICATE_SIZE} bytes", rule="certificate_length")
     if encoded[0] != CERTIFICATE_VERSION:
         raise MalformedError("a certificate of an unknown version", rule="certificate_version")
-    created_ms = int.from_bytes(encoded[65:73], "big")
+    created_ms = int.from_bytes(encoded[129:137], "big")
     if created_ms > TIME_MS_MAX:
         raise MalformedError("a certificate from the far future", rule="certificate_time")
     identity, device = IdentityId(encoded[1:33]), DeviceId(encoded[33:65])
-    return DeviceCertificate(identity, device, created_ms, encoded[73:])
+    hashed, issuer = encoded[65:97], encoded[97:129]
+    return DeviceCertificate(identity, device, hashed, issuer, created_ms, encoded[137:201], encoded[201:])
 
 
-def _certified(device: DeviceId, created_ms: int) -> bytes:
-    """The bytes an identity signs: the label keeps them from being anything else."""
-    return Label.DEVICE_CERTIFICATE.encode() + device + created_ms.to_bytes(8, "big")
+def _certified(identity: IdentityId, device: DeviceId, sealing_hash: bytes, created_ms: int) -> bytes:
+    """The bytes that are signed after a label, which keeps them from being anything else."""
+    if len(device) != PUBLIC_KEY_SIZE or not 0 <= created_ms <= TIME_MS_MAX:
+        raise UsageError("a certificate is of a public key and a time of ours", rule="certificate_fields")
+    return identity + device + sealing_hash + created_ms.to_bytes(8, "big")
