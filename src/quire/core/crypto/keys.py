@@ -41,6 +41,7 @@ class Label(StrEnum):
     RECOVERY = "quire/v1 recovery"
     DEVICE_CERTIFICATE = "quire/v1 device certificate"  # opens a signed message; derives no key
     DEVICE_CONSENT = "quire/v1 device consent"  # likewise
+    JOIN = "quire/v1 join"  # likewise
     PASSPHRASE_SLOT = "quire/v1 passphrase slot"  # noqa: S105 - a label
     RECOVERY_SLOT = "quire/v1 recovery slot"
     KEY_FILE_SLOT = "quire/v1 key file slot"
