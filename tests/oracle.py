@@ -13,7 +13,7 @@ import apsw
 from quire.channels.manager import ChannelManager
 from quire.core import commit
 from quire.core.crypto.keys import verify
-from quire.core.operation import Post, stored_operation
+from quire.core.operation import SALT_SIZE, Post, is_control, stored_operation
 from quire.core.timeline import Folded, Placed, fold
 from quire.storage import log
 from quire.store.local import LocalStore
@@ -51,7 +51,11 @@ def _checked_log(db: apsw.Connection, row: log.LogRow) -> list[Placed]:
         assert len(operations) == head.count
         assert [int.from_bytes(id[14:], "big") for id, _ in operations] == list(range(head.count))
         assert commit.content_root([salted for _, salted in operations]) == head.content_root
-        placed += [Placed(id, head.time, row.signer, stored_operation(salted)) for id, salted in operations]
+        placed += [
+            Placed(id, head.time, row.signer, stored_operation(salted))
+            for id, salted in operations
+            if not is_control(salted[SALT_SIZE:])
+        ]
         previous = commit.commit_id(head_bytes)
     return placed
 

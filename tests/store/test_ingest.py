@@ -9,10 +9,11 @@ import pytest
 from quire.channels.manager import ChannelManager
 from quire.core import commit, limits
 from quire.core.commit import Commit, decode_commit, encode_commit
+from quire.core.control import Create, Device
 from quire.core.crypto import keys
 from quire.core.encoding import encode
 from quire.core.ids import MessageId
-from quire.core.operation import Create, Origin, Post, React, encode_operation
+from quire.core.operation import Origin, Post, React, encode_operation
 from quire.errors import MalformedError, PeerError, UnauthorisedError
 from quire.storage import log
 from quire.store import ingest as ingest_module
@@ -221,12 +222,13 @@ FOUNDINGS: list[tuple[str, Callable[[Author], bytes]]] = [
 
 def _create(author: Author, *, kind: str = "channel", certificate: bytes | None = None) -> Create:
     given = author.certificate.encode() if certificate is None else certificate
-    return Create(kind, "x", bytes(16), given)
+    recovery = author.sealing if kind == "self" else b""
+    return Create(kind, "x", bytes(16), Device(given, author.sealing), recovery)
 
 
 def _flipped(author: Author) -> bytes:
     encoded = author.certificate.encode()
-    return encoded[:-1] + bytes([encoded[-1] ^ 1])
+    return encoded[:140] + bytes([encoded[140] ^ 1]) + encoded[141:]
 
 
 def _founding(author: Author, create: Create, seq: int = 0) -> bytes:
