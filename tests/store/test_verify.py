@@ -215,9 +215,9 @@ def test_a_changed_text_breaks_the_content_root(furnished: LocalStore) -> None:
 def test_an_operation_of_no_commit_is_found(furnished: LocalStore) -> None:
     db = furnished.database.writer
     db.execute(
-        "INSERT INTO waiting SELECT zeroblob(16), channel, target, due, time, signer, op FROM waiting LIMIT 1"
+        "INSERT INTO waiting SELECT zeroblob(16), channel, target, due, time, signer, rights, op FROM waiting LIMIT 1"
     )
-    db.execute("INSERT INTO waiting SELECT x'ffffffffffffffffffffffffffffffff', channel, target, due, time, signer, op"
+    db.execute("INSERT INTO waiting SELECT x'ffffffffffffffffffffffffffffffff', channel, target, due, time, signer, rights, op"
                " FROM waiting LIMIT 1")  # fmt: skip
     assert "operation_unsigned" in kinds(furnished)
 
@@ -226,7 +226,7 @@ def test_what_could_apply_may_not_wait(furnished: LocalStore) -> None:
     """A reply moved back into `waiting` though its thread is here."""
     db = furnished.database.writer
     db.execute(
-        "INSERT INTO waiting SELECT m.id, m.channel, m.root, NULL, m.time, a.key, m.op FROM message m"
+        "INSERT INTO waiting SELECT m.id, m.channel, m.root, NULL, m.time, a.key, 15, m.op FROM message m"
         " JOIN author a ON a.n = m.author WHERE root IS NOT NULL LIMIT 1"
     )
     db.execute("DELETE FROM message WHERE id IN (SELECT id FROM waiting)")
@@ -387,12 +387,12 @@ def test_a_commit_signed_by_nobody_is_found(furnished: LocalStore) -> None:
     )  # fmt: skip
     prefix = log_prefix(device[0], incarnation)
     db.execute(
-        "INSERT INTO log(channel, device, incarnation, prefix, signer, own) SELECT channel, ?, ?, ?, signer, 0"
+        "INSERT INTO log(channel, device, incarnation, prefix, signer, own, branch) SELECT channel, ?, ?, ?, signer, 0, x''"
         " FROM log WHERE channel = (SELECT n FROM channel WHERE id = ?) LIMIT 1",
         (device[0], incarnation, prefix, row[0]),
     )
     db.execute(
-        "INSERT INTO commits SELECT max(n), 1, ?, ? FROM log",
+        "INSERT INTO commits SELECT max(n), 1, ?, ?, 15 FROM log",
         (head, stranger.device.sign(commit.to_be_signed(head))),
     )
     assert {"commit_signature", "operation_missing"} <= kinds(furnished)

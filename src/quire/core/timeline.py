@@ -37,6 +37,13 @@ from quire.core.operation import (
     Unreact,
 )
 
+# What an author may do with the content of a channel, at the place of a commit (core/membership).
+MAY_POST = 1  # and edit, delete and react
+MAY_PIN = 2
+MAY_NAME = 4  # name and topic
+MAY_MODERATE = 8  # delete what others wrote
+MAY_ALL = 15
+
 Key = tuple[int, bytes]  # (time, id): the one order there is
 
 
@@ -47,6 +54,7 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
     time: int  # hybrid logical time of its commit
     author: str  # author key of whoever signed: "quire:<identity, hex>"
     operation: Operation
+    rights: int = MAY_ALL
 
     @property
     def by(self) -> str:
@@ -85,9 +93,18 @@ def may_edit(post_by: str, post_signer: str, edit_by: str, edit_signer: str) -> 
     return post_by == edit_by and post_signer == edit_signer
 
 
-def may_delete(post_signer: str, delete_signer: str) -> bool:
-    """T4: the author, or the one who brought the message in. Moderators come with membership."""
-    return post_signer == delete_signer
+def may_delete(post_signer: str, delete_signer: str, rights: int) -> bool:
+    """T4: the author, the one who brought the message in, and moderators."""
+    return post_signer == delete_signer or bool(rights & MAY_MODERATE)
+
+
+def lacks_right(operation: Operation, rights: int) -> bool:
+    """Does its author lack the right to an operation of this kind, whatever it is on?"""
+    if isinstance(operation, Pin | Unpin):
+        return not rights & MAY_PIN
+    if isinstance(operation, Name | Topic):
+        return not rights & MAY_NAME
+    return not rights & MAY_POST
 
 
 def shown(post: Placed, others: Iterable[Placed]) -> Shown:
@@ -95,7 +112,9 @@ def shown(post: Placed, others: Iterable[Placed]) -> Shown:
     edits = [
         o for o in others if isinstance(o.operation, Edit) and may_edit(post.by, post.author, o.by, o.author)
     ]
-    deletions = [o for o in others if isinstance(o.operation, Delete) and may_delete(post.author, o.author)]
+    deletions = [
+        o for o in others if isinstance(o.operation, Delete) and may_delete(post.author, o.author, o.rights)
+    ]
     pins = [o for o in others if isinstance(o.operation, Pin | Unpin)]
     newest_edit = max(edits, key=lambda o: o.key, default=None)
     first_delete = min(deletions, key=lambda o: o.key, default=None)
@@ -143,7 +162,7 @@ class Folded(msgspec.Struct):
 
 def fold(operations: Iterable[Placed]) -> Folded:
     """The timeline of a set of operations."""
-    every = {placed.id: placed for placed in operations}
+    every = {placed.id: placed for placed in operations if not lacks_right(placed.operation, placed.rights)}
     posts = {i: p for i, p in every.items() if isinstance(p.operation, Post)}
     roots = {i: _root(i, posts) for i in posts}
     placed_posts = {i: p for i, p in posts.items() if roots[i] != ()}

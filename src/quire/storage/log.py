@@ -10,7 +10,9 @@ import msgspec
 
 from quire.core.commit import commit_id
 from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation
+from quire.core.limits import TIME_MS_MAX
 from quire.core.operation import SALT_SIZE
+from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError
 from quire.storage.database import inconsistent
 
@@ -34,6 +36,14 @@ class ChannelRow(msgspec.Struct, frozen=True, gc=False):
     messages: int
     threads: int
     last_time: int
+    heads: bytes  # ids of the control heads, 32 bytes each
+    role: int  # our own, now
+    rights: int  # our own, now (core/timeline.py)
+    rotate_ms: int  # from when on a writer changes the key first
+
+    @property
+    def control_heads(self) -> tuple[bytes, ...]:
+        return tuple(self.heads[at : at + 32] for at in range(0, len(self.heads), 32))
 
 
 class LogRow(msgspec.Struct, frozen=True, gc=False):
@@ -46,7 +56,10 @@ class LogRow(msgspec.Struct, frozen=True, gc=False):
     prefix: bytes
     signer: str
     own: int  # OTHER, OPEN …
+    branch: bytes = b""  # of a forked log: the id of the first commit that another commit has the place of
 
+
+OWNER = 5  # core/control.py: Role
 
 # log.own
 OTHER = 0  # another device's
@@ -54,8 +67,11 @@ OPEN = 1  # this vault writes in it
 CLOSED = 2  # this vault wrote in it
 ELSEWHERE = 3  # this device's, but some of it came from another copy of the vault
 
-_CHANNEL = "SELECT n, id, genesis, kind, creator, source, key, name, topic, clock, messages, threads, last_time FROM channel"
-_LOG = "SELECT n, channel, device, incarnation, prefix, signer, own FROM log"
+_CHANNEL = (
+    "SELECT n, id, genesis, kind, creator, source, key, name, topic, clock, messages, threads, last_time,"
+    " heads, role, rights, rotate_ms FROM channel"
+)
+_LOG = "SELECT n, channel, device, incarnation, prefix, signer, own, branch FROM log"
 
 
 def get_meta(db: apsw.Connection, key: str) -> Any:
@@ -120,15 +136,20 @@ def insert_channel(
     name: str,
     time: int,
     first: bytes,
+    own: bool,
 ) -> int:
     """A new channel; its number.
+
+    own            we found it
 
     time, first    of the operation that creates it
     """
     db.execute(
         "INSERT INTO channel(id, genesis, kind, creator, source, key, name, name_time, name_id, topic, topic_time,"
-        " topic_id, clock, messages, threads, last_time) VALUES(?,?,?,?,?,?,?,?,?,'',-1,x'',?,0,0,0)",
-        (id, genesis, kind, creator, source, key, name, time, first, time),
+        " topic_id, clock, messages, threads, last_time, heads, role, rights, rotate_ms)"
+        " VALUES(?,?,?,?,?,?,?,?,?,'',-1,x'',?,0,0,0,?,?,?,?)",
+        (id, genesis, kind, creator, source, key, name, time, first, time, genesis)
+        + ((OWNER, MAY_ALL, TIME_MS_MAX) if own else (0, 0, TIME_MS_MAX)),
     )
     return int(db.last_insert_rowid())
 
@@ -162,12 +183,14 @@ def insert_log(
     prefix: bytes,
     signer: str,
     own: bool,
+    branch: bytes = b"",
 ) -> LogRow:
+    values = (channel, device, incarnation, prefix, signer, int(own), branch)
     db.execute(
-        "INSERT INTO log(channel, device, incarnation, prefix, signer, own) VALUES(?,?,?,?,?,?)",
-        (channel, device, incarnation, prefix, signer, int(own)),
+        "INSERT INTO log(channel, device, incarnation, prefix, signer, own, branch) VALUES(?,?,?,?,?,?,?)",
+        values,
     )
-    return LogRow(int(db.last_insert_rowid()), channel, device, incarnation, prefix, signer, own)
+    return LogRow(int(db.last_insert_rowid()), *values)
 
 
 def close_own_logs(db: apsw.Connection) -> None:
@@ -188,8 +211,17 @@ def newest_commit(db: apsw.Connection, log: int) -> tuple[int, bytes]:
     return (row[0], commit_id(row[1])) if row else (0, b"")
 
 
-def insert_commit(db: apsw.Connection, log: int, seq: int, head: bytes, signature: bytes) -> None:
-    db.execute("INSERT INTO commits(log, seq, head, signature) VALUES(?,?,?,?)", (log, seq, head, signature))
+def insert_commit(
+    db: apsw.Connection, log: int, seq: int, head: bytes, signature: bytes, rights: int = MAY_ALL
+) -> None:
+    """Keep a commit.
+
+    rights    what its author may do in it; 0: it does not count
+    """
+    db.execute(
+        "INSERT INTO commits(log, seq, head, signature, rights) VALUES(?,?,?,?,?)",
+        (log, seq, head, signature, rights),
+    )
 
 
 def get_commit(db: apsw.Connection, log: int, seq: int) -> tuple[bytes, bytes] | None:
@@ -198,6 +230,15 @@ def get_commit(db: apsw.Connection, log: int, seq: int) -> tuple[bytes, bytes] |
         "SELECT head, signature FROM commits WHERE log = ? AND seq = ?", (log, seq)
     ).fetchone()
     return (row[0], row[1]) if row else None
+
+
+def rights_at(db: apsw.Connection, id: bytes) -> int:
+    """What the author of an operation might do in its commit; 0 if that is not here."""
+    row: Any = db.execute(
+        "SELECT rights FROM commits WHERE log = (SELECT n FROM log WHERE prefix = ?) AND seq = ?",
+        (id[:10], int.from_bytes(id[10:14], "big")),
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def commits(db: apsw.Connection, log: int, after: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
@@ -233,6 +274,17 @@ def commit_at(db: apsw.Connection, place: bytes) -> bytes | None:
         (place[:10], int.from_bytes(place[10:], "big")),
     ).fetchone()
     return bytes(row[0]) if row else None
+
+
+def put_epoch(db: apsw.Connection, channel: bytes, epoch: bytes, key: bytes) -> None:
+    """Remember an epoch's key."""
+    db.execute("INSERT OR IGNORE INTO epoch(channel, id, key) VALUES(?,?,?)", (channel, epoch, key))
+
+
+def epoch_keys(db: apsw.Connection, channel: bytes) -> dict[bytes, bytes]:
+    """Epoch -> key, of the keys of a channel that are known."""
+    found: Any = db.execute("SELECT id, key FROM epoch WHERE channel = ?", (channel,)).fetchall()
+    return dict(found)
 
 
 def insert_control(db: apsw.Connection, rows: Iterable[tuple[bytes, int, bytes]]) -> None:
@@ -273,9 +325,9 @@ def set_newest_text(db: apsw.Connection, n: int, column: str, text: str, time: i
 
 
 def insert_waiting(db: apsw.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
-    """(id, channel, target or None, due or None, time, signer, op) of operations that cannot apply yet."""
+    """(id, channel, target or None, due or None, time, signer, rights, op) of operations that cannot apply yet."""
     db.executemany(
-        "INSERT OR REPLACE INTO waiting(id, channel, target, due, time, signer, op) VALUES(?,?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO waiting(id, channel, target, due, time, signer, rights, op) VALUES(?,?,?,?,?,?,?,?)",
         rows,
     )
 
@@ -286,10 +338,10 @@ def waiting_exists(db: apsw.Connection) -> bool:
 
 def take_waiting(
     db: apsw.Connection, channel: int, targets: Sequence[bytes]
-) -> list[tuple[bytes, int, str, bytes]]:
-    """Remove and return (id, time, signer, op) of what waits for these messages."""
+) -> list[tuple[bytes, int, str, bytes, int]]:
+    """Remove and return (id, time, signer, op, rights) of what waits for these messages."""
     rows: Any = db.execute(
-        "DELETE FROM waiting WHERE target IN carray(?) AND channel = ? RETURNING id, time, signer, op",
+        "DELETE FROM waiting WHERE target IN carray(?) AND channel = ? RETURNING id, time, signer, op, rights",
         (apsw.carray(tuple(targets)), channel),
     ).fetchall()
     return list(rows)
@@ -300,10 +352,10 @@ def is_due(db: apsw.Connection, now_ms: int) -> bool:
     return db.execute("SELECT 1 FROM waiting WHERE due <= ? LIMIT 1", (now_ms,)).fetchone() is not None
 
 
-def take_due(db: apsw.Connection, now_ms: int) -> list[tuple[int, bytes, int, str, bytes]]:
-    """Remove and return (channel, id, time, signer, op) of what was held for its time, which has come."""
+def take_due(db: apsw.Connection, now_ms: int) -> list[tuple[int, bytes, int, str, bytes, int]]:
+    """Remove and return (channel, id, time, signer, op, rights) of what was held for its time, which has come."""
     rows: Any = db.execute(
-        "DELETE FROM waiting WHERE due <= ? RETURNING channel, id, time, signer, op", (now_ms,)
+        "DELETE FROM waiting WHERE due <= ? RETURNING channel, id, time, signer, op, rights", (now_ms,)
     ).fetchall()
     return list(rows)
 

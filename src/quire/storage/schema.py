@@ -47,6 +47,12 @@ CREATE TABLE marker(
 CREATE TABLE bookmark(
   message BLOB PRIMARY KEY, channel BLOB NOT NULL, standing INTEGER NOT NULL, time INTEGER NOT NULL, id BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE contact(
+  identity BLOB PRIMARY KEY, name TEXT NOT NULL, verified INTEGER NOT NULL, time INTEGER NOT NULL, id BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE device_name(
+  device BLOB PRIMARY KEY, name TEXT NOT NULL, time INTEGER NOT NULL, id BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE doc(n INTEGER PRIMARY KEY, channel INTEGER NOT NULL, spill INTEGER NOT NULL) STRICT;
 CREATE VIRTUAL TABLE search USING fts5(
   body, tags, content='', columnsize=0, tokenize="{TOKENIZER}"
@@ -64,16 +70,17 @@ CREATE TABLE channel(
   name TEXT NOT NULL, name_time INTEGER NOT NULL, name_id BLOB NOT NULL,
   topic TEXT NOT NULL, topic_time INTEGER NOT NULL, topic_id BLOB NOT NULL,
   clock INTEGER NOT NULL, messages INTEGER NOT NULL, threads INTEGER NOT NULL,
-  last_time INTEGER NOT NULL
+  last_time INTEGER NOT NULL,
+  heads BLOB NOT NULL, role INTEGER NOT NULL, rights INTEGER NOT NULL, rotate_ms INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX channel_origin ON channel(source, key) WHERE source <> '';
 CREATE TABLE log(
   n INTEGER PRIMARY KEY, channel INTEGER NOT NULL, device BLOB NOT NULL, incarnation BLOB NOT NULL,
-  prefix BLOB NOT NULL UNIQUE, signer TEXT NOT NULL, own INTEGER NOT NULL
+  prefix BLOB NOT NULL UNIQUE, signer TEXT NOT NULL, own INTEGER NOT NULL, branch BLOB NOT NULL
 ) STRICT;
 CREATE INDEX log_channel ON log(channel, own);
 CREATE TABLE commits(
-  log INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL, signature BLOB NOT NULL,
+  log INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL, signature BLOB NOT NULL, rights INTEGER NOT NULL,
   PRIMARY KEY(log, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE message(
@@ -91,9 +98,25 @@ CREATE INDEX operation_target ON operation(target, kind, time) WHERE target IS N
 CREATE INDEX operation_previous ON operation(previous) WHERE previous IS NOT NULL;
 CREATE TABLE control(id BLOB PRIMARY KEY, channel INTEGER NOT NULL, op BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX control_channel ON control(channel);
+CREATE TABLE voided(id BLOB PRIMARY KEY, channel INTEGER NOT NULL, op BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE parked(
+  id BLOB PRIMARY KEY, channel BLOB NOT NULL, device BLOB NOT NULL, reason TEXT NOT NULL, since_ms INTEGER NOT NULL,
+  encoded BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX parked_channel ON parked(channel);
+CREATE INDEX parked_device ON parked(device);
+CREATE TABLE epoch(
+  channel BLOB NOT NULL, id BLOB NOT NULL, key BLOB NOT NULL, PRIMARY KEY(channel, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE joining(
+  channel BLOB PRIMARY KEY, link TEXT NOT NULL, since_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE kept(
+  owner BLOB PRIMARY KEY, stamp INTEGER NOT NULL, sealed BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE waiting(
   id BLOB PRIMARY KEY, channel INTEGER NOT NULL, target BLOB, due INTEGER, time INTEGER NOT NULL,
-  signer TEXT NOT NULL, op BLOB NOT NULL
+  signer TEXT NOT NULL, rights INTEGER NOT NULL, op BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX waiting_target ON waiting(target) WHERE target IS NOT NULL;
 CREATE INDEX waiting_due ON waiting(due) WHERE due IS NOT NULL;

@@ -292,6 +292,40 @@ def marker(db: apsw.Connection, channel: bytes) -> Row | None:
     return None if row is None else tuple(row)
 
 
+def put_contact(
+    db: apsw.Connection, identity: bytes, name: str, verified: bool, time: int, id: bytes
+) -> None:
+    """What we call a person, if this is the newest."""
+    db.execute(
+        "INSERT INTO contact(identity, name, verified, time, id) VALUES(?,?,?,?,?) ON CONFLICT DO UPDATE SET"
+        " name = excluded.name, verified = excluded.verified, time = excluded.time, id = excluded.id"
+        " WHERE (excluded.time, excluded.id) > (time, id)",
+        (identity, name, int(verified), time, id),
+    )
+
+
+def contacts(db: apsw.Connection) -> dict[bytes, tuple[str, bool]]:
+    """Identity -> (what we call them, whether we compared safety numbers)."""
+    found: Any = db.execute("SELECT identity, name, verified FROM contact").fetchall()
+    return {identity: (name, bool(verified)) for identity, name, verified in found}
+
+
+def put_device_name(db: apsw.Connection, device: bytes, name: str, time: int, id: bytes) -> None:
+    """What we call one of our devices, if this is the newest."""
+    db.execute(
+        "INSERT INTO device_name(device, name, time, id) VALUES(?,?,?,?) ON CONFLICT DO UPDATE SET"
+        " name = excluded.name, time = excluded.time, id = excluded.id"
+        " WHERE (excluded.time, excluded.id) > (time, id)",
+        (device, name, time, id),
+    )
+
+
+def device_names(db: apsw.Connection) -> dict[bytes, str]:
+    """Device -> what we call it."""
+    found: Any = db.execute("SELECT device, name FROM device_name").fetchall()
+    return dict(found)
+
+
 def put_bookmark(
     db: apsw.Connection, message: bytes, channel: bytes, standing: bool, time: int, id: bytes
 ) -> None:

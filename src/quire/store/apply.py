@@ -38,7 +38,7 @@ from quire.core.operation import (
     Unreact,
     stored_operation,
 )
-from quire.core.timeline import author_of, may_delete, may_edit, order_time
+from quire.core.timeline import MAY_ALL, author_of, lacks_right, may_delete, may_edit, order_time
 from quire.storage import log, search
 from quire.storage import timeline as rows
 from quire.storage.database import fault
@@ -59,6 +59,7 @@ class Item(msgspec.Struct, gc=False):
     signer: str
     operation: Operation
     salted: bytes
+    rights: int = MAY_ALL  # of its commit
 
 
 class Applier:
@@ -91,7 +92,7 @@ class Applier:
         while ready:
             placed = self._apply_ready(db, channel, ready, time)
             freed = log.take_waiting(db, channel.n, placed) if placed and log.waiting_exists(db) else []
-            ready = [Item(id, at, signer, stored_operation(op), op) for id, at, signer, op in freed]
+            ready = [Item(id, at, signer, stored_operation(op), op, may) for id, at, signer, op, may in freed]
 
     def _hold(
         self, db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item], now_ms: int
@@ -101,7 +102,7 @@ class Applier:
         log.insert_waiting(
             db,
             [
-                (i.id, channel.n, None, (i.time >> 16) - AHEAD_MS_MAX, i.time, i.signer, i.salted)
+                (i.id, channel.n, None, (i.time >> 16) - AHEAD_MS_MAX, i.time, i.signer, i.rights, i.salted)
                 for i in held
             ],
         )
@@ -110,9 +111,9 @@ class Applier:
     def release_due(self, db: apsw.Connection, now_ms: int) -> None:
         """Apply what was held for a time that has come."""
         by_channel: dict[int, list[Item]] = {}
-        for channel, id, time, signer, salted in log.take_due(db, now_ms):
+        for channel, id, time, signer, salted, rights in log.take_due(db, now_ms):
             by_channel.setdefault(channel, []).append(
-                Item(id, time, signer, stored_operation(salted), salted)
+                Item(id, time, signer, stored_operation(salted), salted, rights)
             )
         for n, items in by_channel.items():
             self.apply(db, log.channel_by_n(db, n), items, now_ms, max(item.time for item in items))
@@ -181,7 +182,18 @@ class Applier:
                     or self._find_root(db, channel_n, root)
                 )
                 if root is None:
-                    waiting.append((item.id, channel_n, post.root, None, item.time, item.signer, item.salted))
+                    waiting.append(
+                        (
+                            item.id,
+                            channel_n,
+                            post.root,
+                            None,
+                            item.time,
+                            item.signer,
+                            item.rights,
+                            item.salted,
+                        )
+                    )
                     continue
             author = known_authors.get(by) or self.author(db, by)
             if root is not None:
@@ -283,7 +295,7 @@ class Applier:
         if target is not None:
             row = rows.get_row(db, target)
             if row is None or row.channel != channel.n:
-                waiting = (item.id, channel.n, target, None, item.time, item.signer, item.salted)
+                waiting = (item.id, channel.n, target, None, item.time, item.signer, item.rights, item.salted)
                 log.insert_waiting(db, [waiting])
                 return
         by = author_of(operation, item.signer)
@@ -305,12 +317,14 @@ class Applier:
         operation = item.operation
         if isinstance(operation, SELF_ONLY):
             return channel.kind != "self"
+        if item.rights != MAY_ALL and lacks_right(operation, item.rights):
+            return True
         if isinstance(operation, Edit | Delete):
             assert row is not None
             brought = log.log_by_prefix(db, row.id[:10])
             assert brought is not None
             if isinstance(operation, Delete):
-                return not may_delete(brought.signer, item.signer)
+                return not may_delete(brought.signer, item.signer, item.rights)
             return not may_edit(rows.author(db, row.author)[0], brought.signer, by, item.signer)
         return False
 
@@ -412,6 +426,12 @@ class Applier:
         elif isinstance(operation, Bookmark | Unbookmark):
             standing = isinstance(operation, Bookmark)
             rows.put_bookmark(db, operation.message, operation.channel, standing, time, item.id)
+        elif isinstance(operation, EpochKey):
+            log.put_epoch(db, operation.channel, operation.epoch, operation.key)
+        elif isinstance(operation, Contact):
+            rows.put_contact(db, operation.identity, operation.name, operation.verified, time, item.id)
+        elif isinstance(operation, DeviceName):
+            rows.put_device_name(db, operation.device, operation.name, time, item.id)
 
 
 _APPLY: dict[type, Callable[..., None]] = {

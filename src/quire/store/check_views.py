@@ -37,6 +37,7 @@ from quire.core.timeline import (
     Placed,
     Shown,
     author_of,
+    lacks_right,
     may_delete,
     may_edit,
     newest_reactions,
@@ -144,7 +145,8 @@ class Views:
             if found != right
         ]  # fmt: skip
         mark = isinstance(operation, SELF_ONLY)
-        if target is None and bool(void) != (mark and channel.kind != "self"):
+        misplaced = mark and channel.kind != "self"
+        if target is None and bool(void) != (misplaced or lacks_right(operation, self._run.rights(id))):
             wrong.append("void")
         if wrong:
             self._add("operation_view", named(id), ", ".join(wrong))
@@ -192,12 +194,14 @@ class Views:
                 continue
             if isinstance(operation, Edit):
                 operation = msgspec.structs.replace(operation, body="")
-            placed = Placed(id, time, self._run.signer(id), operation)
+            placed = Placed(id, time, self._run.signer(id), operation, self._run.rights(id))
             right = False
-            if isinstance(operation, Edit):
+            if lacks_right(operation, placed.rights):
+                right = True
+            elif isinstance(operation, Edit):
                 right = not may_edit(post_by, post_signer, placed.by, placed.author)
             elif isinstance(operation, Delete):
-                right = not may_delete(post_signer, placed.author)
+                right = not may_delete(post_signer, placed.author, placed.rights)
             if bool(void) != right:
                 self._add("operation_view", named(id), "void")
             if channel_n != channel:

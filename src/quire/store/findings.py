@@ -92,10 +92,17 @@ class Run:
         self.logs = {row.prefix: row for row in log.logs(db)}
         self.channels = {row.n: row for row in log.all_channels(db)}
         self.commits = self.operations = self.messages = 0
+        self._place = b"", 0
         self._progress = progress or (lambda what, done, total: None)
 
     def step(self, what: str, done: int, total: int) -> None:
         self._progress(what, done, total)
+
+    def rights(self, id: bytes) -> int:
+        """What the author of an operation might do in its commit."""
+        if id[:14] != self._place[0]:  # they come in order, many to a commit
+            self._place = id[:14], log.rights_at(self.db, id)
+        return self._place[1]
 
     def signer(self, id: bytes) -> str:
         """Who signed the operation with this id."""

@@ -66,6 +66,10 @@ class Arrival(NamedTuple):
         return self.head.channel, self.head.device, self.head.incarnation
 
     @property
+    def is_control(self) -> bool:
+        return type(self.operations[0]) not in KINDS
+
+    @property
     def founds(self) -> bool:
         return type(self.operations[0]) is Create
 
@@ -173,7 +177,7 @@ class _Ingestion:
         n = log.insert_channel(
             self._db, id=ChannelId(head.channel), genesis=arrival.id, kind=create.kind, creator=signer,
             source=create.source, key=create.key, name=create.name, time=head.time,
-            first=message_id(prefix, 1, 0),
+            first=message_id(prefix, 1, 0), own=signer == self._pen.signer,
         )  # fmt: skip
         self._keep(arrival, self._new_log(n, head, prefix, signer))
 
@@ -312,6 +316,13 @@ class _Ingestion:
         log.insert_commit(self._db, row.n, arrival.head.seq, arrival.commit.head, arrival.commit.signature)
         if row.own:
             log.close_log(self._db, row.n)
+        if arrival.is_control:
+            places = enumerate(arrival.commit.operations)
+            rows_ = [
+                (message_id(row.prefix, arrival.head.seq, index), row.channel, op) for index, op in places
+            ]
+            log.insert_control(self._db, rows_)
+            return
         self._accepted.setdefault(arrival.head.channel, []).append((arrival, row))
 
     def _apply(self, channel: bytes, accepted: list[tuple[Arrival, log.LogRow]]) -> None:

@@ -292,7 +292,7 @@ class Ledger:
         first = message_id(prefix, 1, 0)
         n = log.insert_channel(
             db, id=id, genesis=commit.commit_id(head), kind=kind, creator=self.signer, source=source,
-            key=key, name=name, time=time, first=first,
+            key=key, name=name, time=time, first=first, own=True,
         )  # fmt: skip
         row = log.insert_log(db, n, self._device, incarnation, prefix, self.signer, own=True)
         self.commit(db, row, 1, head)

@@ -30,7 +30,18 @@ if TYPE_CHECKING:
 BATCH = 10_000  # operations applied together
 BATCH_BYTES = 8 << 20
 KEPT = ("message", "operation", "waiting")
-VIEWS = ("author", "reaction", "thread", "thread_author", "marker", "bookmark", "doc", "search")
+VIEWS = (
+    "author",
+    "reaction",
+    "thread",
+    "thread_author",
+    "marker",
+    "bookmark",
+    "contact",
+    "device_name",
+    "doc",
+    "search",
+)
 RESET = (
     "UPDATE channel SET name = '?', name_time = -1, name_id = x'', topic = '', topic_time = -1, topic_id = x'',"
     " clock = 0, messages = 0, threads = 0, last_time = 0"
@@ -143,7 +154,7 @@ class _Rebuilding:
                 self._db.execute("DELETE FROM aside WHERE id = ?", (id,))
 
     def _put_back(self, channel: int, id: Any, op: Any, time: int, signer: str) -> None:
-        log.insert_waiting(self._db, [(id, channel, None, None, time, signer, op)])
+        log.insert_waiting(self._db, [(id, channel, None, None, time, signer, 0, op)])
 
 
 def _decoded(op: bytes) -> Operation | None:
