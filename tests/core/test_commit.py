@@ -10,9 +10,10 @@ import pytest
 
 from quire.core import commit
 from quire.core.commit import Commit, commit_id, content_root, decode_commit, decode_head, encode_commit
+from quire.core.control import Create
 from quire.core.crypto.keys import verify
 from quire.core.encoding import encode
-from quire.core.operation import SALT_SIZE, Create, Post, encode_operation
+from quire.core.operation import SALT_SIZE, Post, encode_operation
 from quire.errors import MalformedError
 from quire.testing.authors import Author, Channel
 
@@ -60,7 +61,7 @@ def test_salts_are_drawn_anew_for_each_operation() -> None:
 
 
 def test_a_channel_is_named_by_the_operation_that_founds_it() -> None:
-    creates = [Create("channel", "x", bytes([n]) * 16, b"") for n in range(2)]
+    creates = [Create("channel", "x", bytes([n]) * 16, Author(seed=1).entry) for n in range(2)]
     ids = {commit.channel_id(encode_operation(create)) for create in creates}
     assert len(ids) == 2
     assert hashlib.sha256(encode_operation(creates[0])).digest() not in ids  # a label keeps its hash apart

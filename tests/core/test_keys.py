@@ -15,13 +15,17 @@ from hypothesis import strategies as st
 
 from quire.core.crypto.keys import (
     CERTIFICATE_SIZE,
+    DeviceCertificate,
     Label,
     SigningKey,
     certify,
+    consent_to,
     decode_certificate,
     derive_key,
     hkdf_sha256,
     identity_key,
+    recovery_public,
+    recovery_seed,
     verify,
 )
 from quire.core.crypto.sealing import OVERHEAD, PUBLIC_SIZE, open_sealed, public_of, seal
@@ -34,12 +38,13 @@ from quire.core.crypto.secrets import (
     RecoveryPhrase,
     Secret,
 )
-from quire.core.ids import DeviceId
+from quire.core.ids import DeviceId, IdentityId
 from quire.core.limits import TIME_MS_MAX
 from quire.errors import MalformedError, UsageError
 
 ZERO_PHRASE = "abandon " * 23 + "art"
 FROZEN_IDENTITY = "6cd93dd5e9a09e357a54ebbc8cf0e6175066488cd14d834b6c5300e83acda8c1"
+FROZEN_RECOVERY_SEED = "25bf29f5ac42283842f4268799d6a07365ab7e62b673bf400b396859629a4e78"
 FROZEN_RECOVERY_SLOT = "7127058e2499f43e0938e7861b11d786875f148c45ca05973d00169bf1e7c3c5"
 
 
@@ -158,6 +163,8 @@ def test_derived_keys_stay_what_they_are() -> None:
     phrase = RecoveryPhrase(ZERO_PHRASE)
     assert identity_key(phrase).public.hex() == FROZEN_IDENTITY
     assert derive_key(phrase.reveal(), Label.RECOVERY_SLOT, salt=bytes(16)).hex() == FROZEN_RECOVERY_SLOT
+    assert recovery_seed(phrase).reveal().hex() == FROZEN_RECOVERY_SEED
+    assert recovery_public(phrase) == public_of(bytes.fromhex(FROZEN_RECOVERY_SEED))
 
 
 def test_no_two_purposes_share_a_key() -> None:
@@ -283,8 +290,17 @@ def test_verify_is_false_for_any_nonsense(public: bytes, signature: bytes) -> No
     assert verify(public, signature, b"message") is False
 
 
-IDENTITY, DEVICE = SigningKey(seeded(1)), SigningKey(seeded(2))
-CERTIFICATE = certify(IDENTITY, DeviceId(DEVICE.public), 1_700_000_000_000)
+IDENTITY, DEVICE, PHONE = SigningKey(seeded(1)), SigningKey(seeded(2)), SigningKey(seeded(5))
+WHO, WHEN = IdentityId(IDENTITY.public), 1_700_000_000_000
+SEALING = public_of(seeded(3))
+
+
+def certificate_of(device: SigningKey, issuer: SigningKey) -> DeviceCertificate:
+    consent = consent_to(device, WHO, SEALING, WHEN)
+    return certify(issuer, WHO, DeviceId(device.public), SEALING, WHEN, consent)
+
+
+CERTIFICATE = certificate_of(DEVICE, IDENTITY)
 
 
 def test_a_certificate_travels() -> None:
@@ -294,8 +310,33 @@ def test_a_certificate_travels() -> None:
     assert decoded == CERTIFICATE
     assert decoded.encode() == encoded
     assert (decoded.identity, decoded.device) == (IDENTITY.public, DEVICE.public)
-    signed = b"quire/v1 device certificate" + DEVICE.public + (1_700_000_000_000).to_bytes(8, "big")
-    assert verify(IDENTITY.public, encoded[-64:], signed)  # the bytes that the spec names
+    fields = WHO + DEVICE.public + hashlib.sha256(SEALING).digest() + WHEN.to_bytes(8, "big")
+    assert verify(
+        IDENTITY.public, encoded[137:201], b"quire/v1 device certificate" + fields
+    )  # as the spec says
+    assert verify(DEVICE.public, encoded[201:], b"quire/v1 device consent" + fields)
+
+
+def test_a_device_may_vouch_for_another_one() -> None:
+    """Both signatures hold; whether the issuer was a device of that identity is for membership to say."""
+    linked = decode_certificate(certificate_of(PHONE, DEVICE).encode())
+    linked.verify()
+    assert linked.issuer == DEVICE.public
+    assert (linked.by_identity, CERTIFICATE.by_identity) == (False, True)
+
+
+@pytest.mark.parametrize("forger", [IDENTITY, PHONE], ids=["the identity", "another device"])
+def test_nobody_takes_a_device_that_did_not_agree(forger: SigningKey) -> None:
+    forged = consent_to(forger, WHO, SEALING, WHEN)
+    with pytest.raises(MalformedError) as failure:
+        certify(IDENTITY, WHO, DeviceId(DEVICE.public), SEALING, WHEN, forged).verify()
+    assert failure.value.rule == "certificate_consent"
+    other = consent_to(
+        DEVICE, IdentityId(PHONE.public), SEALING, WHEN
+    )  # it agreed to belong to somebody else
+    with pytest.raises(MalformedError) as failure:
+        certify(IDENTITY, WHO, DeviceId(DEVICE.public), SEALING, WHEN, other).verify()
+    assert failure.value.rule == "certificate_consent"
 
 
 @given(st.integers(0, CERTIFICATE_SIZE - 1), st.integers(1, 255))
@@ -304,10 +345,12 @@ def test_no_byte_of_a_certificate_can_change(place: int, flip: int) -> None:
     changed[place] ^= flip
     with pytest.raises(MalformedError) as failure:
         decode_certificate(bytes(changed)).verify()
-    assert failure.value.rule in {"certificate_version", "certificate_time", "certificate_signature"}
+    assert failure.value.rule in {
+        "certificate_version", "certificate_time", "certificate_signature", "certificate_consent",
+    }  # fmt: skip
 
 
-@given(st.binary(max_size=200) | st.binary(min_size=CERTIFICATE_SIZE, max_size=CERTIFICATE_SIZE))
+@given(st.binary(max_size=300) | st.binary(min_size=CERTIFICATE_SIZE, max_size=CERTIFICATE_SIZE))
 def test_decoding_a_certificate_is_strict(encoded: bytes) -> None:
     with contextlib.suppress(MalformedError):
         assert decode_certificate(encoded).encode() == encoded
@@ -320,13 +363,13 @@ def test_each_clause_of_a_certificate_has_its_rule() -> None:
         (good[:-1], "certificate_length"),
         (good + b"\0", "certificate_length"),
         (b"\2" + good[1:], "certificate_version"),
-        (good[:65] + far + good[73:], "certificate_time"),
+        (good[:129] + far + good[137:], "certificate_time"),
     ]:
         with pytest.raises(MalformedError) as failure:
             decode_certificate(encoded)
         assert failure.value.rule == rule
     with pytest.raises(UsageError) as misuse:
-        certify(IDENTITY, DeviceId(b"short"), 0)
+        certify(IDENTITY, WHO, DeviceId(b"short"), SEALING, 0, bytes(64))
     assert misuse.value.rule == "certificate_fields"
 
 

@@ -9,12 +9,26 @@ import pytest
 
 from quire.core import limits
 from quire.core.commit import build_head, decode_commit, decode_head
+from quire.core.control import (
+    SEALED_KEY_SIZE,
+    SEALING_PUBLIC_SIZE,
+    Ask,
+    ControlOperation,
+    Create,
+    Cut,
+    Device,
+    Invite,
+    Remove,
+    Seal,
+    SealedKey,
+)
 from quire.core.encoding import encode
 from quire.core.ids import ChannelId, DeviceId, Incarnation
 from quire.core.operation import (
     Attachment,
-    Create,
+    Contact,
     Delete,
+    DeviceName,
     Edit,
     Name,
     Operation,
@@ -30,8 +44,9 @@ from quire.core.operation import (
 from quire.core.query import parse_query
 from quire.errors import MalformedError, QuireError
 
-ID = bytes(16)
-BOUNDS: list[tuple[str, int, Callable[[int], Operation]]] = [
+ID, KEY = bytes(16), bytes(32)
+DEVICE, SEALED = Device(b"", bytes(SEALING_PUBLIC_SIZE)), SealedKey(KEY, bytes(SEALED_KEY_SIZE))
+BOUNDS: list[tuple[str, int, Callable[[int], Operation | ControlOperation]]] = [
     ("body_too_large", limits.BODY_BYTES_MAX, lambda n: Post("x" * n)),
     ("body_too_large", limits.BODY_BYTES_MAX, lambda n: Post("é" * (n // 2) + "x" * (n % 2))),
     ("body_too_large", limits.BODY_BYTES_MAX, lambda n: Edit(ID, ID, "x" * n)),
@@ -40,7 +55,9 @@ BOUNDS: list[tuple[str, int, Callable[[int], Operation]]] = [
     ("topic_too_long", limits.TOPIC_CHARS_MAX, lambda n: Topic("x" * n)),
     ("name_length", limits.NAME_CHARS_MAX, lambda n: Name("é" * n)),
     ("name_length", limits.NAME_CHARS_MAX, lambda n: Profile("", "", "x" * n)),
-    ("name_length", limits.NAME_CHARS_MAX, lambda n: Create("channel", "x" * n, ID, b"")),
+    ("name_length", limits.NAME_CHARS_MAX, lambda n: Create("channel", "x" * n, ID, DEVICE)),
+    ("name_length", limits.NAME_CHARS_MAX, lambda n: Contact(KEY, "x" * n)),
+    ("name_length", limits.NAME_CHARS_MAX, lambda n: DeviceName(KEY, "x" * n)),
     ("emoji_size", limits.EMOJI_BYTES_MAX, lambda n: React(ID, "x" * n)),
     ("unknown_people_range", limits.ORIGIN_PEOPLE_MAX, lambda n: React(ID, "x", n, _origin())),
     ("too_many_attachments", limits.ATTACHMENTS_MAX, lambda n: Post("", attachments=(Attachment("x"),) * n)),
@@ -53,7 +70,17 @@ BOUNDS: list[tuple[str, int, Callable[[int], Operation]]] = [
     ("origin_too_long", limits.NAME_CHARS_MAX, lambda n: Post("", origin=_origin(source="x" * n))),
     ("time_range", limits.TIME_MS_MAX, lambda n: Post("", origin=_origin(time_ms=n))),
     ("time_range", limits.TIME_MS_MAX, lambda n: ReadMarker(bytes(32), n << 16, ID)),
+    ("reason_too_long", limits.TOPIC_CHARS_MAX, lambda n: Remove(KEY, reason="x" * n)),
+    ("device_count", limits.DEVICES_PER_MEMBER_MAX, lambda n: Ask((DEVICE,) * n, KEY, bytes(64))),
+    ("too_many_cuts", limits.CUTS_MAX, lambda n: Remove(KEY, tuple(_cut(i) for i in range(n)))),
+    ("cut_form", limits.SEQ_MAX, lambda n: Remove(KEY, (Cut(bytes(10), n),))),
+    ("invite_uses_range", limits.INVITE_USES_MAX, lambda n: Invite(KEY, 2, n, 0)),
+    ("seal_count", limits.SEALS_PER_OPERATION_MAX, lambda n: Seal(KEY, (SEALED,) * n)),
 ]  # fmt: skip
+
+
+def _cut(number: int) -> Cut:
+    return Cut(number.to_bytes(10, "big"), 1)
 
 
 def _origin(source: str = "slack", author: str = "", id: str = "", time_ms: int = 0) -> Origin:
@@ -62,7 +89,7 @@ def _origin(source: str = "slack", author: str = "", id: str = "", time_ms: int 
 
 @pytest.mark.parametrize(("rule", "most", "build"), BOUNDS, ids=[f"{b[0]}-{n}" for n, b in enumerate(BOUNDS)])
 def test_an_operation_at_its_bound_and_one_beyond(
-    rule: str, most: int, build: Callable[[int], Operation]
+    rule: str, most: int, build: Callable[[int], Operation | ControlOperation]
 ) -> None:
     assert decode_operation(encode_operation(build(most))) == build(most)
     with pytest.raises(MalformedError) as written:

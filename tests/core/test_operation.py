@@ -6,17 +6,48 @@ from typing import get_args
 
 import pytest
 
+from quire.core.control import (
+    CONTROL,
+    CONTROL_KINDS,
+    KIND_NAMES,
+    LINK_SIZE,
+    POLICIES,
+    SEALED_KEY_SIZE,
+    SEALING_PUBLIC_SIZE,
+    AddDevice,
+    Admit,
+    Ask,
+    ControlOperation,
+    Create,
+    Cut,
+    Decline,
+    Device,
+    Invite,
+    Link,
+    Policy,
+    Remove,
+    Report,
+    RevokeDevice,
+    Rotate,
+    Seal,
+    SealedKey,
+    SetRole,
+    Unban,
+    Uninvite,
+    decode_control,
+)
 from quire.core.encoding import encode
 from quire.core.operation import (
-    CONTROL,
     KINDS,
     OWN_SOURCE,
     SELF_ONLY,
     Attachment,
     Bookmark,
-    Create,
+    Contact,
     Delete,
+    DeviceName,
     Edit,
+    EpochKey,
     Name,
     Operation,
     Origin,
@@ -31,19 +62,32 @@ from quire.core.operation import (
     Unreact,
     decode_operation,
     encode_operation,
+    is_control,
     stored_operation,
 )
 from quire.errors import MalformedError
 
 A, B, CHANNEL = b"a" * 16, b"b" * 16, b"c" * 32
 ORIGIN = Origin("slack", "U1", "1.2", 1_600_000_000_000, 1_600_000_000_001)
+KEY, SIGNATURE = b"k" * 32, b"s" * 64
+DEVICE = Device(b"certificate", b"p" * SEALING_PUBLIC_SIZE)
+CUT, OTHER = Cut(b"a" * 10, 1), Cut(b"b" * 10, 7)
 EXAMPLES: list[Operation] = [
     Post("", None), Post("text", None, A, 1, 3, "title", (Attachment("n", "u", "t", 0),), ("quire:x",), ORIGIN),
     Post("reply", A), Edit(A, B, "later", ORIGIN), Delete(A, "why", ORIGIN), React(A, "👍", 5, ORIGIN), Unreact(A, "👍"),
     Pin(A), Unpin(A), Name("general"), Topic(""), Profile("slack", "U1", "Ada", True), Profile("", "", ""),
-    ReadMarker(CHANNEL, 1 << 40, A), Bookmark(CHANNEL, A), Unbookmark(CHANNEL, A), Create("self", "self", A, b"", "", ""),
+    ReadMarker(CHANNEL, 1 << 40, A), Bookmark(CHANNEL, A), Unbookmark(CHANNEL, A), EpochKey(CHANNEL, KEY, KEY),
+    Contact(KEY, "Bob", True), Contact(KEY), DeviceName(KEY, "laptop"),
 ]  # fmt: skip
-BROKEN: list[tuple[str, Operation]] = [
+CONTROLS: list[ControlOperation] = [
+    Create("self", "self", A, DEVICE, b"r" * SEALING_PUBLIC_SIZE), Create("channel", "x", A, DEVICE, b"", "slack", "C1"),
+    Admit((DEVICE,), 2), Admit((DEVICE, DEVICE), 5, 1, KEY, SIGNATURE), SetRole(KEY, 1, (CUT, OTHER)), Remove(KEY),
+    Remove(KEY, (CUT,), True, "spam"), Unban(KEY), AddDevice(DEVICE), RevokeDevice(KEY, (CUT,)), RevokeDevice(KEY, (), SIGNATURE),
+    Policy("post", 5), Invite(KEY, 2, 0, 0), Invite(KEY, 1, 5, 1 << 40, 1 << 40, KEY, True), Uninvite(KEY),
+    Ask((DEVICE,), KEY, SIGNATURE), Decline(KEY), Rotate(KEY), Seal(KEY, (SealedKey(KEY, bytes(SEALED_KEY_SIZE)),)),
+    Link(KEY, CHANNEL, bytes(LINK_SIZE)), Report(KEY),
+]  # fmt: skip
+BROKEN: list[tuple[str, Operation | ControlOperation]] = [
     ("message_id_size", Post("", b"short")), ("message_id_size", Post("", None, b"")), ("message_id_size", Edit(A, b"", "")),
     ("message_id_size", Delete(b"")), ("message_id_size", React(b"", "x")), ("message_id_size", Pin(A + b"x")),
     ("notice_range", Post("", notice=7)), ("notice_range", Post("", notice=-1)), ("flags_range", Post("", flags=4)),
@@ -52,13 +96,35 @@ BROKEN: list[tuple[str, Operation]] = [
     ("name_length", Name("")), ("channel_id_size", Bookmark(b"", A)), ("time_range", ReadMarker(CHANNEL, -1, A)),
     ("attachment_size_range", Post("", attachments=(Attachment("", "", "", -1),))),
     ("attachment_size_range", Post("", attachments=(Attachment("", "", "", 1 << 63),))),
-    ("channel_kind", Create("public", "x", A, b"")), ("nonce_size", Create("self", "x", b"", b"")),
-    ("certificate_size", Create("self", "x", A, bytes(513))), ("name_length", Create("self", "", A, b"")),
+    ("channel_kind", Create("public", "x", A, DEVICE)), ("nonce_size", Create("channel", "x", b"", DEVICE)),
+    ("certificate_size", Create("channel", "x", A, Device(bytes(513), b""))), ("name_length", Create("channel", "", A, DEVICE)),
+    ("sealing_size", Create("channel", "x", A, Device(b"", b""))), ("recovery_size", Create("self", "x", A, DEVICE)),
+    ("recovery_size", Create("channel", "x", A, DEVICE, DEVICE.sealing)),
+    ("key_size", EpochKey(CHANNEL, KEY, b"")), ("epoch_size", EpochKey(CHANNEL, b"", KEY)),
+    ("channel_id_size", EpochKey(b"", KEY, KEY)), ("identity_size", Contact(b"")), ("device_id_size", DeviceName(A, "x")),
+    ("device_count", Admit((), 2)), ("role_range", Admit((DEVICE,), 0)), ("role_range", Admit((DEVICE,), 6)),
+    ("history_range", Admit((DEVICE,), 2, -1)), ("invite_key_size", Admit((DEVICE,), 2, 0, A, SIGNATURE)),
+    ("invite_proof_size", Admit((DEVICE,), 2, 0, KEY)), ("invite_proof_size", Admit((DEVICE,), 2, 0, b"", SIGNATURE)),
+    ("identity_size", SetRole(A, 2)), ("role_range", SetRole(KEY, 0)), ("cuts_order", SetRole(KEY, 2, (OTHER, CUT))),
+    ("cuts_order", SetRole(KEY, 2, (CUT, CUT))), ("cut_form", Remove(KEY, (Cut(A, 1),))),
+    ("cut_form", Remove(KEY, (Cut(CUT.prefix, 0),))),
+    ("identity_size", Unban(b"")), ("identity_size", Decline(A)), ("sealing_size", AddDevice(Device(b"", A))),
+    ("device_id_size", RevokeDevice(A)), ("cut_form", RevokeDevice(KEY, (Cut(b"", 1),))),
+    ("policy_unknown", Policy("", 1)), ("policy_range", Policy("post", 1)), ("policy_range", Policy("rotation", 0)),
+    ("invite_key_size", Invite(A, 2, 1, 0)), ("role_range", Invite(KEY, 6, 1, 0)), ("invite_uses_range", Invite(KEY, 2, -1, 0)),
+    ("time_range", Invite(KEY, 2, 1, -1)), ("history_range", Invite(KEY, 2, 1, 0, -1)),
+    ("identity_size", Invite(KEY, 2, 1, 0, 0, A)),
+    ("invite_key_size", Uninvite(A)), ("invite_key_size", Ask((DEVICE,), b"", SIGNATURE)),
+    ("invite_proof_size", Ask((DEVICE,), KEY, b"")),
+    ("epoch_size", Rotate(A)), ("epoch_size", Report(A)), ("seal_count", Seal(KEY, ())), ("epoch_size", Seal(A, ())),
+    ("recipient_size", Seal(KEY, (SealedKey(A, bytes(SEALED_KEY_SIZE)),))), ("sealed_size", Seal(KEY, (SealedKey(KEY, A),))),
+    ("link_size", Link(KEY, CHANNEL, A)), ("link_to_itself", Link(KEY, KEY, bytes(LINK_SIZE))),
+    ("epoch_size", Link(KEY, A, bytes(LINK_SIZE))),
     ("origin_too_long", Post("", origin=Origin("", "", "", 0))), ("time_range", Post("", origin=Origin("x", "", "", -1))),
     ("time_range", Post("", origin=Origin("x", "", "", 0, -1))),
     ("origin_source", Post("", origin=Origin(OWN_SOURCE, "", "", 0))),
     ("origin_source", Edit(A, A, "", Origin("a:b", "", "", 0))),
-    ("origin_source", Profile(OWN_SOURCE, "", "")), ("origin_source", Create("channel", "x", A, b"", OWN_SOURCE, "")),
+    ("origin_source", Profile(OWN_SOURCE, "", "")), ("origin_source", Create("channel", "x", A, DEVICE, b"", OWN_SOURCE, "")),
 ]  # fmt: skip
 
 
@@ -69,13 +135,34 @@ def test_an_operation_goes_through_its_bytes(operation: Operation) -> None:
     assert stored_operation(bytes(16) + encoded) == operation
 
 
+@pytest.mark.parametrize("operation", CONTROLS, ids=lambda one: type(one).__name__)
+def test_a_control_operation_goes_through_its_bytes(operation: ControlOperation) -> None:
+    encoded = encode_operation(operation)
+    assert decode_operation(encoded) == decode_control(encoded) == operation
+    assert is_control(encoded)
+
+
 def test_every_kind_has_an_example_and_its_own_number() -> None:
     kinds = set(get_args(Operation))
     assert {type(operation) for operation in EXAMPLES} == kinds == set(KINDS)
-    assert len(set(KINDS.values())) == len(KINDS)
-    assert {*CONTROL, *SELF_ONLY} < kinds
-    for operation in EXAMPLES:  # the number on disk is the tag in the bytes
-        assert encode_operation(operation)[1] == KINDS[type(operation)]
+    assert {type(operation) for operation in CONTROLS} == set(get_args(ControlOperation)) == set(CONTROL)
+    numbers = KINDS | CONTROL_KINDS
+    assert len(set(numbers.values())) == len(numbers) == len(KINDS) + len(CONTROL)
+    assert set(SELF_ONLY) < kinds
+    for operation in [*EXAMPLES, *CONTROLS]:  # the number on disk is the tag in the bytes
+        encoded = encode_operation(operation)
+        assert encoded[1] == numbers[type(operation)]
+        assert is_control(encoded) == (type(operation) in CONTROL_KINDS)
+
+
+def test_every_kind_of_channel_and_every_policy_is_known() -> None:
+    for kind in KIND_NAMES:
+        create = Create(kind, "x", A, DEVICE, DEVICE.sealing if kind == "self" else b"")
+        assert decode_operation(encode_operation(create)) == create
+    for name, (default, least, greatest) in POLICIES.items():
+        assert least <= default <= greatest
+        for value in (least, default, greatest):
+            assert decode_operation(encode_operation(Policy(name, value))) == Policy(name, value)
 
 
 @pytest.mark.parametrize(
