@@ -216,6 +216,11 @@ def decode_control(data: bytes) -> ControlOperation:
     return operation
 
 
+def kind_of(operation: ControlOperation) -> int:
+    """The number of its kind: the tag of its bytes."""
+    return CONTROL_KINDS[type(operation)]
+
+
 def check_control(operation: ControlOperation) -> None:
     """Raises: MalformedError with the rule that a value breaks."""
     match operation:
@@ -239,9 +244,10 @@ def check_control(operation: ControlOperation) -> None:
             _check_identity(identity)
         case AddDevice(device):
             _check_devices((device,))
-        case RevokeDevice(id, cuts):
+        case RevokeDevice(id, cuts, statement):
             require(len(id) == 32, "device_id_size")
             _check_cuts(cuts)
+            require(len(statement) in (0, SIGNATURE_SIZE), "statement_size")
         case Policy(name, value):
             require(name in POLICIES, "policy_unknown")
             _, least, greatest = POLICIES[name]

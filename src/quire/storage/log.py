@@ -287,9 +287,9 @@ def epoch_keys(db: apsw.Connection, channel: bytes) -> dict[bytes, bytes]:
     return dict(found)
 
 
-def insert_control(db: apsw.Connection, rows: Iterable[tuple[bytes, int, bytes]]) -> None:
-    """(id, channel, salt || operation) of control operations."""
-    db.executemany("INSERT INTO control(id, channel, op) VALUES(?,?,?)", rows)
+def insert_control(db: apsw.Connection, rows: Iterable[tuple[bytes, int, int, bytes]]) -> None:
+    """(id, channel, kind, salt || operation) of control operations."""
+    db.executemany("INSERT INTO control(id, channel, kind, op) VALUES(?,?,?,?)", rows)
 
 
 def control_operation(db: apsw.Connection, id: bytes) -> ControlOperation | None:

@@ -96,8 +96,10 @@ CREATE TABLE operation(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX operation_target ON operation(target, kind, time) WHERE target IS NOT NULL;
 CREATE INDEX operation_previous ON operation(previous) WHERE previous IS NOT NULL;
-CREATE TABLE control(id BLOB PRIMARY KEY, channel INTEGER NOT NULL, op BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE INDEX control_channel ON control(channel);
+CREATE TABLE control(
+  id BLOB PRIMARY KEY, channel INTEGER NOT NULL, kind INTEGER NOT NULL, op BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX control_kind ON control(channel, kind);
 CREATE TABLE voided(id BLOB PRIMARY KEY, channel INTEGER NOT NULL, op BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE parked(
   id BLOB PRIMARY KEY, channel BLOB NOT NULL, device BLOB NOT NULL, reason TEXT NOT NULL, since_ms INTEGER NOT NULL,

@@ -17,7 +17,7 @@ import apsw
 
 from quire.core import commit
 from quire.core.commit import Head, commit_id
-from quire.core.control import ControlOperation, Create
+from quire.core.control import ControlOperation, Create, kind_of
 from quire.core.crypto.keys import decode_certificate, verify
 from quire.core.ids import channel_id_text, log_prefix, message_id
 from quire.core.operation import SALT_SIZE, Operation, Post, decode_operation, encode_operation
@@ -33,7 +33,7 @@ STORED = {
     f" LEFT JOIN doc d ON d.n = (m.time >> {DOC_SHIFT}) + m.spill ORDER BY m.id",
     "operation": "SELECT 'operation', o.id, o.op, o.channel, o.time, a.key, o.kind, o.target, o.previous, o.void"
     " FROM operation o LEFT JOIN author a ON a.n = o.author ORDER BY o.id",
-    "control": "SELECT 'control', id, op, channel FROM control ORDER BY id",
+    "control": "SELECT 'control', id, op, channel, kind FROM control ORDER BY id",
     "waiting": "SELECT 'waiting', id, op, channel, time, signer, target, due FROM waiting ORDER BY id",
 }
 
@@ -200,7 +200,7 @@ class LogCheck:
                 views.skip(one[1])
             elif not isinstance(operation, Operation):
                 views.skip(one[1])
-                if table != "control" or one[3] != channel.n:
+                if table != "control" or one[3:] != (channel.n, kind_of(operation)):
                     self._add("operation_misplaced", named(one[1]), f"in {table}")
             elif table == "waiting":
                 views.waiting(channel, row, head.time, operation, one)

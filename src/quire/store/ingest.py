@@ -22,7 +22,7 @@ import apsw
 import msgspec
 
 from quire.core import clock, commit
-from quire.core.control import Create
+from quire.core.control import Create, kind_of
 from quire.core.crypto.keys import decode_certificate, verify
 from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation, log_prefix, message_id
 from quire.core.limits import WAITING_PER_DEVICE_MAX
@@ -317,11 +317,14 @@ class _Ingestion:
         if row.own:
             log.close_log(self._db, row.n)
         if arrival.is_control:
-            places = enumerate(arrival.commit.operations)
-            rows_ = [
-                (message_id(row.prefix, arrival.head.seq, index), row.channel, op) for index, op in places
-            ]
-            log.insert_control(self._db, rows_)
+            places = enumerate(zip(arrival.operations, arrival.commit.operations, strict=True))
+            log.insert_control(
+                self._db,
+                [
+                    (message_id(row.prefix, arrival.head.seq, index), row.channel, kind_of(operation), salted)
+                    for index, (operation, salted) in places
+                ],
+            )
             return
         self._accepted.setdefault(arrival.head.channel, []).append((arrival, row))
 

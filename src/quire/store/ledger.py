@@ -20,11 +20,12 @@ from typing import TypeVar
 import apsw
 
 from quire.core import clock, commit
-from quire.core.control import Create, Device
+from quire.core.control import ControlOperation, Create, Device, kind_of
 from quire.core.crypto.keys import SigningKey
 from quire.core.ids import ChannelId, DeviceId, Incarnation, MessageId, log_prefix, message_id
 from quire.core.limits import OPERATIONS_PER_COMMIT_MAX
 from quire.core.operation import Operation, encode_operation
+from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, NotFoundError, UsageError
 from quire.storage import log
 from quire.storage.database import Database, fault, translate
@@ -268,9 +269,11 @@ class Ledger:
         draft.finish()
         return ids
 
-    def commit(self, db: apsw.Connection, own: log.LogRow, seq: int, head: bytes) -> None:
+    def commit(
+        self, db: apsw.Connection, own: log.LogRow, seq: int, head: bytes, rights: int = MAY_ALL
+    ) -> None:
         """Sign a head and keep it."""
-        log.insert_commit(db, own.n, seq, head, self._key.sign(commit.to_be_signed(head)))
+        log.insert_commit(db, own.n, seq, head, self._key.sign(commit.to_be_signed(head)), rights)
         self._last = (own.prefix + seq.to_bytes(4, "big"), head)
 
     def create_channel(
@@ -297,7 +300,7 @@ class Ledger:
         row = log.insert_log(db, n, self._device, incarnation, prefix, self.signer, own=True)
         self.commit(db, row, 1, head)
         channel = log.channel_by_n(db, n)
-        log.insert_control(db, [(first, n, salted[0])])
+        log.insert_control(db, [(first, n, kind_of(create), salted[0])])
         return channel
 
     def _new_log(self, db: apsw.Connection, channel: int) -> log.LogRow:
@@ -361,9 +364,9 @@ class Draft:
                 continue
             at, place = len(self._open), self._own.prefix + (self._seq + 1).to_bytes(4, "big")
             some = [MessageId(place + index.to_bytes(2, "big")) for index in range(at, at + last - first)]
-            signer = self._own.signer
+            signer, rights = self._own.signer, self._channel.rights
             self._open += [
-                Item(id, 0, signer, operation, bytes_)
+                Item(id, 0, signer, operation, bytes_, rights)
                 for id, operation, bytes_ in zip(
                     some, operations[first:last], salted[first:last], strict=True
                 )
@@ -396,6 +399,14 @@ class Draft:
     def _seal(self) -> None:
         if not self._open:
             return
+        self._sign([item.salted for item in self._open])
+        for item in self._open:
+            item.time = self._time
+        self._items.extend(self._open)
+        self._open, self._size = [], 0
+
+    def _sign(self, salted: list[bytes]) -> commit.Head:
+        """The next commit of this log."""
         self._seq, self._time = self._seq + 1, clock.tick(self._now, self._time)
         head = commit.build_head(
             channel=self._channel.id,
@@ -403,17 +414,29 @@ class Draft:
             incarnation=self._own.incarnation,
             seq=self._seq,
             previous=self._previous,
-            control_heads=(self._channel.genesis,),
+            control_heads=self._channel.control_heads,
             time=self._time,
-            salted=[item.salted for item in self._open],
+            salted=salted,
         )
-        self._ledger.commit(self._db, self._own, self._seq, head)
+        self._ledger.commit(self._db, self._own, self._seq, head, self._channel.rights)
         self._previous = commit.commit_id(head)
         self._ledger.remember_end(self._channel.n, self._own, self._seq, self._previous)
-        for item in self._open:
-            item.time = self._time
-        self._items.extend(self._open)
-        self._open, self._size = [], 0
+        return commit.decode_head(head)
+
+    def control(self, operations: Sequence[ControlOperation]) -> tuple[bytes, commit.Head]:
+        """Write one control commit; its id and head. Its effects are for store/people.py."""
+        salted = commit.with_salts([encode_operation(operation) for operation in operations], os.urandom)
+        head = self._sign(salted)
+        place = self._own.prefix + self._seq.to_bytes(4, "big")
+        log.insert_control(
+            self._db,
+            [
+                (place + index.to_bytes(2, "big"), self._channel.n, kind_of(operation), bytes_)
+                for index, (operation, bytes_) in enumerate(zip(operations, salted, strict=True))
+            ],
+        )
+        log.touch_channel(self._db, self._channel.n, clock=self._time)
+        return self._previous, head
 
 
 def _channel(db: apsw.Connection, id: bytes) -> log.ChannelRow:
