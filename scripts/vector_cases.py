@@ -1,44 +1,42 @@
 """The scenarios of the golden vectors: what is right, and every way to be wrong that has a name.
 
-`raw` writes plain MessagePack of plain values, so a wrong vector differs from a right one in one thing only.
+Here those of operations, commits and logs; scripts/vector_control.py and scripts/vector_keys.py have the others.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from tests.vectors import VALID, Vector
+from vector_control import control_operations
+from vector_keys import KEY_SOURCES
+from vector_parts import (
+    CHANNEL,
+    CREATE,
+    CREATED_MS,
+    DEVICE,
+    ENTRY,
+    IDENTITY,
+    INCARNATION,
+    PREFIX,
+    SEALING,
+    TARGET,
+    TIME,
+    Case,
+    fixed,
+    raw,
+)
 
 from quire.core import limits
 from quire.core.commit import Commit as CommitBytes
 from quire.core.commit import build_head, channel_id, commit_id, content_root, encode_commit, to_be_signed
-from quire.core.crypto.keys import Label, SigningKey, certify, derive_key
-from quire.core.crypto.slots import HEADER
-from quire.core.ids import ChannelId, DeviceId, Incarnation, log_prefix, message_id
-from quire.core.operation import Create, encode_operation
-
-raw = msgspec.msgpack.encode
-
-
-def fixed(what: str, size: int = 32) -> bytes:
-    """Bytes that stand for random ones."""
-    return hashlib.shake_256(b"quire vectors " + what.encode()).digest(size)
-
-
-IDENTITY = SigningKey(fixed("identity"))
-DEVICE = SigningKey(fixed("device"))
-CREATED_MS = 1_700_000_000_000
-CERTIFICATE = certify(IDENTITY, DeviceId(DEVICE.public), CREATED_MS).encode()
-CREATE = encode_operation(Create("channel", "general", fixed("nonce", 16), CERTIFICATE))
-CHANNEL = channel_id(CREATE)
-INCARNATION = Incarnation(fixed("incarnation", 16))
-PREFIX = log_prefix(DeviceId(DEVICE.public), INCARNATION)
-TARGET = message_id(PREFIX, 2, 0)
-TIME = CREATED_MS << 16
+from quire.core.control import Create
+from quire.core.crypto.keys import SigningKey
+from quire.core.ids import ChannelId, DeviceId, message_id
+from quire.core.operation import encode_operation
 
 
 def cases() -> Iterator[Vector]:
@@ -46,9 +44,6 @@ def cases() -> Iterator[Vector]:
     for kind, source in SOURCES.items():
         for name, data, expect, why, *facts in source():
             yield Vector(kind, name, data, expect, why, facts[0] if facts else {})
-
-
-Case = tuple[Any, ...]  # name, bytes, expected, why, and perhaps facts
 
 
 # Operations
@@ -69,7 +64,9 @@ RIGHT: dict[str, list[Any]] = {  # one of each, as plain values
     "ReadMarker": [11, CHANNEL, TIME, TARGET],
     "Bookmark": [12, CHANNEL, TARGET],
     "Unbookmark": [13, CHANNEL, TARGET],
-    "Create": [32, "channel", "general", fixed("nonce", 16), CERTIFICATE, "", ""],
+    "EpochKey": [14, CHANNEL, fixed("epoch"), fixed("epoch key")],
+    "Contact": [15, IDENTITY.public, "Bob", True],
+    "DeviceName": [16, DEVICE.public, "laptop"],
 }
 
 
@@ -98,7 +95,7 @@ def operations() -> Iterator[Case]:
 
 
 # A decoder may fill in a field that is missing at the end; then only comparing the encodings shows it.
-LAST_HAS_DEFAULT = {"Post", "Edit", "Delete", "React", "Unreact", "Pin", "Unpin", "Profile", "Create"}
+LAST_HAS_DEFAULT = {"Post", "Edit", "Delete", "React", "Unreact", "Pin", "Unpin", "Profile", "Contact"}
 
 
 def operation_values() -> Iterator[Case]:
@@ -236,17 +233,10 @@ def operation_values() -> Iterator[Case]:
         "message_id_size",
         "a message id is 16 bytes",
     )
-    yield "create-kind-unknown", but("Create", f1="forum"), "channel_kind", "five kinds are known"
-    yield "create-name-empty", but("Create", f2=""), "name_length", "a channel has a name"
-    yield "create-nonce-size", but("Create", f3=bytes(15)), "nonce_size", "a nonce is 16 bytes"
-    yield "create-certificate-too-long", but("Create", f4=bytes(513)), "certificate_size", "at most 512 bytes"
-    yield (
-        "create-source-quire",
-        but("Create", f5="quire", f6="x"),
-        "origin_source",
-        "no import is called quire",
-    )
-    yield "create-key-too-long", but("Create", f5="slack", f6="k" * 513), "origin_too_long", "by one"
+    yield "epochkey-epoch-size", but("EpochKey", f2=bytes(31)), "epoch_size", "an epoch's name is 32 bytes"
+    yield "epochkey-key-size", but("EpochKey", f3=b""), "key_size", "a key is 32 bytes"
+    yield "contact-identity-size", but("Contact", f1=TARGET), "identity_size", "a public key is 32 bytes"
+    yield "devicename-device-size", but("DeviceName", f1=TARGET), "device_id_size", "a public key is 32 bytes"
 
 
 def operation_encodings() -> Iterator[Case]:
@@ -280,7 +270,7 @@ def operation_encodings() -> Iterator[Case]:
         "5 in nine bytes",
     )
 
-    yield "tag-unknown", raw([14, TARGET]), "operation", "a tag that is not assigned"
+    yield "tag-unknown", raw([17, TARGET]), "operation", "a tag that is not assigned"
     yield "tag-zero", raw([0, "hello"]), "operation", "a tag that is not assigned"
     yield "tag-text", raw(["1", *RIGHT["Post"][1:]]), "operation", "a tag is a number"
     yield "tag-float", raw([1.0, *RIGHT["Post"][1:]]), "operation", "1.0 is not 1"
@@ -496,125 +486,6 @@ def not_reduced(signature: bytes) -> bytes:
     return signature[:32] + s.to_bytes(32, "little")
 
 
-# Certificates
-
-
-def certificates() -> Iterator[Case]:
-    facts = {"identity": IDENTITY.public.hex(), "device": DEVICE.public.hex()}
-    yield "right", CERTIFICATE, VALID, "an identity vouches for a device", facts
-    yield "short", CERTIFICATE[:-1], "certificate_length", "a byte less"
-    yield "long", CERTIFICATE + b"\0", "certificate_length", "a byte more"
-    yield "empty", b"", "certificate_length", "no bytes"
-    yield "version-0", b"\0" + CERTIFICATE[1:], "certificate_version", "no such version"
-    yield "version-2", b"\2" + CERTIFICATE[1:], "certificate_version", "a version of the future"
-    late = CERTIFICATE[:65] + (1 << 43).to_bytes(8, "big") + CERTIFICATE[73:]
-    yield "time-too-late", late, "certificate_time", "beyond 2248"
-    earlier = CERTIFICATE[:65] + (CREATED_MS - 1).to_bytes(8, "big") + CERTIFICATE[73:]
-    yield "time-changed", earlier, "certificate_signature", "the time is signed"
-    other = CERTIFICATE[:33] + fixed("another device") + CERTIFICATE[65:]
-    yield "device-changed", other, "certificate_signature", "the device is signed"
-    swapped = CERTIFICATE[:1] + CERTIFICATE[33:65] + CERTIFICATE[1:33] + CERTIFICATE[65:]
-    yield "roles-swapped", swapped, "certificate_signature", "the device vouches for the identity"
-    yield (
-        "signature-flipped",
-        CERTIFICATE[:-1] + bytes([CERTIFICATE[-1] ^ 1]),
-        "certificate_signature",
-        "one bit",
-    )
-    body = CERTIFICATE[33:73]
-    bare = CERTIFICATE[:73] + IDENTITY.sign(body)
-    yield "signature-without-label", bare, "certificate_signature", "a signature of something else"
-
-
-# The slots file
-
-SLOT = [1, "key_file", "", CREATED_MS, bytes(16), None, bytes(1216), bytes(1168), b""]
-PASSPHRASE = [2, "passphrase", "typed", CREATED_MS, bytes(16), [65536, 3, 4], bytes(1216), bytes(1168), b""]
-BODY = [fixed("vault", 16), 1, 3, [SLOT, PASSPHRASE], b""]
-
-
-def slots_file(
-    body: Any, mac_next: bytes = b"", *, extra: tuple[Any, ...] = (), header: bytes = HEADER
-) -> bytes:
-    encoded = body if isinstance(body, bytes) else raw(body)
-    mac = hmac.digest(derive_key(fixed("database key"), Label.SLOTS_MAC), header + encoded, "sha256")
-    whole = header + raw([encoded, mac, mac_next, *extra])
-    return whole + hashlib.sha256(whole).digest()
-
-
-def slot_but(slot: list[Any], at: int, value: Any) -> bytes:
-    changed = [*slot[:at], value, *slot[at + 1 :]]
-    return slots_file([*BODY[:3], [changed] if slot is SLOT else [SLOT, changed], b""])
-
-
-def slots() -> Iterator[Case]:
-    right = slots_file(BODY)
-    yield "right", right, VALID, "a key file and a passphrase; sealed keys of zeros", {"slots": 2}
-    yield (
-        "none",
-        slots_file([BODY[0], 1, 1, [], b""]),
-        VALID,
-        "well formed; that one must stay is a rule of writers",
-    )
-    yield "empty", b"", "slots_length", "no bytes"
-    yield "too-long", right + bytes((256 << 10) + 1 - len(right)), "slots_length", "by one"
-    yield "magic", b"\x88" + right[1:], "slots_magic", "another file"
-    yield "newlines-mangled", right.replace(b"\n", b"\r\n"), "slots_magic", "a copy in text mode"
-    yield "flipped", right[:50] + bytes([right[50] ^ 1]) + right[51:], "slots_checksum", "one bit"
-    yield "truncated", right[:-1], "slots_checksum", "the last byte is missing"
-    yield (
-        "version",
-        slots_file(BODY, header=HEADER[:-1] + b"\x02"),
-        "slots_version",
-        "written by a newer Quire",
-    )
-    yield "envelope-longer", slots_file(BODY, extra=(0,)), "slots_form", "one field more"
-    yield "body-longer", slots_file([*BODY, 0]), "slots_form", "one field more"
-    yield "body-no-msgpack", slots_file(b"\xc1"), "slots_form", "nothing that can be read"
-    yield "body-trailing", slots_file(raw(BODY) + b"\0"), "slots_form", "one byte too many"
-    yield (
-        "body-wide",
-        slots_file(b"\xdc\x00\x05" + raw(BODY)[1:]),
-        "slots_form",
-        "the array's length in two bytes",
-    )
-    yield "ids-unordered", slots_file([*BODY[:3], [PASSPHRASE, SLOT], b""]), "slots_form", "ascending"
-    yield "ids-repeated", slots_file([*BODY[:3], [SLOT, SLOT], b""]), "slots_form", "each once"
-    yield "next-id-taken", slots_file([BODY[0], 1, 2, [SLOT, PASSPHRASE], b""]), "slots_form", "above all ids"
-    yield "generation-0", slots_file([BODY[0], 0, *BODY[2:]]), "slots_form", "counts from 1"
-    yield "vault-id-empty", slots_file([b"", *BODY[1:]]), "slots_form", "1 to 64 bytes"
-    many = [[i, *SLOT[1:]] for i in range(1, 34)]
-    yield "too-many", slots_file([BODY[0], 1, 40, many, b""]), "slots_form", "at most 32"
-    yield "kind-unknown", slot_but(SLOT, 1, "fingerprint"), "slots_form", "four kinds are known"
-    yield "salt-short", slot_but(SLOT, 4, bytes(15)), "slots_form", "16 bytes"
-    yield "public-short", slot_but(SLOT, 6, bytes(1215)), "slots_form", "1,216 bytes"
-    yield "sealed-long", slot_but(SLOT, 7, bytes(1169)), "slots_form", "1,168 bytes"
-    yield (
-        "next-without-rekey",
-        slot_but(SLOT, 8, bytes(1168)),
-        "slots_form",
-        "empty unless a rekey is under way",
-    )
-    yield "passphrase-without-cost", slot_but(PASSPHRASE, 5, None), "slots_form", "a passphrase has a cost"
-    yield "key-file-with-cost", slot_but(SLOT, 5, [65536, 3, 4]), "slots_form", "only a passphrase has"
-    yield "memory-too-low", slot_but(PASSPHRASE, 5, [65535, 3, 4]), "slots_form", "a downgrade"
-    yield (
-        "memory-too-high",
-        slot_but(PASSPHRASE, 5, [(4 << 20) + 1, 3, 4]),
-        "slots_form",
-        "an attack on the reader",
-    )
-    yield "passes-too-few", slot_but(PASSPHRASE, 5, [65536, 2, 4]), "slots_form", "a downgrade"
-    yield "work-too-high", slot_but(PASSPHRASE, 5, [4 << 20, 5, 4]), "slots_form", "memory times passes"
-    yield (
-        "link-without-rekey",
-        slots_file([*BODY[:4], bytes(60)]),
-        "slots_form",
-        "empty unless a rekey is under way",
-    )
-    yield "rekey-without-link", slots_file(BODY, bytes(32)), "slots_form", "a rekey has a link"
-
-
 # Message ids as people write them
 
 
@@ -651,7 +522,9 @@ class Log:
 
     def __init__(self, name: str, kind: str = "channel") -> None:
         self.name = name
-        self.create = encode_operation(Create(kind, "general", fixed(f"nonce {name}", 16), CERTIFICATE))
+        self.create = encode_operation(
+            Create(kind, "general", fixed(f"nonce {name}", 16), ENTRY, SEALING if kind == "self" else b"")
+        )
         self.channel = channel_id(self.create)
         self.incarnation = fixed(f"incarnation {name}", 16)
         self.genesis = self.commit(1, b"", [self.create], heads=[])
@@ -780,6 +653,9 @@ def chains() -> Iterator[Case]:
         "operation_not_canonical",
         "operations are read before anything is applied",
     )
+    log = Log("control-mixed")
+    both = log.commit(2, log.first, [raw(RIGHT["Post"]), raw([44, fixed("epoch")])])
+    yield case("control-mixed", [log.genesis, both], "control_mixed", "content and control in one commit")
     log = Log("founding-unsigned")
     [head, _, operations] = msgspec.msgpack.decode(log.genesis)
     yield case(
@@ -791,6 +667,6 @@ def chains() -> Iterator[Case]:
 
 
 SOURCES = {
-    "operation": operations, "head": heads, "commit": commits, "certificate": certificates, "slots": slots,
-    "message_id": message_ids, "chain": chains,
+    "operation": lambda: itertools.chain(operations(), control_operations()), "head": heads, "commit": commits,
+    "message_id": message_ids, "chain": chains, **KEY_SOURCES,
 }  # fmt: skip

@@ -85,7 +85,8 @@ def _certificate(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     certificate = decode_certificate(data)
     certificate.verify()
     assert certificate.encode() == data
-    return {"identity": certificate.identity.hex(), "device": certificate.device.hex()}
+    names = ("identity", "device", "issuer")
+    return {name: getattr(certificate, name).hex() for name in names}
 
 
 def _slots(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:

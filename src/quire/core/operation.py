@@ -202,7 +202,7 @@ KINDS: dict[type, int] = {
 SELF_ONLY = (ReadMarker, Bookmark, Unbookmark, EpochKey, Contact, DeviceName)
 
 _SHORT = limits.BODY_BYTES_MAX // 4  # characters that fit a body in any script
-FIRST_CONTROL_BYTE = b"\x20"
+FIRST_CONTROL_BYTE, END_OF_TAGS = b"\x20", b"\x80"
 _codec = Codec(Operation, "operation")
 
 
@@ -239,7 +239,7 @@ def decode_operation(data: bytes) -> Operation | ControlOperation:
 
 def is_control(data: bytes) -> bool:
     """Are these the bytes of a control operation, if of any? An operation's kind stands in its second byte."""
-    return data[1:2] >= FIRST_CONTROL_BYTE
+    return FIRST_CONTROL_BYTE <= data[1:2] < END_OF_TAGS
 
 
 def stored_operation(salted: bytes) -> Operation:
