@@ -113,13 +113,10 @@ class AddDevice(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=37):
 
 
 class RevokeDevice(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=38):
-    """End a device. Beyond the cuts, or in a log not named, what it wrote is void."""
+    """End a device of one's own. Beyond the cuts, or in a log not named, what it wrote is void."""
 
     device: bytes
     cuts: tuple[Cut, ...] = ()
-    statement: bytes = (
-        b""  # the identity's own signature; without it the author is an older device of the same person
-    )
 
 
 class Policy(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=39):
@@ -244,10 +241,9 @@ def check_control(operation: ControlOperation) -> None:
             _check_identity(identity)
         case AddDevice(device):
             _check_devices((device,))
-        case RevokeDevice(id, cuts, statement):
+        case RevokeDevice(id, cuts):
             require(len(id) == 32, "device_id_size")
             _check_cuts(cuts)
-            require(len(statement) in (0, SIGNATURE_SIZE), "statement_size")
         case Policy(name, value):
             require(name in POLICIES, "policy_unknown")
             _, least, greatest = POLICIES[name]

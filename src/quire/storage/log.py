@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
-from quire.core.commit import commit_id
+from quire.core.commit import commit_id, decode_head
 from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation
 from quire.core.limits import TIME_MS_MAX
 from quire.core.operation import SALT_SIZE
@@ -232,6 +232,19 @@ def get_commit(db: apsw.Connection, log: int, seq: int) -> tuple[bytes, bytes] |
     return (row[0], row[1]) if row else None
 
 
+def time_of(db: apsw.Connection, id: bytes) -> int:
+    """The hybrid time of the commit that an operation is in."""
+    head = commit_at(db, id[:14])
+    if head is None:
+        raise inconsistent("the commit of an operation")
+    return decode_head(head).time
+
+
+def set_rights(db: apsw.Connection, log: int, seq: int, rights: int) -> None:
+    """What a commit's author may do in it has changed."""
+    db.execute("UPDATE commits SET rights = ? WHERE log = ? AND seq = ?", (rights, log, seq))
+
+
 def rights_at(db: apsw.Connection, id: bytes) -> int:
     """What the author of an operation might do in its commit; 0 if that is not here."""
     row: Any = db.execute(
@@ -290,6 +303,30 @@ def epoch_keys(db: apsw.Connection, channel: bytes) -> dict[bytes, bytes]:
 def insert_control(db: apsw.Connection, rows: Iterable[tuple[bytes, int, int, bytes]]) -> None:
     """(id, channel, kind, salt || operation) of control operations."""
     db.executemany("INSERT INTO control(id, channel, kind, op) VALUES(?,?,?,?)", rows)
+
+
+def founding(db: apsw.Connection, channel: int) -> bytes:
+    """The id of the operation that created a channel."""
+    row: Any = db.execute("SELECT id FROM control WHERE channel = ? AND kind = 32", (channel,)).fetchone()
+    if row is None:
+        raise inconsistent("the founding of a channel")
+    return bytes(row[0])
+
+
+def control_rows(db: apsw.Connection, channel: int, kind: int | None = None) -> list[tuple[bytes, bytes]]:
+    """(id, salt || operation) of a channel's control operations, or of those of one kind, in order of id."""
+    where = "channel = ? AND kind = ?" if kind is not None else "channel = ?"
+    values = (channel,) if kind is None else (channel, kind)
+    rows: Any = db.execute(f"SELECT id, op FROM control WHERE {where} ORDER BY id", values).fetchall()
+    return list(rows)
+
+
+def set_people(db: apsw.Connection, n: int, heads: bytes, role: int, rights: int, rotate_ms: int) -> None:
+    """Where a channel's control log ends, and what we are in it."""
+    db.execute(
+        "UPDATE channel SET heads = ?, role = ?, rights = ?, rotate_ms = ? WHERE n = ?",
+        (heads, role, rights, rotate_ms, n),
+    )
 
 
 def control_operation(db: apsw.Connection, id: bytes) -> ControlOperation | None:

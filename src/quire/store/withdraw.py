@@ -1,0 +1,160 @@
+"""Taking operations out of the views again, when it turns out that their author had no right to them.
+
+A removal names the last commit of the removed that counts; one that comes late finds later ones applied. Views are
+made to be added to, so whatever an operation had a part in is taken out whole, which is at most one thread with
+everything on its messages, and what still stands of it is applied again like new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import apsw
+
+from quire.core.control import Create
+from quire.core.operation import KINDS, Name, Post, Profile, Topic, stored_operation
+from quire.storage import log, search
+from quire.storage import timeline as rows
+from quire.storage.database import inconsistent
+from quire.store.apply import Applier, Item, indexed, shown_body
+
+Taken = dict[bytes, bytes]  # id -> salt || operation
+
+
+def take_out(
+    db: apsw.Connection, applier: Applier, channel: log.ChannelRow, ids: Iterable[bytes]
+) -> list[Item]:
+    """Take operations of one channel out of all views, and with them what stood on them.
+
+    returns    everything that was taken out, these operations and others, with the rights of their commits
+    """
+    applier.flush(db)
+    taken: Taken = {}
+    roots: set[bytes] = set()
+    for id in ids:
+        roots.update(_take_one(db, channel, id, taken))
+    for root in roots:
+        _take_thread(db, channel, root, taken)
+    applier.forget()
+    _recount(db, channel, taken)
+    return [_item(db, id, op) for id, op in sorted(taken.items())]
+
+
+def set_aside(db: apsw.Connection, channel: log.ChannelRow, items: Iterable[Item]) -> None:
+    """Keep operations that do not count, out of every view."""
+    db.executemany(
+        "INSERT INTO voided(id, channel, op) VALUES(?,?,?)", [(i.id, channel.n, i.salted) for i in items]
+    )
+
+
+def _take_one(db: apsw.Connection, channel: log.ChannelRow, id: bytes, taken: Taken) -> list[bytes]:
+    """Take out an operation that stands alone; for any other, the root of the thread it has a part in."""
+    row = rows.get_row(db, id)
+    if row is not None:
+        return [row.root or row.id]
+    for table in ("waiting", "voided"):
+        found: Any = db.execute(f"DELETE FROM {table} WHERE id = ? RETURNING op", (id,)).fetchall()
+        if found:
+            taken[id] = found[0][0]
+            return []
+    stored: Any = db.execute("SELECT target, op FROM operation WHERE id = ?", (id,)).fetchone()
+    if stored is None:
+        raise inconsistent("an operation of a commit")
+    target = rows.get_row(db, stored[0]) if stored[0] is not None else None
+    if target is not None:
+        return [target.root or target.id]
+    db.execute("DELETE FROM operation WHERE id = ?", (id,))
+    taken[id] = stored[1]
+    return []
+
+
+def _take_thread(db: apsw.Connection, channel: log.ChannelRow, root: bytes, taken: Taken) -> None:
+    """A message, the replies in its thread, and all that targets any of them."""
+    replies: Any = db.execute("SELECT id FROM message WHERE root = ?", (root,)).fetchall()
+    for (id,) in [(root,), *replies]:
+        row = rows.get_row(db, id)
+        if row is None:
+            raise inconsistent("a message of a thread")
+        _take_message(db, channel, row, taken)
+    if db.execute("DELETE FROM thread WHERE root = ? RETURNING 1", (root,)).fetchall():
+        log.touch_channel(db, channel.n, threads=-1)
+    db.execute("DELETE FROM thread_author WHERE root = ?", (root,))
+
+
+def _take_message(db: apsw.Connection, channel: log.ChannelRow, row: rows.MessageRow, taken: Taken) -> None:
+    post = stored_operation(row.op)
+    assert isinstance(post, Post)
+    if not row.flags & rows.DELETED:
+        search.remove(db, row.doc, *indexed(post, shown_body(db, row, post), row))
+        log.touch_channel(db, channel.n, messages=-1)
+    on_it: Any = db.execute("DELETE FROM operation WHERE target = ? RETURNING id, op", (row.id,)).fetchall()
+    taken.update(on_it)
+    taken[row.id] = row.op
+    db.execute("DELETE FROM reaction WHERE target = ?", (row.id,))
+    db.execute("DELETE FROM doc WHERE n = ?", (row.doc,))
+    db.execute(
+        "DELETE FROM message WHERE channel = ? AND time = ? AND id = ?", (row.channel, row.time, row.id)
+    )
+
+
+def _recount(db: apsw.Connection, channel: log.ChannelRow, taken: Taken) -> None:
+    """What is the newest of its kind, found again without what was taken out."""
+    db.execute(
+        "UPDATE channel SET last_time = coalesce((SELECT max(time) FROM message WHERE channel = ?1), 0) WHERE n = ?1",
+        (channel.n,),
+    )
+    operations = [stored_operation(op) for op in taken.values()]
+    if any(isinstance(operation, Name | Topic) for operation in operations):
+        _rename(db, channel)
+    for profile in operations:
+        if isinstance(profile, Profile):
+            _reprofile(db)
+            return
+
+
+def _rename(db: apsw.Connection, channel: log.ChannelRow) -> None:
+    """The channel's name and topic, from its founding and the operations that are left."""
+    first = log.founding(db, channel.n)
+    create = log.control_operation(db, first)
+    assert isinstance(create, Create)
+    db.execute(
+        "UPDATE channel SET name_time = -1, name_id = x'', topic = '', topic_time = -1, topic_id = x'' WHERE n = ?",
+        (channel.n,),
+    )
+    log.set_newest_text(db, channel.n, "name", create.name, log.time_of(db, first), first)
+    left: Any = db.execute(
+        "SELECT id, time, op FROM operation WHERE channel = ? AND kind IN (?, ?) AND void = 0",
+        (channel.n, KINDS[Name], KINDS[Topic]),
+    ).fetchall()
+    for id, time, op in left:
+        operation = stored_operation(op)
+        if isinstance(operation, Name):
+            log.set_newest_text(db, channel.n, "name", operation.name, time, id)
+        elif isinstance(operation, Topic):
+            log.set_newest_text(db, channel.n, "topic", operation.topic, time, id)
+
+
+def _reprofile(db: apsw.Connection) -> None:
+    """Every author's name, from the profiles that are left."""
+    default = "CASE WHEN key LIKE 'quire:%' THEN substr(key, 7, 8) ELSE substr(key, instr(key, ':') + 1) END"
+    db.execute(f"UPDATE author SET name = {default}, bot = 0, time = -1, id = x'' WHERE id <> x''")
+    left: Any = db.execute(
+        "SELECT o.id, o.time, o.op, a.key FROM operation o JOIN author a ON a.n = o.author"
+        " WHERE o.kind = ? AND o.void = 0",
+        (KINDS[Profile],),
+    ).fetchall()
+    for id, time, op, signer in left:
+        profile = stored_operation(op)
+        assert isinstance(profile, Profile)
+        key = f"{profile.source}:{profile.author}" if profile.source else signer
+        for n in rows.authors_by_key(db, [key]).values():
+            rows.set_profile(db, n, profile.name, profile.bot, time, id)
+
+
+def _item(db: apsw.Connection, id: bytes, op: bytes) -> Item:
+    """An operation with what its commit says of it."""
+    row = log.log_by_prefix(db, id[:10])
+    if row is None:
+        raise inconsistent("the log of an operation")
+    return Item(id, log.time_of(db, id), row.signer, stored_operation(op), op, log.rights_at(db, id))
