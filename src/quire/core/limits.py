@@ -21,10 +21,20 @@ CONTROL_HEADS_MAX = 64  # concurrent control commits an author may name at once
 SEQ_MAX = (1 << 32) - 1  # seq in a message id has four bytes: 136 years of one commit a second
 
 # One channel's people and keys.
+MEMBERS_MAX = 4_096  # with one device each, a new key sealed to all of them still fits one commit
 DEVICES_PER_MEMBER_MAX = 32  # a person's machines over the years; each costs every rotation 1.2 KB
 CUTS_MAX = 1_024  # logs of one person: a device has one more for each restored or copied vault
 INVITE_USES_MAX = 1 << 20  # a link for more people than a channel can hold is a link for any number
 SEALS_PER_OPERATION_MAX = 512  # 600 KB: a larger channel's rotation has several operations
+
+# What travels.
+BUNDLE_PLAIN_BYTES_MAX = 16 << 20  # commits in one bundle, unpacked in memory; two commits at their largest fit
+BUNDLE_BYTES_MAX = 18 << 20  # the same if nothing of it compresses, padded
+BUNDLE_COMMITS_MAX = 65_536  # at 250 bytes, the least a commit has, as many as fit
+CARD_BYTES_MAX = 64 << 10  # 32 devices of 1.5 KB
+REQUEST_BYTES_MAX = 80 << 10  # a card and a name, padded
+INVITE_LINK_CHARS_MAX = 200  # a QR code that a telephone reads from a screen (version 10)
+INVITE_NAME_BYTES_MAX = 48  # what such a link leaves for the channel's name
 
 # Time.
 TIME_MS_MAX = (1 << 43) - 1  # year 2248: time, tie-break and sign share 64 bits in the index key
