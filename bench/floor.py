@@ -21,6 +21,7 @@ from bench.data import Wanted
 from bench.measuring import FLOOR
 from bench.ours import HITS, PAGE, Spot, query_of
 from quire.core.crypto.secrets import DatabaseKey
+from quire.core.operation import stored_operation
 from quire.core.query import parse_query
 from quire.storage import schema, search
 from quire.storage import timeline as rows
@@ -73,6 +74,16 @@ def catching() -> Iterator[Caught]:
         yield caught
     finally:
         rows.insert_posts, search.insert = _insert_posts, _insert_search
+
+
+def indexed(posts: list[Row]) -> list[tuple[int, str, str]]:
+    """The index rows of posts: Quire puts those of single messages into its index later, many at once."""
+    found = []
+    for channel, at, _, spill, author, _, _, op in posts:
+        post: Any = stored_operation(op)
+        tags = search.tags_of(post, post.body, channel, author)
+        found.append(((at >> rows.DOC_SHIFT) + spill, search.text_of(post, post.body), tags))
+    return found
 
 
 class Floor:

@@ -8,7 +8,7 @@ import threading
 import time
 
 from bench.building import Built
-from bench.floor import catching
+from bench.floor import catching, indexed
 from bench.measuring import FLOOR, OURS, Row
 from quire.core.ids import ChannelId
 from quire.storage import timeline as rows
@@ -48,8 +48,9 @@ def _one_by_one(built: Built, channel: ChannelId, bodies: list[str]) -> dict[str
             taken[OURS].append(clock() - start)
             row = caught.take()
             docs = [((post[1] >> rows.DOC_SHIFT) + post[3], post[0], post[3]) for post in row.posts]
+            found = indexed(row.posts)
             start = clock()
-            built.floor.write(row.posts, docs, row.found)
+            built.floor.write(row.posts, docs, found)
             taken[FLOOR].append(clock() - start)
             for peer in built.peers:
                 start = clock()

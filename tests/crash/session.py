@@ -19,7 +19,7 @@ from quire.core.crypto.secrets import KeyFile
 from quire.core.ids import MessageId
 from quire.core.operation import Attachment, Name, Topic
 from quire.core.views import Author
-from quire.storage import database
+from quire.storage import database, search
 from quire.storage.outside import create_key_file
 from quire.store.local import LocalStore
 from quire.testing.faults import FaultyDisk, Kill, Plan, PowerCut, die
@@ -173,6 +173,7 @@ def run(folder: Path, say: Callable[[Any], None], plan: Plan, hook_at: int = 0, 
         if points == hook_at:
             die()
 
+    search.TAIL_MAX = 3  # so that it is full now and then
     database.fault_hook = hook
     session = Session(folder, disk.name)
     for number, (name, step) in enumerate(session.steps):

@@ -23,7 +23,7 @@ from quire.channels.manager import ChannelManager
 from quire.core.crypto.secrets import Passphrase
 from quire.core.operation import Attachment
 from quire.errors import UsageError
-from quire.storage import log
+from quire.storage import log, search
 from quire.storage.database import apply_key
 from quire.store.local import LocalStore
 from tests import vaults
@@ -190,15 +190,21 @@ def holding(store: LocalStore, text: str) -> set[str]:
     return found
 
 
-def test_a_deleted_text_is_in_no_view_counter_or_index(store: LocalStore, manager: ChannelManager) -> None:
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_deleted_text_is_in_no_view_counter_or_index(
+    indexed: bool, store: LocalStore, manager: ChannelManager
+) -> None:
     """Only the log keeps it, in the operations' own bytes, until it is erased there too."""
     manager.create_channel("general")
     root = manager.send_message("general", "a root")
     message = manager.send_message("general", f"{WORD} alone", thread=root.id, attachments=[Attachment(FILE)])
+    if indexed:
+        store.ledger.run(search.index_tail)
+        assert "words" in holding(store, WORD)
     edited = manager.edit_message(message.id, "wolfsbanequux alone")
     assert edited.body == "wolfsbanequux alone"
     assert holding(store, WORD) == {"message"}  # the edit took it out of the index at once
-    assert "words" in holding(store, "wolfsbanequux")
+    assert ("words" in holding(store, "wolfsbanequux")) == indexed
     manager.delete_message(message.id)
     assert holding(store, "wolfsbanequux") == {"operation"}
     assert holding(store, WORD) == holding(store, "blueprintquux") == {"message"}

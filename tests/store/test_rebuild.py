@@ -28,6 +28,8 @@ RUIN = [
     "INSERT INTO search(search) VALUES('delete-all')",
     "INSERT INTO search(rowid, body, tags) VALUES(5, 'stray', 'c1')",
     "DROP TABLE search",
+    "DELETE FROM tail",
+    "INSERT INTO tail VALUES(1, zeroblob(16), 0)",
     "DROP TABLE thread",
     "UPDATE channel SET name = 'x', topic = 'y', clock = 0, messages = -1, threads = 9 WHERE kind <> 'self'",
     "UPDATE channel SET last_time = 3, name_time = 1 << 60, topic_id = zeroblob(16)",

@@ -23,7 +23,7 @@ from quire.core.operation import (
     stored_operation,
 )
 from quire.errors import CorruptError
-from quire.storage import log
+from quire.storage import log, search
 from quire.store.findings import PROBLEMS_MAX
 from quire.store.local import LocalStore
 from quire.testing.authors import START_MS, Author
@@ -39,6 +39,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a vault with something of everything."""
     store = vaults.fresh_store(tmp_path_factory.mktemp("verify"))
     furnish(store)
+    store.ledger.run(search.index_tail)
+    ChannelManager(store).send_message("talk", "in the tail")
     store.compact()  # no free pages: what is in those matters to nobody, so nobody reads it
     store.close()
     return store.folder
@@ -111,7 +113,7 @@ def kinds(store: LocalStore) -> set[str]:
 def test_a_whole_vault_is_whole(furnished: LocalStore) -> None:
     report = furnished.verify()
     assert report.ok, report.problems
-    assert report.messages == 14
+    assert report.messages == 15
     assert report.commits > 15
     assert report.operations > report.messages
     assert furnished.doctor() == []
@@ -192,6 +194,10 @@ DAMAGE = [
     ("search_view", "INSERT INTO search(rowid, body, tags) VALUES(1, 'stray', 'c1')"),
     ("search_view", "INSERT INTO search(rowid, body, tags) SELECT n, 'more', '' FROM doc LIMIT 1"),
     ("search_view", "INSERT INTO doc VALUES(1, 1, 0)"),
+    ("search_view", "DELETE FROM tail"),
+    ("search_view", "UPDATE tail SET n = n + 1"),
+    ("search_view", "UPDATE tail SET id = (SELECT min(id) FROM message)"),
+    ("search_view", "INSERT INTO tail SELECT (time >> 26) + spill AS n, id, 0 FROM message WHERE n NOT IN (SELECT n FROM tail)"),
 ]  # fmt: skip
 
 

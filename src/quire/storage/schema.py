@@ -8,7 +8,8 @@ other columns and tables are views of them, which `verify` recomputes and `repai
 search index is numbered by its message's time in units of 1,024 ms, or the next free number (`spill` further),
 so the index is in time order, the newest hits come first without sorting, and `doc` need only hold the
 channel and the spill to lead from a hit back to its message. Channel, author and "has" filters are
-words in the index's second column: every filter is an intersection, never a scan.
+words in the index's second column: every filter is an intersection, never a scan. `tail` has the numbers of
+the newest messages whose words are not in the index yet (storage/search.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ APPLICATION_ID = 0x51756972  # "Quir"
 TOKENIZER = (
     "unicode61 remove_diacritics 2 categories 'L* N* M* Co So Sk' separators '`^\u00b4\u00a8\u00af\u00b8'"
 )
+
+SEARCH_COLUMNS = f"body, tags, content='', tokenize=\"{TOKENIZER}\""
 
 VIEWS = f"""
 CREATE TABLE author(
@@ -54,9 +57,8 @@ CREATE TABLE device_name(
   device BLOB PRIMARY KEY, name TEXT NOT NULL, time INTEGER NOT NULL, id BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE doc(n INTEGER PRIMARY KEY, channel INTEGER NOT NULL, spill INTEGER NOT NULL) STRICT;
-CREATE VIRTUAL TABLE search USING fts5(
-  body, tags, content='', columnsize=0, tokenize="{TOKENIZER}"
-);
+CREATE TABLE tail(n INTEGER PRIMARY KEY, id BLOB NOT NULL, edits INTEGER NOT NULL) STRICT;
+CREATE VIRTUAL TABLE search USING fts5({SEARCH_COLUMNS}, columnsize=0);
 INSERT INTO search(search, rank) VALUES('secure-delete', 1);
 INSERT INTO search(search, rank) VALUES('hashsize', {16 << 20});
 INSERT INTO search(search, rank) VALUES('pgsz', 3900);

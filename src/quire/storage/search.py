@@ -4,22 +4,39 @@ FTS5 without content: it holds words and places, never bodies. Row numbers follo
 `ORDER BY rowid DESC` is newest first without sorting; small steps between them keep the index small, too.
 Removing a row needs the very text that was put in; with `secure-delete` nothing of it is left in the index's
 entries.
+
+A few messages at a time do not go into it at once: a large index merges its parts now and then, which a durable
+send would wait for. Their numbers stand in `tail`, and when there are many they go into the index together. A
+search indexes them for itself first, in memory, from the messages' own rows: what was sent is found at once, and
+an edit or deletion of a message in the tail has no index to change (docs/decisions/0007-search-tail.md).
 """
 
 from __future__ import annotations
 
+import heapq
 import re
-from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import apsw
 
-from quire.core.operation import NOTICES, Post
+from quire.core.operation import NOTICES, Post, stored_operation
 from quire.core.query import Query
 from quire.core.words import index_text
 from quire.storage import timeline as flags
+from quire.storage.database import fault
+from quire.storage.schema import SEARCH_COLUMNS
 
+TAIL_MAX = 256  # messages: a search that meets the tail first indexes it, in about 10 us each
+TAIL_CHARS_MAX = 4_096  # of a message: longer ones, and with them all others, go into the index at once
+
+RECENT = f"fts5({SEARCH_COLUMNS}, contentless_delete=1)"
+# From a row of `doc`, d, to its message, m.
+_MESSAGE = (
+    "CROSS JOIN message m ON m.channel = d.channel AND m.spill = d.spill"
+    f" AND m.time >= (d.n - d.spill) << {flags.DOC_SHIFT} AND m.time < (d.n - d.spill + 1) << {flags.DOC_SHIFT}"
+)
 _link = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -58,65 +75,6 @@ def insert(db: apsw.Connection, rows: list[tuple[int, str, str]]) -> None:
     db.executemany("INSERT INTO search(rowid, body, tags) VALUES(?,?,?)", rows)
 
 
-class DocNumbers:
-    """Hands out index rows. It remembers the last run of taken numbers, for many messages of one moment."""
-
-    def __init__(self) -> None:
-        self._run = (0, -1)  # first and last of numbers known to be taken without a gap
-        self._widest = -1  # the widest spill known to be noted
-
-    def take(self, db: apsw.Connection, channel: int, times: list[int]) -> list[int]:
-        """Reserve a row for a message of each of these hybrid times (ascending); how far each spilled over."""
-        newest: Any = db.execute("SELECT max(n) FROM doc").fetchone()
-        docs = _ascending([time >> flags.DOC_SHIFT for time in times])
-        if len(docs) == 1:
-            if newest[0] is not None and docs[0] <= newest[0] and _is_taken(db, docs[0]):
-                docs = [self._next_free(db, docs[0])]
-        elif newest[0] is not None and docs[0] <= newest[0]:
-            found: Any = db.execute(
-                "SELECT n FROM doc WHERE n IN carray(?)", (apsw.carray(array("q", docs)),)
-            )
-            taken = {n for (n,) in found}
-            if taken:
-                docs = self._around(db, docs, taken)
-        spills = [doc - (time >> flags.DOC_SHIFT) for doc, time in zip(docs, times, strict=True)]
-        db.executemany(
-            "INSERT INTO doc(n, channel, spill) VALUES(?, ?, ?)",
-            [(doc, channel, spill) for doc, spill in zip(docs, spills, strict=True)],
-        )
-        if (widest := max(spills)) > self._widest:
-            self._widest = note_spill(db, (1 << widest.bit_length()) - 1)  # a bound; so it is seldom moved
-        return spills
-
-    def _around(self, db: apsw.Connection, docs: list[int], taken: set[int]) -> list[int]:
-        """The same, passing over what is taken."""
-        last = -1
-        moved = []
-        for doc in docs:
-            free = max(doc, last + 1)
-            if free in taken or (free != doc and _is_taken(db, free)):
-                free = self._next_free(db, free)
-            last = free
-            moved.append(free)
-        return moved
-
-    def _next_free(self, db: apsw.Connection, doc: int) -> int:
-        """The first number from a taken one on that no row has."""
-        first, last = self._run
-        if not first <= doc <= last:
-            first = last = doc
-        free = last + 1
-        if _is_taken(db, free):
-            row: Any = db.execute(
-                "SELECT n + 1 FROM doc AS here WHERE n >= ?"
-                " AND NOT EXISTS (SELECT 1 FROM doc WHERE n = here.n + 1) ORDER BY n LIMIT 1",
-                (free,),
-            ).fetchone()
-            free = int(row[0])
-        self._run = (first, free)
-        return free
-
-
 def note_spill(db: apsw.Connection, spill: int) -> int:
     """Raise the bound of all spills of this vault: so far beyond its end a date filter must look. The bound now."""
     row: Any = db.execute(
@@ -133,29 +91,82 @@ def widest_spill(db: apsw.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def _is_taken(db: apsw.Connection, doc: int) -> bool:
-    return db.execute("SELECT 1 FROM doc WHERE n = ?", (doc,)).fetchone() is not None
-
-
-def _ascending(bases: list[int]) -> list[int]:
-    """Each its own number, not before its base."""
-    last = -1
-    docs = []
-    for base in bases:
-        last = base if base > last else last + 1
-        docs.append(last)
-    return docs
-
-
-def remove(db: apsw.Connection, doc: int, text: str, tags: str) -> None:
-    """Forget a message's words; `text` and `tags` are exactly what was put in."""
-    db.execute("INSERT INTO search(search, rowid, body, tags) VALUES('delete', ?, ?, ?)", (doc, text, tags))
+def remove(db: apsw.Connection, doc: int, shown: tuple[str, str]) -> None:
+    """Forget a message's words; `shown`, its text and tags, is exactly what was put in."""
+    db.execute("DELETE FROM tail WHERE n = ?", (doc,))
+    if not db.changes():
+        db.execute("INSERT INTO search(search, rowid, body, tags) VALUES('delete', ?, ?, ?)", (doc, *shown))
 
 
 def replace(db: apsw.Connection, doc: int, old: tuple[str, str], new: tuple[str, str]) -> None:
-    """Another text for a message."""
-    remove(db, doc, *old)
-    db.execute("INSERT INTO search(rowid, body, tags) VALUES(?,?,?)", (doc, *new))
+    """Another text for a message, whose row still shows the old one."""
+    db.execute("UPDATE tail SET edits = edits + 1 WHERE n = ?", (doc,))
+    if db.changes():
+        if len(new[0]) <= TAIL_CHARS_MAX:
+            return
+        index_tail(db)
+    remove(db, doc, old)
+    insert(db, [(doc, *new)])
+
+
+# The tail
+
+_recent: WeakKeyDictionary[apsw.Connection, dict[int, tuple[bytes, int]]] = WeakKeyDictionary()
+
+
+def add(db: apsw.Connection, rows: list[tuple[int, str, str, bytes]]) -> None:
+    """(doc, text, tags, message id) of new messages: into the tail while there is room, else all into the index."""
+    count: Any = db.execute("SELECT count(*) FROM tail").fetchone()
+    if count[0] + len(rows) > TAIL_MAX or max([len(row[1]) for row in rows]) > TAIL_CHARS_MAX:
+        index_tail(db, [row[:3] for row in rows])
+    else:
+        db.executemany("INSERT INTO tail(n, id, edits) VALUES(?, ?, 0)", [(row[0], row[3]) for row in rows])
+
+
+def index_tail(db: apsw.Connection, rows: Iterable[tuple[int, str, str]] = ()) -> None:
+    """Put the tail, and with it these rows, into the index."""
+    left: Any = db.execute("DELETE FROM tail RETURNING id").fetchall()
+    fault("tail_taken")
+    insert(db, sorted([*_shown(db, [id for (id,) in left]), *rows]))
+
+
+def tail(db: apsw.Connection) -> dict[int, tuple[bytes, int]]:
+    """What is in the tail: index row -> (message id, how often its text changed there)."""
+    return {n: (id, edits) for n, id, edits in db.execute("SELECT n, id, edits FROM tail").fetchall()}  # type: ignore[misc]
+
+
+def _shown(db: apsw.Connection, ids: list[bytes]) -> list[tuple[int, str, str]]:
+    """(doc, text, tags) of what messages show now, sorted."""
+    if not ids:
+        return []
+    found: Any = db.execute(
+        f"SELECT (m.time >> {flags.DOC_SHIFT}) + m.spill, m.channel, m.author, m.op, e.op FROM message m"
+        " LEFT JOIN operation e ON e.id = m.edit WHERE m.id IN carray(?)",
+        (apsw.carray(tuple(ids)),),
+    ).fetchall()
+    shown: list[tuple[int, str, str]] = []
+    for doc, channel, author, op, edit_op in found:
+        post: Any = stored_operation(op)
+        edit: Any = stored_operation(edit_op) if edit_op else post
+        shown.append((doc, text_of(post, edit.body), tags_of(post, edit.body, channel, author)))
+    return sorted(shown)
+
+
+def _look_at_tail(db: apsw.Connection) -> bool:
+    """Bring this connection's own index of the tail up to date, in memory; False if the tail is empty."""
+    now, known = tail(db), _recent.pop(db, None)  # an interruption loses it, and the next search begins anew
+    if now and known is None:
+        db.execute(f"DROP TABLE IF EXISTS temp.recent; CREATE VIRTUAL TABLE temp.recent USING {RECENT}")
+        known = {}
+    if known is not None and now != known:
+        gone = [(doc,) for doc in known if now.get(doc) != known[doc]]
+        come = [entry[0] for doc, entry in now.items() if known.get(doc) != entry]
+        with db:
+            db.executemany("DELETE FROM temp.recent WHERE rowid = ?", gone)
+            db.executemany("INSERT INTO temp.recent(rowid, body, tags) VALUES(?,?,?)", _shown(db, come))
+    if known is not None:
+        _recent[db] = now
+    return bool(now)
 
 
 # Queries
@@ -200,18 +211,30 @@ def flags_wanted(query: Query) -> int:
 
 def find(db: apsw.Connection, match: str, low: int, high: int) -> Iterator[Any]:
     """(doc, the columns of MESSAGE_COLUMNS) of matching rows in [low, high), newest first, lazily."""
-    joined = (
-        f" CROSS JOIN doc d ON d.n = s.n CROSS JOIN message m ON m.channel = d.channel AND m.spill = d.spill"
-        f" AND m.time >= (d.n - d.spill) << {flags.DOC_SHIFT} AND m.time < (d.n - d.spill + 1) << {flags.DOC_SHIFT}"
-    )
-    if match:
-        found = "(SELECT rowid AS n FROM search WHERE search MATCH ?1 AND rowid >= ?2 AND rowid < ?3)"
-    else:
-        found = "(SELECT n FROM doc WHERE ?1 = '' AND n >= ?2 AND n < ?3)"
+    if not match:
+        return _found(db, "(SELECT n FROM doc WHERE ?1 = '' AND n >= ?2 AND n < ?3)", match, low, high)
+    matching = "(SELECT rowid AS n FROM {0} WHERE {0} MATCH ?1 AND rowid >= ?2 AND rowid < ?3)"
+    recent: list[Any] = []
+    if _look_at_tail(db):
+        recent = list(_found(db, matching.format("recent"), match, low, high))
+    indexed = _found(db, matching.format("search"), match, low, high)
+    return _merged(recent, indexed) if recent else indexed
+
+
+def _found(db: apsw.Connection, source: str, match: str, low: int, high: int) -> Iterator[Any]:
     # The order belongs outside, where it costs no sorting: SQLite ignores that of a subquery in a join.
-    sql = f"SELECT s.n, {flags.MESSAGE_COLUMNS} FROM {found} s {joined} ORDER BY s.n DESC"
+    sql = f"SELECT s.n, {flags.MESSAGE_COLUMNS} FROM {source} s CROSS JOIN doc d ON d.n = s.n {_MESSAGE} ORDER BY s.n DESC"
     rows: Any = db.execute(sql, (match, low, high))
     return iter(rows)
+
+
+def _merged(recent: list[Any], indexed: Iterator[Any]) -> Iterator[Any]:
+    """Both, newest first. What another process put into the index a moment ago is in both, and comes once."""
+    last = None
+    for row in heapq.merge(recent, indexed, key=lambda row: -row[0]):
+        if row[0] != last:
+            yield row
+        last = row[0]
 
 
 def _quoted(text: str) -> str:

@@ -42,6 +42,7 @@ from quire.core.timeline import MAY_ALL, author_of, lacks_right, may_delete, may
 from quire.storage import log, search
 from quire.storage import timeline as rows
 from quire.storage.database import fault
+from quire.storage.docs import DocNumbers
 from quire.storage.timeline import MessageRow
 
 AUTHORS_CACHED_MAX = 50_000
@@ -69,13 +70,15 @@ class Applier:
         self._own_key = own_key
         self._authors: dict[str, int] = {}
         self._roots: dict[tuple[int, bytes], bytes] = {}  # channel and message
-        self._docs = search.DocNumbers()
-        self._unindexed: list[tuple[int, str, str]] = []  # search rows of this transaction, not yet in order
+        self._docs = DocNumbers()
+        self._unindexed: list[
+            tuple[int, str, str, bytes]
+        ] = []  # search rows of this transaction, not yet in order
 
     def forget(self) -> None:
         """Drop the caches."""
         self._unindexed = []
-        self._docs = search.DocNumbers()
+        self._docs = DocNumbers()
         self._authors.clear()
         self._roots.clear()
 
@@ -230,20 +233,19 @@ class Applier:
             ],
         )
         shift, unindexed = rows.DOC_SHIFT, self._unindexed
-        for (time, _, author, _, _, item), spill in zip(placed, spills, strict=True):
+        for (time, id, author, _, _, item), spill in zip(placed, spills, strict=True):
             post = item.operation
             body = post.body
             tags = search.tags_of(post, body, channel, author)
-            unindexed.append(((time >> shift) + spill, search.text_of(post, body), tags))
+            unindexed.append(((time >> shift) + spill, search.text_of(post, body), tags, id))
         if len(self._unindexed) > UNINDEXED_MAX:
             self.flush(db)
 
     def flush(self, db: apsw.Connection) -> None:
-        """Bring the search index up to date; the ledger does so before each commit."""
+        """Make what was placed searchable; the ledger does so before each commit."""
         if self._unindexed:
-            self._unindexed.sort()
-            search.insert(db, self._unindexed)
-            self._unindexed = []
+            rows, self._unindexed = self._unindexed, []
+            search.add(db, rows)
 
     def _find_root(self, db: apsw.Connection, channel: int, target: bytes) -> bytes | None:
         root = rows.root_of(db, channel, target)
@@ -347,8 +349,8 @@ class Applier:
             self.flush(db)
             post = stored_operation(row.op)
             assert isinstance(post, Post)
-            old, new = shown_body(db, row, post), edit.body
-            search.replace(db, row.doc, indexed(post, old, row), indexed(post, new, row))
+            old, new = indexed(post, shown_body(db, row, post), row), indexed(post, edit.body, row)
+            search.replace(db, row.doc, old, new)
         rows.set_flags(db, row, flags, item.id if shows else row.edit)
 
     def _delete(
@@ -365,7 +367,7 @@ class Applier:
         self.flush(db)
         post = stored_operation(row.op)
         assert isinstance(post, Post)
-        search.remove(db, row.doc, *indexed(post, shown_body(db, row, post), row))
+        search.remove(db, row.doc, indexed(post, shown_body(db, row, post), row))
         rows.set_flags(db, row, row.flags | rows.DELETED, row.edit)
         if row.root is not None:
             rows.drop_reply(db, row.root, rows.count_author(db, row.root, row.author, -1))

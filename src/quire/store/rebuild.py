@@ -40,6 +40,7 @@ VIEWS = (
     "contact",
     "device_name",
     "doc",
+    "tail",
     "search",
 )
 RESET = (

@@ -51,11 +51,12 @@ def _verify(run: Run) -> None:
     attempt("vault.db", lambda: _check_file(run, f"PRAGMA integrity_check({PROBLEMS_MAX})"))
     run.step("checking the file", 1, 1)
     attempt("meta", lambda: _check_own(run))
-    search = SearchCheck(db)
+    searches: list[SearchCheck] = []
     views: list[Views] = []
 
     def read_log() -> None:
-        views.append(Views(run, search))
+        searches.append(SearchCheck(db))
+        views.append(Views(run, searches[0]))
         LogCheck(run, views[0]).check()
 
     attempt("the log", read_log)
@@ -64,7 +65,7 @@ def _verify(run: Run) -> None:
         ("channels", lambda: views[0].check_channels()),
         ("authors and marks", lambda: check_newest(run)),
         ("index rows", lambda: check_docs(run)),
-        ("the search index", lambda: search.compare(run.findings)),
+        ("the search index", lambda: searches[0].compare(run.findings)),
     ]
     for done, (what, check) in enumerate(later):
         run.step("comparing views", done, len(later))

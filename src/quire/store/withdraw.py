@@ -86,7 +86,7 @@ def _take_message(db: apsw.Connection, channel: log.ChannelRow, row: rows.Messag
     post = stored_operation(row.op)
     assert isinstance(post, Post)
     if not row.flags & rows.DELETED:
-        search.remove(db, row.doc, *indexed(post, shown_body(db, row, post), row))
+        search.remove(db, row.doc, indexed(post, shown_body(db, row, post), row))
         log.touch_channel(db, channel.n, messages=-1)
     on_it: Any = db.execute("DELETE FROM operation WHERE target = ? RETURNING id, op", (row.id,)).fetchall()
     taken.update(on_it)
