@@ -44,6 +44,9 @@ AHEAD_MS_MAX = 10 * 60_000  # a clock this far ahead is believed; beyond it an o
 
 # One vault.
 WAITING_PER_DEVICE_MAX = 65_536  # operations of one device that wait for their target or their time
+PARKED_PER_DEVICE_MAX = 1_024  # whole commits of one device that wait for a control commit or for their time
+PARKED_PER_CHANNEL_MAX = 8_192  # the same, of all devices: who sends them may invent devices
+PARKED_BYTES_MAX = 1 << 20  # one of them; a writer cuts batches there
 PAGE_MAX = 1_000  # messages in one page: more is what the iterator is for
 QUERY_CHARS_MAX = 1_024  # a search query
 QUERY_TERMS_MAX = 64  # terms and filters in it

@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from quire.core.commit import commit_id, decode_head
-from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation
+from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation, log_prefix
 from quire.core.limits import TIME_MS_MAX
 from quire.core.operation import SALT_SIZE
 from quire.core.timeline import MAY_ALL
@@ -165,6 +165,14 @@ def log_by_prefix(db: apsw.Connection, prefix: bytes) -> LogRow | None:
     return LogRow(*row) if row else None
 
 
+def branches(db: apsw.Connection, device: bytes, incarnation: bytes) -> list[LogRow]:
+    """A log, and what has branched off it."""
+    rows: Any = db.execute(
+        f"{_LOG} WHERE device = ? AND incarnation = ? ORDER BY branch", (device, incarnation)
+    ).fetchall()
+    return [LogRow(*row) for row in rows]
+
+
 def logs(db: apsw.Connection) -> list[LogRow]:
     return [LogRow(*row) for row in db.execute(f"{_LOG} ORDER BY n")]
 
@@ -262,12 +270,35 @@ def commits(db: apsw.Connection, log: int, after: int = 0) -> Iterator[tuple[int
     return iter(cursor)
 
 
+def content_commits(db: apsw.Connection, log: LogRow) -> list[tuple[int, bytes, int]]:
+    """(seq, head, rights) of a log's commits that are no control commits, in order."""
+    rows: Any = db.execute(
+        "SELECT seq, head, rights FROM commits WHERE log = ? ORDER BY seq", (log.n,)
+    ).fetchall()
+    control: Any = db.execute(
+        "SELECT DISTINCT substr(id, 11, 4) FROM control WHERE id BETWEEN ? AND ?",
+        (log.prefix + bytes(6), log.prefix + b"\xff" * 6),
+    ).fetchall()
+    seqs = {int.from_bytes(seq, "big") for (seq,) in control}
+    return [row for row in rows if row[0] not in seqs]
+
+
+def content_forks(db: apsw.Connection, channel: int) -> list[tuple[bytes, int]]:
+    """(prefix, seq) of each place of a channel's logs where a branch begins."""
+    rows: Any = db.execute(
+        "SELECT device, incarnation, (SELECT min(seq) FROM commits WHERE log = log.n) FROM log"
+        " WHERE channel = ? AND branch <> x''",
+        (channel,),
+    ).fetchall()
+    return [(log_prefix(device, incarnation), seq) for device, incarnation, seq in rows if seq]
+
+
 def commit_operations(db: apsw.Connection, prefix: bytes, seq: int) -> list[tuple[bytes, bytes]]:
     """(id, salt || operation) of one commit, in order."""
     low = prefix + seq.to_bytes(4, "big")
     bounds = (low + b"\0\0", low + b"\xff\xff")
     rows: list[tuple[bytes, bytes]] = []
-    for table in ("message", "operation", "control", "waiting"):
+    for table in ("message", "operation", "control", "waiting", "voided"):
         found: Any = db.execute(f"SELECT id, op FROM {table} WHERE id BETWEEN ? AND ?", bounds)
         rows.extend(found)
     rows.sort()
@@ -298,6 +329,44 @@ def epoch_keys(db: apsw.Connection, channel: bytes) -> dict[bytes, bytes]:
     """Epoch -> key, of the keys of a channel that are known."""
     found: Any = db.execute("SELECT id, key FROM epoch WHERE channel = ?", (channel,)).fetchall()
     return dict(found)
+
+
+def park(
+    db: apsw.Connection, id: bytes, channel: bytes, device: bytes, reason: str, now_ms: int, encoded: bytes
+) -> None:
+    """Keep a whole commit that cannot be taken yet."""
+    db.execute(
+        "INSERT OR IGNORE INTO parked(id, channel, device, reason, since_ms, encoded) VALUES(?,?,?,?,?,?)",
+        (id, channel, device, reason, now_ms, encoded),
+    )
+
+
+def parked_counts(db: apsw.Connection, device: bytes, channel: bytes) -> tuple[int, int]:
+    """How many commits of a device, and in a channel, are parked."""
+    row: Any = db.execute(
+        "SELECT (SELECT count(*) FROM parked WHERE device = ?), (SELECT count(*) FROM parked WHERE channel = ?)",
+        (device, channel),
+    ).fetchone()
+    return int(row[0]), int(row[1])
+
+
+def parked_ids(db: apsw.Connection, channel: bytes) -> list[bytes]:
+    rows: Any = db.execute("SELECT id FROM parked WHERE channel = ?", (channel,)).fetchall()
+    return [row[0] for row in rows]
+
+
+def parked_reasons(db: apsw.Connection, channel: bytes) -> dict[str, int]:
+    """Why commits of a channel are parked -> how many."""
+    rows: Any = db.execute(
+        "SELECT reason, count(*) FROM parked WHERE channel = ? GROUP BY reason", (channel,)
+    ).fetchall()
+    return dict(rows)
+
+
+def take_parked(db: apsw.Connection, channel: bytes) -> list[bytes]:
+    """Remove and return all parked commits of a channel."""
+    rows: Any = db.execute("DELETE FROM parked WHERE channel = ? RETURNING encoded", (channel,)).fetchall()
+    return [row[0] for row in rows]
 
 
 def insert_control(db: apsw.Connection, rows: Iterable[tuple[bytes, int, int, bytes]]) -> None:

@@ -81,6 +81,7 @@ CREATE TABLE log(
   prefix BLOB NOT NULL UNIQUE, signer TEXT NOT NULL, own INTEGER NOT NULL, branch BLOB NOT NULL
 ) STRICT;
 CREATE INDEX log_channel ON log(channel, own);
+CREATE INDEX log_device ON log(device, incarnation);
 CREATE TABLE commits(
   log INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL, signature BLOB NOT NULL, rights INTEGER NOT NULL,
   PRIMARY KEY(log, seq)

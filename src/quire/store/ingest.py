@@ -4,12 +4,15 @@ Each commit is taken or refused as a whole, by itself; a refused one leaves noth
 
     form        canonical bytes, and every operation in it too, before anything is applied
     channel     known, or founded by this very commit
-    right       the device is one the channel's creator vouched for
-    control     the control commits it names are known
-    place       its log is in this channel and nobody else's; nothing else has its seq; it links to its neighbours
     signature   one for each unbroken run of linked commits of a log: the last one's covers the run
+    control     the control commits that it names are known; otherwise it waits for them, whole (`parked`)
+    right       membership as of those control commits lets its author write; what a removal has cut off since is kept
+                aside, and what was never anybody's right is refused
+    place       its log is in this channel and nobody else's, and it links to its neighbours; a second commit in a
+                place is a fork (store/forks.py)
 
-Gaps in a log are normal: a neighbour that comes later is checked then. All is written in one transaction.
+Control commits come first, since content may have its right from them. Gaps in a log are normal: a neighbour that
+comes later is checked then. All is written in one transaction.
 """
 
 from __future__ import annotations
@@ -23,18 +26,31 @@ import msgspec
 
 from quire.core import clock, commit
 from quire.core.control import Create, kind_of
-from quire.core.crypto.keys import decode_certificate, verify
+from quire.core.crypto.keys import verify
 from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation, log_prefix, message_id
-from quire.core.limits import WAITING_PER_DEVICE_MAX
+from quire.core.limits import (
+    PARKED_BYTES_MAX,
+    PARKED_PER_CHANNEL_MAX,
+    PARKED_PER_DEVICE_MAX,
+    WAITING_PER_DEVICE_MAX,
+)
+from quire.core.membership import ControlCommit, Graph
 from quire.core.operation import KINDS, SALT_SIZE, Post, decode_operation
+from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, PeerError, UnauthorisedError
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.store import ledger
 from quire.store.apply import Item
+from quire.store.forks import fork
+from quire.store.people import as_control, content_rights, takes
+from quire.store.withdraw import set_aside
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
+
+
+PERMANENT = {"device_unknown", "author_revoked", "author_not_member"}  # had no right where it was written
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -45,11 +61,12 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class IngestReport(msgspec.Struct, frozen=True):
-    """What became of the commits given: each is new, repeated (here already) or refused."""
+    """What became of the commits given: each is new, repeated (here already), parked or refused."""
 
     new: int
     repeated: int
     refused: tuple[Refused, ...]
+    parked: int = 0  # they wait, whole, for a control commit that they name, or for their time
 
 
 class Arrival(NamedTuple):
@@ -86,13 +103,17 @@ def ingest(store: LocalStore, encoded_commits: Sequence[bytes]) -> IngestReport:
             arrivals.append(_decoded(position, encoded))
         except PeerError as error:
             refused[position] = error
-    repeated = 0
+    repeated = parked = 0
     if arrivals:
-        repeated = store.ledger.run(
-            lambda db: _Ingestion(store.ledger, store.device, db, refused).take(arrivals)
-        )
+
+        def work(db: apsw.Connection) -> tuple[int, int]:
+            run = _Ingestion(store.ledger, store.device, db, refused)
+            return run.take(arrivals), run.parked
+
+        repeated, parked = store.ledger.run(work)
+    refused.pop(-1, None)  # of what was parked before
     listed = tuple(Refused(position, refused[position]) for position in sorted(refused))
-    return IngestReport(len(encoded_commits) - repeated - len(refused), repeated, listed)
+    return IngestReport(len(encoded_commits) - repeated - len(refused) - parked, repeated, listed, parked)
 
 
 def _decoded(position: int, encoded: bytes) -> Arrival:
@@ -113,27 +134,27 @@ class _Ingestion:
         self, pen: ledger.Ledger, device: DeviceId, db: apsw.Connection, refused: dict[int, PeerError]
     ) -> None:
         self._pen = pen
+        self._people = pen.people
         self._own_device = device
         self._db = db
         self._refused = refused
         self._repeated = 0
+        self.parked = 0
         self._now = ledger.now_ms()
-        self._accepted: dict[bytes, list[tuple[Arrival, log.LogRow]]] = {}  # by channel
-        self._devices: dict[bytes, set[bytes]] = {}  # by channel: those that may write
+        self._forked: set[bytes] = set()
+        self._accepted: dict[bytes, list[tuple[Arrival, log.LogRow, int]]] = {}  # by channel, with rights
 
     def take(self, arrivals: list[Arrival]) -> int:
         """Keep and apply what may be; how many were here already."""
         for arrival in arrivals:
             if arrival.founds:
                 self._each(arrival, self._found)
-        logs: dict[tuple[bytes, bytes, bytes], list[Arrival]] = {}
+        channels: dict[bytes, list[Arrival]] = {}
         for arrival in arrivals:
-            if not arrival.founds and self._each(arrival, self._admit):
-                logs.setdefault(arrival.log, []).append(arrival)
-        for group in logs.values():
-            self._take_log(group)
-        for channel, accepted in self._accepted.items():
-            self._apply(channel, accepted)
+            if not arrival.founds and self._each(arrival, self._require_channel):
+                channels.setdefault(arrival.head.channel, []).append(arrival)
+        for id, group in channels.items():
+            self._take_channel(id, group)
         return self._repeated
 
     def _each(self, arrival: Arrival, rule: Callable[[Arrival], None]) -> bool:
@@ -164,78 +185,127 @@ class _Ingestion:
                 raise PeerError("this channel began with another commit", rule="fork", channel=head.channel)
             self._repeated += 1
             return
-        certificate = decode_certificate(create.device.certificate)
-        certificate.verify()
-        if certificate.device != head.device:
-            raise UnauthorisedError("the certificate is another device's", rule="certificate_device")
-        if create.kind == "self":  # our own was made with the vault; no other may become it
+        graph = Graph(head.channel)
+        verdict = graph.add(_as_control(arrival))
+        if verdict.rule:
+            raise UnauthorisedError(
+                f"the channel does not begin as it must: {verdict.rule}", rule=verdict.rule
+            )
+        signer = f"quire:{verdict.identity.hex()}"
+        if create.kind == "self" and signer != self._pen.signer:
             raise UnauthorisedError("this is not our self-channel", rule="self_channel_foreign")
-        signer = f"quire:{certificate.identity.hex()}"
         prefix = self._free_prefix(head)
         self._require_signature(arrival)
-        self._require_room(arrival)
         n = log.insert_channel(
             self._db, id=ChannelId(head.channel), genesis=arrival.id, kind=create.kind, creator=signer,
             source=create.source, key=create.key, name=create.name, time=head.time,
             first=message_id(prefix, 1, 0), own=signer == self._pen.signer,
         )  # fmt: skip
-        self._keep(arrival, self._new_log(n, head, prefix, signer))
+        row = self._new_log(n, head, prefix, signer)
+        self._keep(arrival, row, MAY_ALL)
+        self._keep_control(arrival, row)
+        self._people.settle(self._db, self._pen.applier, n, graph, self._now, review=False)
 
-    def _admit(self, arrival: Arrival) -> None:
-        """What a commit must be before its log is looked at."""
-        head = arrival.head
-        channel = log.channel_by_id(self._db, head.channel)
-        if channel is None:
+    def _require_channel(self, arrival: Arrival) -> None:
+        if log.channel_by_id(self._db, arrival.head.channel) is None:
             raise UnauthorisedError("this channel is not known here", rule="channel_unknown")
-        if head.device not in self._writers(channel):
-            raise UnauthorisedError("this device may not write in the channel", rule="device_unknown")
-        if head.control_heads != (channel.genesis,):
-            raise PeerError("it names control commits that are not here", rule="control_head_unknown")
 
-    def _writers(self, channel: log.ChannelRow) -> set[bytes]:
-        """The devices with a right to write: the one that founded the channel; in the self-channel, ours."""
-        if channel.id not in self._devices:
-            founding = {
-                row.device
-                for row in log.logs_of(self._db, channel.n)
-                if (first := log.get_commit(self._db, row.n, 1))
-                and commit.commit_id(first[0]) == channel.genesis
-            }
-            self._devices[channel.id] = founding | ({self._own_device} if channel.kind == "self" else set())
-        return self._devices[channel.id]
+    def _take_channel(self, id: bytes, arrivals: list[Arrival]) -> None:
+        """Take commits of one channel: control commits first, then content, which they may give the right to."""
+        channel = log.channel_by_id(self._db, id)
+        assert channel is not None
+        graph = self._people.graph(self._db, channel)
+        logs: dict[tuple[bytes, bytes, bytes], list[Arrival]] = {}
+        for arrival in arrivals:
+            logs.setdefault(arrival.log, []).append(arrival)
+        fresh = [one for group in logs.values() for one in self._authentic(self._unseen(group))]
+        self._take_control(channel, graph, [one for one in fresh if one.is_control])
+        for one in fresh:
+            if not one.is_control:
+                self._each(one, partial(self._take_content, channel.n, graph))
+        self._apply(channel.n, graph)
+
+    # Control commits
+
+    def _take_control(self, channel: log.ChannelRow, graph: Graph, arrivals: list[Arrival]) -> None:
+        """Take control commits after those that they name, however they came."""
+        review = False
+        before = len(graph)
+        todo = sorted(arrivals, key=lambda one: one.head.time)
+        while todo:
+            ready = [one for one in todo if all(head in graph for head in one.head.control_heads)]
+            if not ready:
+                break
+            for one in ready:
+                behind = set(one.head.control_heads) != set(graph.heads)
+                if self._each(one, partial(self._take_one_control, channel.n, graph)):
+                    review = review or behind or any(map(takes, one.operations))
+            todo = [one for one in todo if one not in ready]
+            if not todo:
+                todo = [one for one in self._released(channel.id) if one.is_control]
+        for one in todo:
+            self._each(one, partial(self._park, reason="control_head_unknown"))
+        if len(graph) > before:
+            self._people.settle(self._db, self._pen.applier, channel.n, graph, self._now, review=review)
+            for one in self._released(channel.id):
+                self._each(one, partial(self._take_content, channel.n, graph))
+
+    def _take_one_control(self, n: int, graph: Graph, arrival: Arrival) -> None:
+        if clock.is_ahead(arrival.head.time, self._now):
+            self._park(arrival, reason="ahead")
+            return
+        control = _as_control(arrival)
+        identity = graph.author_of(control)
+        if not identity:  # nobody's word: it can never have an effect
+            raise UnauthorisedError("this device may not write in the channel", rule="device_unknown")
+        row = self._row(n, graph, arrival, f"quire:{identity.hex()}")
+        graph.add(control)
+        self._keep(arrival, row, MAY_ALL)
+        self._keep_control(arrival, row)
+
+    # Content
+
+    def _take_content(self, n: int, graph: Graph, arrival: Arrival) -> None:
+        """A content commit, by the right that its author has where it was written."""
+        head = arrival.head
+        if arrival.is_control:
+            return
+        if any(id not in graph for id in head.control_heads) or not head.control_heads:
+            self._park(arrival, reason="control_head_unknown")
+            return
+        identity = graph.at(head.control_heads).owner_of(head.device)
+        if not identity:
+            raise UnauthorisedError("this device may not write in the channel", rule="device_unknown")
+        rights = self._rights(graph, head)
+        self._require_room(arrival)
+        row = self._row(n, graph, arrival, f"quire:{identity.hex()}")
+        self._keep(arrival, row, rights)
+        self._accepted.setdefault(head.channel, []).append((arrival, row, rights))
+
+    @staticmethod
+    def _rights(graph: Graph, head: commit.Head) -> int:
+        """What its author may do; 0 for what a removal has cut off since, which may be void itself one day.
+
+        Raises: UnauthorisedError for who had no right when it was written.
+        """
+        try:
+            return content_rights(graph, head)
+        except UnauthorisedError as error:
+            if error.rule in PERMANENT:
+                raise
+            return 0
 
     # One log
 
-    def _take_log(self, group: list[Arrival]) -> None:
-        """Take the commits of one log, in order of seq."""
-        head = group[0].head
-        prefix = log_prefix(DeviceId(head.device), Incarnation(head.incarnation))
-        row = log.log_by_prefix(self._db, prefix)
-        try:
-            if row is None:
-                self._free_prefix(head)
-            else:
-                self._require_same_log(row, head)
-        except PeerError as error:
-            self._refused.update({arrival.position: error for arrival in group})
-            return
-        for arrival in self._authentic(self._unseen(row, group)):
-            if not self._each(arrival, self._require_room):
-                continue
-            if row is None:
-                channel = log.channel_by_id(self._db, head.channel)
-                assert channel is not None
-                row = self._new_log(channel.n, head, prefix, channel.creator)
-            if self._each(arrival, partial(self._require_place, row)):
-                self._keep(arrival, row)
-
-    def _unseen(self, row: log.LogRow | None, group: list[Arrival]) -> list[Arrival]:
+    def _unseen(self, group: list[Arrival]) -> list[Arrival]:
         """Without what is here already, or twice in the group."""
-        seen: set[bytes] = set()
+        head = group[0].head
+        seen = {bytes(id) for id in log.parked_ids(self._db, head.channel)}
+        rows_ = log.branches(self._db, head.device, head.incarnation)
         unseen = []
         for arrival in group:
-            stored = log.get_commit(self._db, row.n, arrival.head.seq) if row else None
-            if arrival.id in seen or (stored and stored[0] == arrival.commit.head):
+            stored = [log.get_commit(self._db, row.n, arrival.head.seq) for row in rows_]
+            if arrival.id in seen or any(one and one[0] == arrival.commit.head for one in stored):
                 self._repeated += 1
             else:
                 seen.add(arrival.id)
@@ -263,32 +333,48 @@ class _Ingestion:
         if not verify(arrival.head.device, arrival.commit.signature, signed):
             raise MalformedError("the device did not sign this", rule="commit_signature")
 
-    def _free_prefix(self, head: commit.Head) -> bytes:
-        """The prefix of a log that is new here."""
-        prefix = log_prefix(DeviceId(head.device), Incarnation(head.incarnation))
-        row = log.log_by_prefix(self._db, prefix)
-        if row is not None:
-            self._require_same_log(row, head)
+    def _row(self, n: int, graph: Graph, arrival: Arrival, signer: str) -> log.LogRow:
+        """The log, or the branch of it, that a commit continues. Raises: PeerError if its place does not fit."""
+        head = arrival.head
+        branches = log.branches(self._db, head.device, head.incarnation)
+        if not branches:
+            return self._new_log(n, head, self._free_prefix(head), signer)
+        if branches[0].channel != n:
             raise PeerError("this log is here already, in another channel", rule="log_of_another_channel")
-        return prefix
+        if len(branches) == 1 and log.get_commit(self._db, branches[0].n, head.seq) is None:
+            self._require_links(branches[0], arrival)
+            return branches[0]
+        for row in branches:
+            before = log.get_commit(self._db, row.n, head.seq - 1)
+            free = log.get_commit(self._db, row.n, head.seq) is None
+            if free and before and commit.commit_id(before[0]) == head.previous:
+                self._require_links(row, arrival)
+                return row
+        row = fork(self._db, self._pen.applier, branches, arrival.commit, head, self._now)
+        graph.add_fork(branches[0].prefix, head.seq)
+        self._forked.add(head.channel)
+        return row
 
-    def _require_same_log(self, row: log.LogRow, head: commit.Head) -> None:
-        if (row.device, row.incarnation) != (head.device, head.incarnation):
-            raise PeerError("another log has the same prefix", rule="prefix_taken")
-        if log.channel_by_n(self._db, row.channel).id != head.channel:
-            raise PeerError("this log is here already, in another channel", rule="log_of_another_channel")
-
-    def _require_place(self, row: log.LogRow, arrival: Arrival) -> None:
-        """Nothing else has its seq, and it links to the neighbours that are here."""
+    def _require_links(self, row: log.LogRow, arrival: Arrival) -> None:
+        """It links to the neighbours that are here."""
         seq = arrival.head.seq
-        if log.get_commit(self._db, row.n, seq) is not None:
-            raise PeerError("another commit has this place in its log", rule="fork", seq=seq)
         before = log.get_commit(self._db, row.n, seq - 1)
         after = log.get_commit(self._db, row.n, seq + 1)
         if before is not None and commit.commit_id(before[0]) != arrival.head.previous:
             raise PeerError("it does not continue the commit before it", rule="link", seq=seq)
         if after is not None and commit.decode_head(after[0]).previous != arrival.id:
             raise PeerError("the commit after it continues another", rule="link", seq=seq)
+
+    def _free_prefix(self, head: commit.Head) -> bytes:
+        """The prefix of a log that is new here."""
+        prefix = log_prefix(DeviceId(head.device), Incarnation(head.incarnation))
+        row = log.log_by_prefix(self._db, prefix)
+        if row is not None:
+            same = (row.device, row.incarnation) == (head.device, head.incarnation)
+            if not same:
+                raise PeerError("another log has the same prefix", rule="prefix_taken")
+            raise PeerError("this log is here already, in another channel", rule="log_of_another_channel")
+        return prefix
 
     def _require_room(self, arrival: Arrival) -> None:
         """A device's operations may wait for what they refer to, or for their time, but not without bound."""
@@ -303,6 +389,28 @@ class _Ingestion:
     def _is_here(self, target: bytes) -> bool:
         return rows.get_row(self._db, target) is not None
 
+    # Waiting for what a commit names
+
+    def _park(self, arrival: Arrival, reason: str) -> None:
+        """Keep a whole commit until what it names comes, or its time; bounded for each device and channel."""
+        head = arrival.head
+        of_device, of_channel = log.parked_counts(self._db, head.device, head.channel)
+        if of_device >= PARKED_PER_DEVICE_MAX or of_channel >= PARKED_PER_CHANNEL_MAX:
+            raise PeerError(
+                "too much of this device waits already", rule="too_many_waiting", device=head.device
+            )
+        encoded = commit.encode_commit(arrival.commit)
+        if len(encoded) > PARKED_BYTES_MAX:
+            raise PeerError(
+                "too large to wait for what it names", rule="too_many_waiting", device=head.device
+            )
+        log.park(self._db, arrival.id, head.channel, head.device, reason, self._now, encoded)
+        self.parked += 1
+
+    def _released(self, channel: bytes) -> list[Arrival]:
+        """Take back what was parked in a channel, to be tried again."""
+        return [_decoded(-1, encoded) for encoded in log.take_parked(self._db, channel)]
+
     # Keeping
 
     def _new_log(self, channel: int, head: commit.Head, prefix: bytes, signer: str) -> log.LogRow:
@@ -312,36 +420,56 @@ class _Ingestion:
             log.close_log(self._db, row.n)  # a log of ours that a copy of this vault wrote, or wrote on
         return row
 
-    def _keep(self, arrival: Arrival, row: log.LogRow) -> None:
-        log.insert_commit(self._db, row.n, arrival.head.seq, arrival.commit.head, arrival.commit.signature)
+    def _keep(self, arrival: Arrival, row: log.LogRow, rights: int) -> None:
+        head, signature = arrival.commit.head, arrival.commit.signature
+        log.insert_commit(self._db, row.n, arrival.head.seq, head, signature, rights)
         if row.own:
             log.close_log(self._db, row.n)
-        if arrival.is_control:
-            places = enumerate(zip(arrival.operations, arrival.commit.operations, strict=True))
-            log.insert_control(
-                self._db,
-                [
-                    (message_id(row.prefix, arrival.head.seq, index), row.channel, kind_of(operation), salted)
-                    for index, (operation, salted) in places
-                ],
-            )
-            return
-        self._accepted.setdefault(arrival.head.channel, []).append((arrival, row))
 
-    def _apply(self, channel: bytes, accepted: list[tuple[Arrival, log.LogRow]]) -> None:
-        row = log.channel_by_id(self._db, channel)
-        assert row is not None
-        items = [item for arrival, of in accepted for item in _items(arrival, of)]
-        times = [arrival.head.time for arrival, _ in accepted]
-        newest = max((time for time in times if not clock.is_ahead(time, self._now)), default=0)
-        self._pen.applier.apply(self._db, row, items, self._now, newest)
+    def _keep_control(self, arrival: Arrival, row: log.LogRow) -> None:
+        places = enumerate(zip(arrival.operations, arrival.commit.operations, strict=True))
+        log.insert_control(
+            self._db,
+            [
+                (message_id(row.prefix, arrival.head.seq, index), row.channel, kind_of(operation), salted)
+                for index, (operation, salted) in places
+            ],
+        )
+        time = arrival.head.time
+        if not clock.is_ahead(time, self._now):
+            log.touch_channel(self._db, row.channel, clock=time)
+
+    def _apply(self, n: int, graph: Graph) -> None:
+        row = log.channel_by_n(self._db, n)
+        accepted = self._accepted.pop(row.id, [])
+        if row.id in self._forked:
+            self._people.settle(self._db, self._pen.applier, n, graph, self._now, review=True)
+        items: list[Item] = []
+        for arrival, of, _ in accepted:
+            rights = log.rights_at(self._db, message_id(of.prefix, arrival.head.seq, 0))
+            found = _items(arrival, of, rights)
+            if rights:
+                items += found
+            else:
+                set_aside(self._db, row, found)
+        if items:
+            times = [item.time for item in items]
+            newest = max((time for time in times if not clock.is_ahead(time, self._now)), default=0)
+            self._pen.applier.apply(self._db, row, items, self._now, newest)
 
 
-def _items(arrival: Arrival, row: log.LogRow) -> Iterable[Item]:
+def _items(arrival: Arrival, row: log.LogRow, rights: int) -> list[Item]:
     time, seq = arrival.head.time, arrival.head.seq
-    for index, operation in enumerate(arrival.operations):
-        salted = arrival.commit.operations[index]
-        yield Item(message_id(row.prefix, seq, index), time, row.signer, operation, salted)
+    return [
+        Item(message_id(row.prefix, seq, index), time, row.signer, operation, salted, rights)
+        for index, (operation, salted) in enumerate(
+            zip(arrival.operations, arrival.commit.operations, strict=True)
+        )
+    ]
+
+
+def _as_control(arrival: Arrival) -> ControlCommit:
+    return as_control(arrival.commit.head, arrival.head, arrival.operations)
 
 
 def _targets(arrival: Arrival) -> Iterable[bytes]:

@@ -22,7 +22,7 @@ import apsw
 from quire.core import clock, commit
 from quire.core.control import ControlOperation, Create, Device, kind_of
 from quire.core.crypto.keys import SigningKey
-from quire.core.ids import ChannelId, DeviceId, Incarnation, MessageId, log_prefix, message_id
+from quire.core.ids import ChannelId, DeviceId, IdentityId, Incarnation, MessageId, log_prefix, message_id
 from quire.core.limits import OPERATIONS_PER_COMMIT_MAX
 from quire.core.operation import Operation, encode_operation
 from quire.core.timeline import MAY_ALL
@@ -30,6 +30,7 @@ from quire.errors import MalformedError, NotFoundError, UsageError
 from quire.storage import log
 from quire.storage.database import Database, fault, translate
 from quire.store.apply import Applier, Item
+from quire.store.people import People
 from quire.store.witness import Witness
 
 COMMIT_BYTES_TARGET = 1 << 20  # an import's commits are cut here, so that one travels at once
@@ -85,6 +86,7 @@ class Ledger:
         self._last: tuple[bytes, bytes] | None = None  # place and head of the newest commit of a transaction
         self.signer = signer
         self.applier = Applier(signer)
+        self.people = People(IdentityId(bytes.fromhex(signer.partition(":")[2])), key.public)
         self._waiting: deque[Request] = deque()
         self._led = False  # is someone writing?
         self._mutex = threading.Lock()  # over the two above
@@ -317,6 +319,7 @@ class Ledger:
         """After a rollback: what the caches learned did not happen. The witness is asked again: if it names
         a commit that was not kept, the next write begins new logs."""
         self.applier.forget()
+        self.people.forget()
         self._ends.clear()
         self._witnessed = False
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from quire.core.encoding import Codec
 from quire.core.ids import ChannelId, MessageId
 from quire.core.limits import PAGE_MAX, TIME_MS_MAX
 from quire.core.operation import (
@@ -19,11 +20,11 @@ from quire.core.operation import (
     BROADCAST,
     KINDS,
     NOTICES,
+    SALT_SIZE,
     Delete,
     Edit,
     Post,
     stored_operation,
-    stored_operations,
 )
 from quire.core.views import (
     Author,
@@ -31,7 +32,6 @@ from quire.core.views import (
     Hit,
     Hits,
     Message,
-    Origin,
     Page,
     Reaction,
     Thread,
@@ -53,6 +53,9 @@ SPECIAL = (
 )  # flags that make a message more than its post
 _MESSAGE = f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.id = ?"
 PAGE_SQL = f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.channel = ?"
+_posts = Codec(
+    list[Post], "operation"
+)  # rows of `message` hold nothing else: no need to look for what they are
 Position = tuple[int, bytes]  # (time, id)
 START: Position = (-1, b"")
 END: Position = (1 << 62, b"")
@@ -191,23 +194,19 @@ class Reader:
         authors, channels = self._local.authors, self._channels
         messages: list[Message] = []
         notices: Any = NOTICES
-        posts: list[Any] = stored_operations([row[7] for row in found])
-        for row, post in zip(found, posts, strict=True):
+        for row, post in zip(found, _decoded([row[7] for row in found]), strict=True):
             channel_n, time, id, author_n, flags, root, _, _ = row
             author = authors.get(author_n) or self._author(db, author_n)
             channel = channels.get(channel_n) or self._channel(db, channel_n)
             if flags & SPECIAL:
                 messages.append(self._special(db, row, post, author, channel))
                 continue
-            origin, edited_ms, came_from = post.origin, None, None
-            if origin is not None:
-                edited_ms, came_from = origin.edited_ms, Origin(origin.source, origin.author, origin.id)
-            post_flags = post.flags
+            origin, post_flags = post.origin, post.flags
             messages.append(
                 Message(
                     id, channel, time, author, post.body, root, post.reply_to, notices[post.notice], post.title,
                     post_flags & ACTION > 0, post_flags & BROADCAST > 0, post.attachments, post.mentions,
-                    edited_ms, False, None, False, (), None, came_from,
+                    None if origin is None else origin.edited_ms, False, None, False, (), None, origin,
                 )
             )  # fmt: skip
         return messages
@@ -217,10 +216,8 @@ class Reader:
     ) -> Message:
         """A message with more than its post: edits, reactions, a thread, a deletion, a pin."""
         _, time, id, _, flags, root, edit, _ = row
-        body, deleted = post.body, None
-        origin, edited_ms, came_from = post.origin, None, None
-        if origin is not None:
-            edited_ms, came_from = origin.edited_ms, Origin(origin.source, origin.author, origin.id)
+        body, deleted, origin = post.body, None, post.origin
+        edited_ms = None if origin is None else origin.edited_ms
         if edit is not None:
             shown: Edit = stored_operation(rows.operation_bytes(db, edit))  # type: ignore[assignment]
             body, edited_ms = shown.body, rows.operation_time(db, edit) >> 16
@@ -233,7 +230,7 @@ class Reader:
             post.attachments if not deleted else (), post.mentions if not deleted else (),
             edited_ms, bool(flags & rows.CONCURRENT), deleted, bool(flags & rows.PINNED),
             self.reactions(db, id) if flags & rows.REACTED else (),
-            self.thread(db, id, channel, post.title) if flags & rows.THREADED else None, came_from,
+            self.thread(db, id, channel, post.title) if flags & rows.THREADED else None, origin,
         )  # fmt: skip
 
     def _deletion(self, db: apsw.Connection, id: bytes) -> Deletion:
@@ -369,7 +366,8 @@ class Reader:
         before: int | None,
     ) -> Hits:
         """The newest matches before index row `before`."""
-        from quire.storage import search  # with the tables of scripts, which only search needs
+        from quire.core.words import spans  # with the tables of scripts, which only search needs
+        from quire.storage import search
 
         db = self.connection()
         limit = _limit(limit)
@@ -390,15 +388,13 @@ class Reader:
             found.append((doc, row))
             if len(found) > limit:
                 break
-        hits = tuple([self._hit(db, row, phrases) for _, row in found[:limit]])
+        shown = [row for _, row in found[:limit]]
+        names = {n: log.channel_by_n(db, n).name for n in {row[0] for row in shown}}
+        hits = tuple([
+            Hit(message, names[row[0]], spans(message.body, phrases) if phrases else ())
+            for row, message in zip(shown, self._messages(db, shown), strict=True)
+        ])  # fmt: skip
         return Hits(hits, f"{found[limit - 1][0]:x}" if len(found) > limit else None)
-
-    def _hit(self, db: apsw.Connection, row: Any, phrases: list[tuple[list[str], bool]]) -> Hit:
-        message = self._message(db, row)
-        from quire.core.words import spans
-
-        matches = spans(message.body, phrases) if phrases else ()
-        return Hit(message, self._channel_name(db, row[0]), matches)
 
     # Names
 
@@ -417,9 +413,6 @@ class Reader:
         channel = self._channels[n] = log.channel_by_n(db, n).id
         return channel
 
-    def _channel_name(self, db: apsw.Connection, n: int) -> str:
-        return log.channel_by_n(db, n).name
-
 
 def position(cursor: str) -> Position:
     """The place a cursor names. Raises: UsageError(rule="cursor_form")."""
@@ -431,6 +424,13 @@ def position(cursor: str) -> Position:
     if not dot or not 0 <= place[0] < 1 << 60 or len(place[1]) not in (0, 16):
         raise UsageError("this is not a cursor", rule="cursor_form", hint="use one that a page gave")
     return place
+
+
+def _decoded(salted: list[bytes]) -> list[Any]:
+    """The posts in rows' `op`, in one call: they are put together as MessagePack writes an array."""
+    size = len(salted).to_bytes(4, "big")
+    posts: list[Any] = _posts.trusted(b"\xdd" + size + b"".join([one[SALT_SIZE:] for one in salted]))
+    return posts
 
 
 def _notice(post: Post) -> Any:

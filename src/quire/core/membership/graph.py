@@ -98,6 +98,10 @@ class Graph:
             self.state.inherit(before, touched)
         return self.verdict(commit.id)
 
+    def author_of(self, commit: ControlCommit) -> bytes:
+        """Who wrote a commit, as they are known where it was written; empty if nobody in the channel."""
+        return self._judge(commit).record.identity
+
     @property
     def state(self) -> Membership:
         """What all commits here come to."""
