@@ -9,6 +9,7 @@ is for QUIRE_DEBUG=1.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import os
@@ -27,7 +28,12 @@ __all__ = ["main", "run"]
 def run() -> None:
     """The program `quire`."""
     gc.disable()  # starting makes much and frees nothing: collecting then costs a tenth of `quire read`
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    atexit._run_exitfuncs()  # temporary files go
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)  # no more is left to do, and taking all modules down costs a tenth again
 
 
 def main(arguments: Sequence[str]) -> int:

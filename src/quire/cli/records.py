@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from quire.core.ids import ChannelId, MessageId, message_id_text
+from quire.core.operation import Origin
 from quire.core.views import ChannelInfo, Hit, Message, Page, Thread, Version
 
 __all__ = ["channel", "hit", "iso", "message", "page", "plain", "thread", "version"]
@@ -57,9 +58,14 @@ def message(view: Message) -> Record:
         "pinned": view.pinned,
         "reactions": plain(view.reactions),
         "thread": thread(view.thread) if view.thread else None,
-        "origin": plain(view.origin),
+        "origin": _origin(view.origin),
         "cursor": view.cursor,
     }
+
+
+def _origin(view: Origin | None) -> Record | None:
+    """Without its times, which are the message's own."""
+    return None if view is None else {"source": view.source, "author": view.author, "id": view.id}
 
 
 def page(view: Page) -> Record:

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from quire.core.ids import ChannelId, MessageId
-from quire.core.operation import Attachment
+from quire.core.operation import Attachment, Origin
 
 Notice = Literal["", "join", "leave", "topic", "name", "pin", "other"]
 
@@ -54,14 +54,6 @@ class Thread(msgspec.Struct, frozen=True, gc=False):
     last_reply: MessageId | None
     last_author: Author | None
     preview: str  # start of the last reply's text, one line
-
-
-class Origin(msgspec.Struct, frozen=True, gc=False):
-    """Where an imported message comes from."""
-
-    source: str  # "slack", "irc" …
-    author: str  # the original author id
-    id: str  # the original message id
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):

@@ -87,8 +87,11 @@ def spans(text: str, phrases: list[tuple[list[str], bool]]) -> tuple[tuple[int, 
 @lru_cache(256)
 def _ascii(wanted: tuple[str, ...], prefix: bool) -> re.Pattern[str]:
     """A phrase in lower-cased ASCII text, where words are runs of letters and digits."""
-    phrase = r"[\W_]+".join(re.escape(word) for word in wanted)
-    return re.compile(rf"(?<![^\W_]){phrase}" + ("[^\\W_]*" if prefix else "(?![^\\W_])"))
+    first, *others = [re.escape(word) for word in wanted]
+    phrase = r"[\W_]+".join(
+        [rf"{first}(?<![^\W_]{first})", *others]
+    )  # a literal first is looked for ten times as fast
+    return re.compile(phrase + ("[^\\W_]*" if prefix else "(?![^\\W_])"))
 
 
 def _found(
