@@ -82,7 +82,7 @@ EXAMPLES: list[Operation] = [
 CONTROLS: list[ControlOperation] = [
     Create("self", "self", A, DEVICE, b"r" * SEALING_PUBLIC_SIZE), Create("channel", "x", A, DEVICE, b"", "slack", "C1"),
     Admit((DEVICE,), 2), Admit((DEVICE, DEVICE), 5, 1, KEY, SIGNATURE), SetRole(KEY, 1, (CUT, OTHER)), Remove(KEY),
-    Remove(KEY, (CUT,), True, "spam"), Unban(KEY), AddDevice(DEVICE), RevokeDevice(KEY, (CUT,)), RevokeDevice(KEY, (), SIGNATURE),
+    Remove(KEY, (CUT,), True, "spam"), Unban(KEY), AddDevice(DEVICE), RevokeDevice(KEY, (CUT,)),
     Policy("post", 5), Invite(KEY, 2, 0, 0), Invite(KEY, 1, 5, 1 << 40, 1 << 40, KEY, True), Uninvite(KEY),
     Ask((DEVICE,), KEY, SIGNATURE), Decline(KEY), Rotate(KEY), Seal(KEY, (SealedKey(KEY, bytes(SEALED_KEY_SIZE)),)),
     Link(KEY, CHANNEL, bytes(LINK_SIZE)), Report(KEY),

@@ -28,9 +28,7 @@ INVITE_USES_MAX = 1 << 20  # a link for more people than a channel can hold is a
 SEALS_PER_OPERATION_MAX = 512  # 600 KB: a larger channel's rotation has several operations
 
 # What travels.
-BUNDLE_PLAIN_BYTES_MAX = (
-    16 << 20
-)  # commits in one bundle, unpacked in memory; two commits at their largest fit
+BUNDLE_PLAIN_BYTES_MAX = 16 << 20  # commits of one bundle, held in memory: two of the largest
 BUNDLE_BYTES_MAX = 18 << 20  # the same if nothing of it compresses, padded
 BUNDLE_COMMITS_MAX = 65_536  # at 250 bytes, the least a commit has, as many as fit
 CARD_BYTES_MAX = 64 << 10  # 32 devices of 1.5 KB
