@@ -6,6 +6,7 @@ anyone should write under, but what was written under its key stays readable for
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -141,6 +142,20 @@ class Epochs:
         return frozenset(
             epoch for epoch in self._index.epochs if epoch in self and self.admits(identity, epoch)
         )
+
+    def every(self) -> list[EpochInfo]:
+        """All epochs, the latest first."""
+        found = self.infos(self._index.epochs)
+        return sorted(found, key=lambda info: (info.time, info.commit, info.epoch), reverse=True)
+
+    def infos(self, epochs: Iterable[bytes]) -> list[EpochInfo]:
+        """Where these epochs began."""
+        return [
+            _info(record, epoch)
+            for epoch in epochs
+            for record in self._index.epochs.get(epoch, ())
+            if self._standing.has(record)
+        ]
 
     def parents(self, epoch: bytes) -> frozenset[bytes]:
         """Epochs whose keys are sealed under this one's."""

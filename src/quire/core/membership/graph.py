@@ -242,6 +242,8 @@ def enter(index: Index, judgement: Judgement, commit: ControlCommit) -> None:
     record = judgement.record
     for act in record.acts:
         index.about.setdefault(act.identity, []).append(act)
+        if act.role is Role.NONE:
+            index.removals.setdefault(act.identity, []).append(act)
         if act.role is Role.OWNER:
             index.owners[act.identity] = None
     for binding in judgement.bindings:

@@ -135,6 +135,7 @@ class Index:
 
     records: list[Record] = field(default_factory=list)
     about: dict[bytes, list[Act]] = field(default_factory=dict)
+    removals: dict[bytes, list[Act]] = field(default_factory=dict)
     bindings: dict[bytes, list[Binding]] = field(default_factory=dict)  # by device
     devices: dict[bytes, dict[bytes, None]] = field(default_factory=dict)  # of an identity
     revocations: dict[bytes, list[tuple[Record, dict[bytes, int]]]] = field(default_factory=dict)  # by device

@@ -116,8 +116,8 @@ class Membership:
 
     def removals(self, identity: bytes) -> list[Act]:
         """The removals of a person that hold."""
-        acts = self.standing.acts(identity)
-        return [act for act in acts if act.role is Role.NONE and self.standing.holds(act)]
+        acts = self._index.removals.get(identity, ())
+        return [act for act in acts if self.standing.has(act.record) and self.standing.holds(act)]
 
     @property
     def people_at_most(self) -> int:
@@ -136,8 +136,8 @@ class Membership:
             if self.standing.has(record) and self.standing.stands(record)
         ]
         return any(
-            act.ban and self.standing.holds(act) and not any(unban.knows(act.record) for unban in unbans)
-            for act in self.standing.acts(identity)
+            act.ban and not any(unban.knows(act.record) for unban in unbans)
+            for act in self.removals(identity)
         )
 
     # Devices.
