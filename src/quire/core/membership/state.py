@@ -30,6 +30,7 @@ class Membership:
         self._index = index
         self._members: dict[bytes, Member | None] = {}
         self._grants: dict[bytes, Act] = {}
+        self._bindings: dict[bytes, Binding | None] = {}
 
     def inherit(self, before: Membership, touched: Iterable[bytes]) -> None:
         """Take over what another has found out about all but some people."""
@@ -147,14 +148,17 @@ class Membership:
         binding = self.binding(device)
         return binding.identity if binding else b""
 
-    def binding(self, device: bytes, identity: bytes = b"") -> Binding | None:
+    def binding(self, device: bytes) -> Binding | None:
         """The certificate by which a device is somebody's: the most senior; of two people, the earlier one's."""
+        if device not in self._bindings:
+            self._bindings[device] = self._find_binding(device)
+        return self._bindings[device]
+
+    def _find_binding(self, device: bytes) -> Binding | None:
         bindings = [
             binding
             for binding in self._index.bindings.get(device, ())
-            if self.standing.has(binding.record)
-            and identity in (b"", binding.identity)
-            and self.standing.bound(binding)
+            if self.standing.has(binding.record) and self.standing.bound(binding)
         ]
         if not bindings:
             return None
