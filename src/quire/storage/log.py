@@ -398,6 +398,15 @@ def set_people(db: apsw.Connection, n: int, heads: bytes, role: int, rights: int
     )
 
 
+def control_places(db: apsw.Connection, channel: int) -> dict[bytes, bytes]:
+    """Control commit -> where it is: log prefix || seq."""
+    places: Any = db.execute(
+        "SELECT DISTINCT substr(id, 1, 14) FROM control WHERE channel = ?", (channel,)
+    ).fetchall()
+    heads = ((place, commit_at(db, place)) for (place,) in places)
+    return {commit_id(head): bytes(place) for place, head in heads if head is not None}
+
+
 def control_operation(db: apsw.Connection, id: bytes) -> ControlOperation | None:
     """A control operation that was checked when it was stored."""
     from quire.core.control import decode_control

@@ -25,7 +25,7 @@ import apsw
 import msgspec
 
 from quire.core import clock, commit
-from quire.core.control import Create, kind_of
+from quire.core.control import ControlOperation, Create, kind_of
 from quire.core.crypto.keys import verify
 from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation, log_prefix, message_id
 from quire.core.limits import (
@@ -204,7 +204,7 @@ class _Ingestion:
         row = self._new_log(n, head, prefix, signer)
         self._keep(arrival, row, MAY_ALL)
         self._keep_control(arrival, row)
-        self._people.settle(self._db, self._pen.applier, n, graph, self._now, review=False)
+        self._pen.settle(self._db, n, graph, arrival.operations, review=False)
 
     def _require_channel(self, arrival: Arrival) -> None:
         if log.channel_by_id(self._db, arrival.head.channel) is None:
@@ -230,7 +230,7 @@ class _Ingestion:
     def _take_control(self, channel: log.ChannelRow, graph: Graph, arrivals: list[Arrival]) -> None:
         """Take control commits after those that they name, however they came."""
         review = False
-        before = len(graph)
+        operations: list[ControlOperation] = []
         todo = sorted(arrivals, key=lambda one: one.head.time)
         while todo:
             ready = [one for one in todo if all(head in graph for head in one.head.control_heads)]
@@ -239,14 +239,15 @@ class _Ingestion:
             for one in ready:
                 behind = set(one.head.control_heads) != set(graph.heads)
                 if self._each(one, partial(self._take_one_control, channel.n, graph)):
+                    operations += one.operations
                     review = review or behind or any(map(takes, one.operations))
             todo = [one for one in todo if one not in ready]
             if not todo:
                 todo = [one for one in self._released(channel.id) if one.is_control]
         for one in todo:
             self._each(one, partial(self._park, reason="control_head_unknown"))
-        if len(graph) > before:
-            self._people.settle(self._db, self._pen.applier, channel.n, graph, self._now, review=review)
+        if operations:
+            self._pen.settle(self._db, channel.n, graph, operations, review=review)
             for one in self._released(channel.id):
                 self._each(one, partial(self._take_content, channel.n, graph))
 

@@ -13,24 +13,28 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
 import apsw
 
 from quire.core import clock, commit
-from quire.core.control import ControlOperation, Create, Device, kind_of
+from quire.core.control import ControlOperation, Create, Device, Role, kind_of
+from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import SigningKey
 from quire.core.ids import ChannelId, DeviceId, IdentityId, Incarnation, MessageId, log_prefix, message_id
 from quire.core.limits import OPERATIONS_PER_COMMIT_MAX
+from quire.core.membership import Graph
+from quire.core.operation import EpochKey as EpochKeyOperation
 from quire.core.operation import Operation, encode_operation
-from quire.core.timeline import MAY_ALL
-from quire.errors import MalformedError, NotFoundError, UsageError
+from quire.core.timeline import MAY_ALL, MAY_POST, lacks_right
+from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
 from quire.storage import log
 from quire.storage.database import Database, fault, translate
+from quire.store import epochs
 from quire.store.apply import Applier, Item
-from quire.store.people import People
+from quire.store.people import People, as_control, takes
 from quire.store.witness import Witness
 
 COMMIT_BYTES_TARGET = 1 << 20  # an import's commits are cut here, so that one travels at once
@@ -213,6 +217,7 @@ class Ledger:
             try:
                 channel = _channel(db, request.channel)
                 operations = request.prepare(db, channel)
+                _require_rights(channel, operations)
                 for operation in operations:
                     encode_operation(operation)  # refused here, where only its caller hears of it
             except MalformedError as error:  # of our caller's making, not a peer's
@@ -250,6 +255,11 @@ class Ledger:
 
     def draft(self, db: apsw.Connection, channel: log.ChannelRow) -> Draft:
         """Commits to come in our log of a channel; ids are known as operations are added."""
+        if channel.rotate_ms <= now_ms():
+            channel = self._renew(db, channel)
+        return self._draft(db, channel)
+
+    def _draft(self, db: apsw.Connection, channel: log.ChannelRow) -> Draft:
         end = self._ends.get(channel.n)
         if end is None:
             own = log.own_log(db, channel.n) or self._new_log(db, channel.n)
@@ -304,6 +314,78 @@ class Ledger:
         channel = log.channel_by_n(db, n)
         log.insert_control(db, [(first, n, kind_of(create), salted[0])])
         return channel
+
+    # Control commits
+
+    def write_control(
+        self,
+        id: ChannelId,
+        prepare: Callable[[apsw.Connection, log.ChannelRow, Graph], Sequence[ControlOperation]],
+    ) -> log.ChannelRow:
+        """Durably write the control commit that `prepare` gives, with all that follows from it.
+
+        Raises: what `prepare` raises, UnauthorisedError with the rule that it would break, StorageError.
+        """
+
+        def work(db: apsw.Connection) -> log.ChannelRow:
+            channel = _channel(db, id)
+            graph = self.people.graph(db, channel)
+            return self.add_control(db, channel, graph, prepare(db, channel, graph))
+
+        return self.run(work)
+
+    def add_control(
+        self,
+        db: apsw.Connection,
+        channel: log.ChannelRow,
+        graph: Graph,
+        operations: Sequence[ControlOperation],
+    ) -> log.ChannelRow:
+        """The same inside a transaction."""
+        graph.check(operations, self._device, clock.tick(now_ms(), channel.clock))
+        draft = self._draft(db, channel)
+        encoded, head = draft.control(operations)
+        fault("after_control")
+        graph.add(as_control(encoded, head, operations))
+        return self.settle(db, channel.n, graph, operations, review=any(map(takes, operations)))
+
+    def settle(
+        self,
+        db: apsw.Connection,
+        n: int,
+        graph: Graph,
+        operations: Iterable[ControlOperation],
+        *,
+        review: bool,
+    ) -> log.ChannelRow:
+        """Draw the consequences of new control commits of a channel, which its graph has already."""
+        channel = log.channel_by_n(db, n)
+        seeds: dict[bytes, bytes] = {self._device: bytes(log.get_meta(db, "sealing_seed"))}
+        fresh, wrong = epochs.learn(db, channel, operations, seeds)
+        for epoch, key in fresh.items():
+            self._remember_key(db, channel, epoch, key)
+        fault("after_keys")
+        channel = self.people.settle(db, self.applier, n, graph, now_ms(), review=review)
+        reports = [one for one in dict.fromkeys(wrong) if channel.role and one in graph.state.epochs]
+        if reports and not any(self._device in graph.state.epochs.reported(one) for one in reports):
+            channel = self.add_control(db, channel, graph, epochs.report(reports))
+        return channel
+
+    def _remember_key(
+        self, db: apsw.Connection, channel: log.ChannelRow, epoch: bytes, key: EpochKey
+    ) -> None:
+        """Keep an epoch's key, also in the self-channel: for our other devices and for recovery."""
+        log.put_epoch(db, channel.id, epoch, key.reveal())
+        if channel.kind != "self":
+            self.append(db, log.self_channel(db), [EpochKeyOperation(channel.id, epoch, key.reveal())])
+
+    def _renew(self, db: apsw.Connection, channel: log.ChannelRow) -> log.ChannelRow:
+        """Change the channel's key, or give it to who lacks it, before something is written under it."""
+        if not channel.rights & MAY_POST:
+            return channel
+        graph = self.people.graph(db, channel)
+        operations = epochs.renewal(db, channel, graph, now_ms())
+        return self.add_control(db, channel, graph, operations) if operations else channel
 
     def _new_log(self, db: apsw.Connection, channel: int) -> log.LogRow:
         incarnation = Incarnation(os.urandom(16))
@@ -440,6 +522,20 @@ class Draft:
         )
         log.touch_channel(self._db, self._channel.n, clock=self._time)
         return self._previous, head
+
+
+def _require_rights(channel: log.ChannelRow, operations: Sequence[Operation]) -> None:
+    """Raises: UnauthorisedError, naming the role that would do."""
+    if channel.rights == MAY_ALL:
+        return
+    if channel.role == Role.NONE:
+        raise UnauthorisedError("you are not a member of this channel", rule="not_a_member")
+    if any(lacks_right(operation, channel.rights) for operation in operations):
+        raise UnauthorisedError(
+            f"a {Role(channel.role).name.lower()} may not do this here",
+            rule="role_too_low",
+            hint="`quire policy` says which role may; an admin can give you one",
+        )
 
 
 def _channel(db: apsw.Connection, id: bytes) -> log.ChannelRow:

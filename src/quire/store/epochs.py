@@ -1,0 +1,209 @@
+"""A channel's keys in this vault: those that were sealed to us, those that links lead to, and new ones.
+
+What a key is called and who should have it, core/membership says; what opens what, core/crypto/epochs.py. Every key
+that becomes known is also written to the self-channel, for our other devices and for recovery.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+import apsw
+
+from quire.core.control import CONTROL_KINDS as KINDS
+from quire.core.control import (
+    AddDevice,
+    Admit,
+    ControlOperation,
+    Create,
+    Device,
+    Link,
+    Report,
+    Rotate,
+    Seal,
+    SealedKey,
+    decode_control,
+)
+from quire.core.crypto import epochs as crypto
+from quire.core.crypto.epochs import EpochKey
+from quire.core.ids import ChannelId
+from quire.core.limits import SEALS_PER_OPERATION_MAX
+from quire.core.membership import DeviceInfo, Graph, Membership
+from quire.core.operation import SALT_SIZE
+from quire.errors import MalformedError
+from quire.storage import log
+from quire.storage.database import inconsistent
+
+Seeds = Mapping[bytes, bytes]  # recipient -> sealing seed: this device, or our recovery key
+
+
+def learn(
+    db: apsw.Connection, channel: log.ChannelRow, operations: Iterable[ControlOperation], seeds: Seeds
+) -> tuple[dict[bytes, EpochKey], list[bytes]]:
+    """Keys that new control operations make known, by epoch; and epochs whose seal to us does not hold."""
+    known = {id: EpochKey(key) for id, key in log.epoch_keys(db, channel.id).items()}
+    before = set(known)
+    wrong: list[bytes] = []
+    links = False
+    for operation in operations:
+        links = links or isinstance(operation, Link)
+        if isinstance(operation, Seal) and operation.epoch not in known:
+            for one in operation.keys:
+                if one.recipient not in seeds:
+                    continue
+                try:
+                    seed = seeds[one.recipient]
+                    known[operation.epoch] = crypto.open_from(
+                        one.sealed, seed, channel.id, operation.epoch, one.recipient
+                    )
+                except MalformedError:
+                    wrong.append(operation.epoch)
+    if links or len(known) > len(before):
+        walk_back(db, channel, known)
+    fresh = {id: key for id, key in known.items() if id not in before}
+    return fresh, [epoch for epoch in wrong if epoch not in known]
+
+
+def walk_back(db: apsw.Connection, channel: log.ChannelRow, known: dict[bytes, EpochKey]) -> None:
+    """Add to the known keys all that links lead to."""
+    links: dict[bytes, list[Link]] = {}
+    for _, op in log.control_rows(db, channel.n, KINDS[Link]):
+        link = decode_control(op[SALT_SIZE:])
+        assert isinstance(link, Link)
+        links.setdefault(link.epoch, []).append(link)
+    todo = list(known)
+    while todo:
+        epoch = todo.pop()
+        for link in links.get(epoch, ()):
+            if link.parent in known:
+                continue
+            try:
+                known[link.parent] = crypto.open_link(link.sealed, known[epoch], channel.id, link.parent)
+            except MalformedError:
+                continue  # a false link; somebody else may lay a true one
+            todo.append(link.parent)
+
+
+def renewal(
+    db: apsw.Connection, channel: log.ChannelRow, graph: Graph, now_ms: int
+) -> list[ControlOperation]:
+    """What a writer does about the key before writing: a new one, the present one to more devices, or nothing."""
+    state = graph.state
+    change = state.epochs.change_needed(now_ms)
+    if change is None:
+        return []
+    current = state.epochs.current
+    held = log.epoch_keys(db, channel.id)
+    if current is None or change.needs_rotation or current.epoch not in held:
+        return rotation(db, channel, graph, recipients(db, channel, state, state.epochs.expected()))
+    missing = recipients(db, channel, state, state.epochs.lacking(current.epoch))
+    return seals(EpochKey(held[current.epoch]), channel.id, missing)
+
+
+def rotation(
+    db: apsw.Connection,
+    channel: log.ChannelRow,
+    graph: Graph,
+    readers: Mapping[bytes, bytes],
+    *,
+    newcomer_history: int | None = None,
+) -> list[ControlOperation]:
+    """A new epoch for these readers (recipient -> sealing public key), linked to those before if all may read them.
+
+    newcomer_history    of who is let in with it: narrower than everything leaves the links out
+    """
+    state = graph.state
+    key = EpochKey.generate(os.urandom)
+    epoch = crypto.epoch_id(key, channel.id)
+    operations: list[ControlOperation] = [Rotate(epoch), *seals(key, channel.id, readers)]
+    if not newcomer_history:
+        held = log.epoch_keys(db, channel.id)
+        for parent in state.epochs.candidates:
+            if parent.epoch in held and all_may_read(state, parent.epoch):
+                sealed = crypto.seal_link(key, EpochKey(held[parent.epoch]), channel.id, os.urandom)
+                operations.append(Link(epoch, parent.epoch, sealed))
+    return operations
+
+
+def all_may_read(state: Membership, epoch: bytes) -> bool:
+    """May every member read all that opens for who has this key, and does the channel's policy show it?"""
+    if state.policy("history"):
+        return False
+    reach = state.epochs.reach(epoch)
+    narrow = [member.identity for member in state.members.values() if member.history]
+    return all(reach <= state.epochs.admissible(identity) for identity in narrow)
+
+
+def welcome_keys(
+    db: apsw.Connection, channel: log.ChannelRow, graph: Graph, history: int, newcomer: Mapping[bytes, bytes]
+) -> list[ControlOperation]:
+    """The keys for somebody who is being let in, by how much history they may read (recipient -> public key)."""
+    state = graph.state
+    held = {id: EpochKey(key) for id, key in log.epoch_keys(db, channel.id).items()}
+    current = state.epochs.current
+    present = recipients(db, channel, state, state.epochs.expected())
+    operations: list[ControlOperation] = []
+    covered: frozenset[bytes] = frozenset()
+    if history or current is None or current.epoch not in held:
+        operations += rotation(db, channel, graph, {**present, **newcomer}, newcomer_history=history or None)
+    for info in state.epochs.every():
+        reach = state.epochs.reach(info.epoch)
+        shown = not history or (
+            history > 1 and all(one.time >> 16 >= history for one in state.epochs.infos(reach))
+        )
+        if info.epoch in held and shown and info.epoch not in covered:
+            operations += seals(held[info.epoch], channel.id, newcomer)
+            covered |= reach
+    return operations
+
+
+def seals(key: EpochKey, channel: ChannelId, readers: Mapping[bytes, bytes]) -> list[ControlOperation]:
+    """A key, sealed to each reader (recipient -> sealing public key)."""
+    epoch = crypto.epoch_id(key, channel)
+    sealed = [
+        SealedKey(recipient, crypto.seal_to(key, channel, recipient, public))
+        for recipient, public in sorted(readers.items())
+    ]
+    size = SEALS_PER_OPERATION_MAX
+    return [Seal(epoch, tuple(sealed[at : at + size])) for at in range(0, len(sealed), size)]
+
+
+def recipients(
+    db: apsw.Connection, channel: log.ChannelRow, state: Membership, wanted: Iterable[bytes]
+) -> dict[bytes, bytes]:
+    """The sealing public keys of devices, and in the self-channel of our recovery key."""
+    devices, places = state.devices, log.control_places(db, channel.n)
+    found: dict[bytes, bytes] = {}
+    for one in wanted:
+        info = devices.get(one)
+        if info is not None:
+            found[one] = _sealing_key(db, places, info)
+        elif state.kind == "self" and one in state.members:
+            create = log.control_operation(db, log.founding(db, channel.n))
+            assert isinstance(create, Create)
+            found[one] = create.recovery
+    return found
+
+
+def _sealing_key(db: apsw.Connection, places: Mapping[bytes, bytes], info: DeviceInfo) -> bytes:
+    """A device's sealing public key, from the commit that made it known."""
+    operation = log.control_operation(db, places[info.commit] + info.place[0].to_bytes(2, "big"))
+    return devices_in(operation)[info.place[1]].sealing
+
+
+def devices_in(operation: ControlOperation | None) -> Sequence[Device]:
+    """The devices that an operation makes known."""
+    match operation:
+        case Create():
+            return (operation.device,)
+        case Admit():
+            return operation.devices
+        case AddDevice(device):
+            return (device,)
+    raise inconsistent("a device's key")
+
+
+def report(epochs: Iterable[bytes]) -> list[ControlOperation]:
+    """Ask for keys again."""
+    return [Report(epoch) for epoch in epochs]

@@ -1,0 +1,120 @@
+"""What each act on a channel's people is, as operations: who is let in or put out, and what becomes of the key.
+
+Each function is a `prepare` of `Ledger.write_control`: it looks at the channel as it is inside the transaction, and
+gives the operations of one control commit. Whether they are allowed is for core/membership to say.
+"""
+
+from __future__ import annotations
+
+import apsw
+
+from quire.core.control import (
+    AddDevice,
+    Admit,
+    ControlOperation,
+    Cut,
+    Device,
+    Remove,
+    RevokeDevice,
+    Role,
+    SetRole,
+)
+from quire.core.crypto.epochs import EpochKey
+from quire.core.crypto.keys import decode_certificate
+from quire.core.membership import Graph
+from quire.storage import log
+from quire.store import epochs
+
+
+def admit(
+    db: apsw.Connection,
+    channel: log.ChannelRow,
+    graph: Graph,
+    devices: tuple[Device, ...],
+    role: Role,
+    history: int,
+    invite: bytes = b"",
+    proof: bytes = b"",
+) -> list[ControlOperation]:
+    """Let a person in, with the keys of as much history as they may read."""
+    operation = Admit(devices, role, history, invite, proof)
+    newcomer: dict[bytes, bytes] = {}
+    for one in devices:
+        newcomer[decode_certificate(one.certificate).device] = one.sealing
+    keys = epochs.welcome_keys(db, channel, graph, history, newcomer)
+    return [operation, *keys]
+
+
+def remove(
+    db: apsw.Connection,
+    channel: log.ChannelRow,
+    graph: Graph,
+    identity: bytes,
+    *,
+    ban: bool = False,
+    reason: str = "",
+    leaving: bool = False,
+) -> list[ControlOperation]:
+    """Put a person out at what is here of theirs; the key changes in the same commit, unless it is they who go."""
+    operation = Remove(identity, cuts(db, channel, identity), ban, reason)
+    if leaving or graph.state.epochs.current is None:
+        return [operation]
+    member = graph.state.member(identity)
+    gone = set(member.devices) if member else set()
+    return [operation, *_new_key(db, channel, graph, gone | {identity})]
+
+
+def set_role(
+    db: apsw.Connection, channel: log.ChannelRow, graph: Graph, identity: bytes, role: Role
+) -> list[ControlOperation]:
+    """Give a member another role; what a lower one may not do ends at what is here of theirs."""
+    lowers = role < graph.state.role(identity)
+    return [SetRole(identity, role, cuts(db, channel, identity) if lowers else ())]
+
+
+def add_device(
+    db: apsw.Connection, channel: log.ChannelRow, graph: Graph, device: Device
+) -> list[ControlOperation]:
+    """Make another device of a member known, and give it the key."""
+    operations: list[ControlOperation] = [AddDevice(device)]
+    current = graph.state.epochs.current
+    key = log.epoch_keys(db, channel.id).get(current.epoch) if current else None
+    id = decode_certificate(device.certificate).device
+    if current is not None and key is not None and id not in graph.state.epochs.recipients(current.epoch):
+        operations += epochs.seals(EpochKey(key), channel.id, {id: device.sealing})
+    return operations
+
+
+def revoke_device(
+    db: apsw.Connection, channel: log.ChannelRow, graph: Graph, device: bytes
+) -> list[ControlOperation]:
+    """End a device at what is here of its; the key changes in the same commit."""
+    ends = tuple(
+        Cut(row.prefix, seq)
+        for row in sorted(log.logs_of(db, channel.n), key=lambda row: row.prefix)
+        if row.device == device and not row.branch and (seq := log.newest_commit(db, row.n)[0])
+    )
+    operation = RevokeDevice(device, ends)
+    if graph.state.epochs.current is None:
+        return [operation]
+    return [operation, *_new_key(db, channel, graph, {device})]
+
+
+def cuts(db: apsw.Connection, channel: log.ChannelRow, identity: bytes) -> tuple[Cut, ...]:
+    """The last commit that is here of each log of a person."""
+    signer = f"quire:{identity.hex()}"
+    rows = sorted(log.logs_of(db, channel.n), key=lambda row: row.prefix)
+    ends = [
+        (row.prefix, log.newest_commit(db, row.n)[0])
+        for row in rows
+        if row.signer == signer and not row.branch
+    ]
+    return tuple(Cut(prefix, seq) for prefix, seq in ends if seq)
+
+
+def _new_key(
+    db: apsw.Connection, channel: log.ChannelRow, graph: Graph, without: set[bytes]
+) -> list[ControlOperation]:
+    state = graph.state
+    readers = epochs.recipients(db, channel, state, state.epochs.expected() - without)
+    return epochs.rotation(db, channel, graph, readers)
