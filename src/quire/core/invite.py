@@ -68,7 +68,8 @@ class InviteLink(msgspec.Struct, frozen=True):
     def text(self) -> str:
         """The link, at most 200 characters. A long name is cut at a character."""
         expires = self.expires_ms.to_bytes(8, "big")
-        name = self.name.encode()[: limits.INVITE_NAME_BYTES_MAX].decode(errors="ignore").encode()
+        shown = "".join(char for char in self.name if char.isprintable())
+        name = shown.encode()[: limits.INVITE_NAME_BYTES_MAX].decode(errors="ignore").encode()
         data = bytes([LINK_VERSION]) + self.secret.reveal() + self.channel + self.inviter + expires + name
         return as_text(LINK_PREFIX, data)
 
@@ -84,7 +85,7 @@ def parse_link(text: str) -> InviteLink:
         name = data[LINK_SIZE_MIN:].decode()
     except UnicodeDecodeError:
         name = "\n"
-    if len(data) < LINK_SIZE_MIN or expires_ms > limits.TIME_MS_MAX or not (name.isprintable() or not name):
+    if len(data) < LINK_SIZE_MIN or expires_ms > limits.TIME_MS_MAX or not name.isprintable():
         raise MalformedError("a link that says nothing sensible", rule="invite_link_fields")
     channel, inviter = ChannelId(data[17:49]), IdentityId(data[49:81])
     return InviteLink(InviteSecret(data[1:17]), channel, inviter, expires_ms, name)

@@ -104,8 +104,6 @@ def open_welcome(sealed: bytes, seed: bytes) -> Welcome:
     end = 2 + len(tags) * ENTRY_SIZE
     at = 2 + tags.index(tag) * ENTRY_SIZE
     key = open_sealed(sealed[at + TAG_SIZE : at + ENTRY_SIZE], seed, _info(public))
-    if len(key) != KEY_SIZE:
-        raise MalformedError("what is sealed is no key", rule="welcome_open")
     opened = aead.decrypt(key, aead.ZERO_NONCE, sealed[end:], sealed[:end], rule="welcome_open")
     plain = unpacked(opened, bytes_max=limits.BUNDLE_PLAIN_BYTES_MAX, what="welcome")
     body: _Body = _codec.decode(plain)
