@@ -270,6 +270,29 @@ def commits(db: apsw.Connection, log: int, after: int = 0) -> Iterator[tuple[int
     return iter(cursor)
 
 
+def commits_between(db: apsw.Connection, log: int, first: int, last: int) -> list[tuple[int, bytes, bytes]]:
+    """(seq, head, signature) of a log's commits from seq `first` to `last`."""
+    rows: Any = db.execute(
+        "SELECT seq, head, signature FROM commits WHERE log = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+        (log, first, last),
+    ).fetchall()
+    return list(rows)
+
+
+def operations_between(db: apsw.Connection, prefix: bytes, first: int, last: int) -> dict[int, list[bytes]]:
+    """seq -> salt || operation of each content operation in it, in order."""
+    bounds = (prefix + first.to_bytes(4, "big") + b"\0\0", prefix + last.to_bytes(4, "big") + b"\xff\xff")
+    rows: list[tuple[bytes, bytes]] = []
+    for table in ("message", "operation", "waiting", "voided"):
+        found: Any = db.execute(f"SELECT id, op FROM {table} WHERE id BETWEEN ? AND ?", bounds).fetchall()
+        rows += found
+    rows.sort()
+    operations: dict[int, list[bytes]] = {}
+    for id, op in rows:
+        operations.setdefault(int.from_bytes(id[10:14], "big"), []).append(op)
+    return operations
+
+
 def content_commits(db: apsw.Connection, log: LogRow) -> list[tuple[int, bytes, int]]:
     """(seq, head, rights) of a log's commits that are no control commits, in order."""
     rows: Any = db.execute(
@@ -366,6 +389,27 @@ def parked_reasons(db: apsw.Connection, channel: bytes) -> dict[str, int]:
 def take_parked(db: apsw.Connection, channel: bytes) -> list[bytes]:
     """Remove and return all parked commits of a channel."""
     rows: Any = db.execute("DELETE FROM parked WHERE channel = ? RETURNING encoded", (channel,)).fetchall()
+    return [row[0] for row in rows]
+
+
+def all_epoch_keys(db: apsw.Connection) -> list[tuple[bytes, bytes]]:
+    """(channel, key) of every epoch whose key is known."""
+    rows: Any = db.execute("SELECT channel, key FROM epoch").fetchall()
+    return list(rows)
+
+
+def keep(db: apsw.Connection, owner: bytes, stamp_ms: int, sealed: bytes) -> None:
+    """Keep somebody's sealed self-channel for them, unless what is here is newer."""
+    db.execute(
+        "INSERT INTO kept(owner, stamp, sealed) VALUES(?,?,?) ON CONFLICT DO UPDATE SET stamp = excluded.stamp,"
+        " sealed = excluded.sealed WHERE excluded.stamp > stamp",
+        (owner, stamp_ms, sealed),
+    )
+
+
+def kept(db: apsw.Connection) -> list[bytes]:
+    """What is kept for others."""
+    rows: Any = db.execute("SELECT sealed FROM kept ORDER BY owner").fetchall()
     return [row[0] for row in rows]
 
 

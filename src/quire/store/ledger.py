@@ -23,6 +23,7 @@ from quire.core import clock, commit
 from quire.core.control import ControlOperation, Create, Device, Role, kind_of
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import SigningKey
+from quire.core.crypto.secrets import Secret
 from quire.core.ids import ChannelId, DeviceId, IdentityId, Incarnation, MessageId, log_prefix, message_id
 from quire.core.limits import OPERATIONS_PER_COMMIT_MAX
 from quire.core.membership import Graph
@@ -91,6 +92,7 @@ class Ledger:
         self.signer = signer
         self.applier = Applier(signer)
         self.people = People(IdentityId(bytes.fromhex(signer.partition(":")[2])), key.public)
+        self.recovery_seed: Secret | None = None  # only while a vault is being recovered
         self._waiting: deque[Request] = deque()
         self._led = False  # is someone writing?
         self._mutex = threading.Lock()  # over the two above
@@ -281,6 +283,10 @@ class Ledger:
         draft.finish()
         return ids
 
+    def sign(self, message: bytes) -> bytes:
+        """This device's signature; the message begins with a label."""
+        return self._key.sign(message)
+
     def commit(
         self, db: apsw.Connection, own: log.LogRow, seq: int, head: bytes, rights: int = MAY_ALL
     ) -> None:
@@ -361,6 +367,8 @@ class Ledger:
         """Draw the consequences of new control commits of a channel, which its graph has already."""
         channel = log.channel_by_n(db, n)
         seeds: dict[bytes, bytes] = {self._device: bytes(log.get_meta(db, "sealing_seed"))}
+        if self.recovery_seed is not None:
+            seeds[self.people.identity] = self.recovery_seed.reveal()
         fresh, wrong = epochs.learn(db, channel, operations, seeds)
         for epoch, key in fresh.items():
             self._remember_key(db, channel, epoch, key)

@@ -41,6 +41,7 @@ class Label(StrEnum):
     RECOVERY = "quire/v1 recovery"
     DEVICE_CERTIFICATE = "quire/v1 device certificate"  # opens a signed message; derives no key
     DEVICE_CONSENT = "quire/v1 device consent"  # likewise
+    CARRIED = "quire/v1 carried"  # opens a signed message; derives no key
     JOIN = "quire/v1 join"  # likewise
     EPOCH = "quire/v1 epoch"  # an epoch's name, which commits to its key
     EPOCH_SEAL = "quire/v1 epoch seal"  # HPKE's info

@@ -1,0 +1,363 @@
+"""Bundle files: what this vault knows, sealed for those who may read it; and taking in what such a file holds.
+
+A commit is sealed under the epoch that its author wrote under, so a newcomer opens what their keys open and no more.
+A control commit that brings a new key is so sealed under the one before. Who has not been heard of in a channel yet
+gets its control log in a welcome, sealed to their devices. Everybody's self-channel travels along, sealed to
+themselves: others carry it, so that a vault that burnt comes back from any of them.
+
+Reading goes over the file as often as it brings a key that opens more of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import apsw
+import msgspec
+
+from quire.core import limits
+from quire.core.bundle import bundle_tag, in_parts, open_bundle, seal_bundle, tag_of
+from quire.core.bundle_file import Kind, Record, read_bundle_file
+from quire.core.commit import Commit, decode_commit, decode_head, encode_commit
+from quire.core.crypto.epochs import EpochKey
+from quire.core.crypto.keys import Label, verify
+from quire.core.encoding import Codec, encode
+from quire.core.ids import ChannelId
+from quire.core.membership import Graph
+from quire.core.welcome import open_welcome, recipient_tag, recipients, seal_welcome
+from quire.errors import MalformedError, PeerError
+from quire.storage import log
+from quire.store import epochs
+from quire.store.ledger import now_ms
+
+if TYPE_CHECKING:
+    from quire.store.local import LocalStore
+
+PART_BYTES = 1 << 20  # one bundle: what a relay carries at once
+COMMITS_AT_ONCE = 1_000
+
+
+class Carried(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """One person's self-channel, sealed to themselves, as others keep it for them."""
+
+    owner: bytes
+    stamp_ms: int  # the newest replaces
+    device: bytes
+    parts: Annotated[tuple[tuple[int, bytes], ...], msgspec.Meta(max_length=limits.CARRIED_PARTS_MAX)]
+
+
+class _Signed(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    carried: bytes
+    signature: bytes
+
+
+_carried_codec = Codec(Carried, "carried")
+_signed_codec = Codec(_Signed, "carried")
+
+
+class BundleReport(msgspec.Struct):
+    """What a bundle file brought."""
+
+    new: int = 0  # commits
+    repeated: int = 0
+    parked: int = 0
+    refused: list[PeerError] = []
+    channels: list[bytes] = []  # that are new here
+    requests: int = 0  # of people who want to be let in
+    kept: int = 0  # self-channels of others, carried for them
+    closed: int = 0  # bundles and welcomes that no key here opens
+    damaged: list[MalformedError] = []
+
+    @property
+    def ok(self) -> bool:
+        return not self.refused and not self.damaged
+
+
+# Writing
+
+
+def records(store: LocalStore, channels: Sequence[log.ChannelRow]) -> Iterator[Record]:
+    """What the members of these channels may have of them, and everybody's self-channel."""
+    db = store.database.reader
+    for row in channels:
+        ready = with_key(store, row.id)
+        if ready is None:
+            continue
+        graph = store.ledger.people.graph(db, ready)
+        yield from _welcomes(store, db, ready, graph)
+        yield from _bundles(db, ready, graph)
+    if channels:
+        yield carried(store)
+        for sealed in log.kept(db):
+            yield Record(Kind.KEPT, sealed)
+
+
+def with_key(store: LocalStore, id: ChannelId) -> log.ChannelRow | None:
+    """A channel whose present key we hold, made if there is none yet; None if we may not make one."""
+
+    def work(db: apsw.Connection) -> log.ChannelRow | None:
+        row = log.channel_by_id(db, id)
+        assert row is not None
+        graph = store.ledger.people.graph(db, row)
+        current = graph.state.epochs.current
+        held = log.epoch_keys(db, id)
+        if row.role >= 2 and (
+            graph.state.epochs.change_needed(now_ms()) or current is None or current.epoch not in held
+        ):
+            operations = epochs.renewal(db, row, graph, now_ms())
+            if operations:
+                return store.ledger.add_control(db, row, graph, operations)
+        return row if current is not None and held else None
+
+    return store.ledger.run(work)
+
+
+def _welcomes(store: LocalStore, db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[Record]:
+    """The control log for each member who has written nothing here, and so may not have it."""
+    state = graph.state
+    heard = {one.signer for one in log.logs_of(db, row.n)}
+    for member in state.members.values():
+        if f"quire:{member.identity.hex()}" in heard or not member.devices:
+            continue
+        publics = epochs.recipients(db, row, state, member.devices)
+        for part in in_parts(_control_log(db, row, graph), PART_BYTES):
+            yield Record(Kind.WELCOME, seal_welcome(row.id, part, list(publics.values()), os.urandom))
+
+
+def _control_log(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[bytes]:
+    places = log.control_places(db, row.n)
+    for verdict in graph.story():
+        yield _encoded(db, places[verdict.id])
+
+
+def _bundles(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[Record]:
+    """Every commit under the epoch that it was written under: control commits first, then the newest logs' ends."""
+    held = {id: EpochKey(key) for id, key in log.epoch_keys(db, row.id).items()}
+    control: dict[bytes, list[bytes]] = {}
+    places = log.control_places(db, row.n)
+    for verdict in graph.story():
+        encoded = _encoded(db, places[verdict.id])
+        control.setdefault(_epoch_of(graph, decode_commit(encoded)[1].control_heads), []).append(encoded)
+    for epoch, commits in control.items():
+        yield from _sealed(commits, held.get(epoch), row.id)
+    for branch in log.logs_of(db, row.n):
+        yield from _log_bundles(db, row, branch, graph, held)
+
+
+def _log_bundles(
+    db: apsw.Connection, row: log.ChannelRow, of: log.LogRow, graph: Graph, held: dict[bytes, EpochKey]
+) -> Iterator[Record]:
+    """The content of one log, its end first, in pieces of bounded size."""
+    last = log.newest_commit(db, of.n)[0]
+    while last > 0:
+        first = max(1, last - COMMITS_AT_ONCE + 1)
+        by_epoch: dict[bytes, list[bytes]] = {}
+        for heads, encoded in stored_commits(db, of, first, last):
+            by_epoch.setdefault(_epoch_of(graph, heads), []).append(encoded)
+        for epoch, commits in by_epoch.items():
+            yield from _sealed(commits, held.get(epoch), row.id)
+        last = first - 1
+
+
+def _sealed(commits: Iterable[bytes], key: EpochKey | None, channel: ChannelId) -> Iterator[Record]:
+    if key is None:  # ours to carry in the vault, not to hand on
+        return
+    for part in in_parts(commits, PART_BYTES):
+        yield Record(Kind.BUNDLE, seal_bundle(part, key, channel, os.urandom))
+
+
+def _epoch_of(graph: Graph, heads: tuple[bytes, ...]) -> bytes:
+    """The epoch that a commit naming these heads was written under; what is older than all goes with the first."""
+    found = graph.epoch_at(heads) if heads else None
+    return found.epoch if found else graph.state.epochs.every()[-1].epoch
+
+
+def stored_commits(
+    db: apsw.Connection, of: log.LogRow, first: int, last: int
+) -> list[tuple[tuple[bytes, ...], bytes]]:
+    """(control heads, encoded commit) of a log's content commits from seq `first` to `last`."""
+    operations = log.operations_between(db, of.prefix, first, last)
+    found = []
+    for seq, head, signature in log.commits_between(db, of.n, first, last):
+        salted = operations.get(seq)
+        if salted:
+            found.append(
+                (decode_head(head).control_heads, encode_commit(Commit(head, signature, tuple(salted))))
+            )
+    return found
+
+
+def _encoded(db: apsw.Connection, place: bytes) -> bytes:
+    """One commit as it travels."""
+    row = log.log_by_prefix(db, place[:10])
+    assert row is not None
+    seq = int.from_bytes(place[10:], "big")
+    stored = log.get_commit(db, row.n, seq)
+    assert stored is not None
+    salted = tuple(op for _, op in log.commit_operations(db, row.prefix, seq))
+    return encode_commit(Commit(*stored, salted))
+
+
+def carried(store: LocalStore) -> Record:
+    """Our self-channel, sealed to our own devices and our recovery key, signed by this device."""
+    db = store.database.reader
+    row = with_key(store, log.self_channel(db).id)
+    assert row is not None
+    graph = store.ledger.people.graph(db, row)
+    publics = epochs.recipients(db, row, graph.state, graph.state.epochs.expected())
+    parts = [
+        (int(Kind.WELCOME), seal_welcome(row.id, part, list(publics.values()), os.urandom))
+        for part in in_parts(_control_log(db, row, graph), PART_BYTES)
+    ]
+    parts += [(int(kind), data) for kind, data in _bundles(db, row, graph)]
+    owner = store.ledger.people.identity
+    encoded = encode(Carried(owner, now_ms(), store.device, tuple(parts)))
+    signature = store.ledger.sign(Label.CARRIED.encode() + encoded)
+    return Record(Kind.KEPT, encode(_Signed(encoded, signature)))
+
+
+def open_carried(data: bytes) -> Carried:
+    """What somebody had others keep; its signature holds. Raises: MalformedError."""
+    signed: _Signed = _signed_codec.decode(data)
+    found: Carried = _carried_codec.decode(signed.carried)
+    if not verify(found.device, signed.signature, Label.CARRIED.encode() + signed.carried):
+        raise MalformedError("its device did not sign this", rule="carried_signature")
+    return found
+
+
+# Reading
+
+
+class Reading:
+    """Taking in one bundle file."""
+
+    def __init__(
+        self,
+        store: LocalStore,
+        pieces: Callable[[], Iterable[bytes]],
+        *,
+        on_request: Callable[[bytes], bool],
+    ) -> None:
+        self._store = store
+        self._pieces = pieces
+        self._on_request = on_request
+        self._done: set[int] = set()  # records that need not be looked at again
+        self.report = BundleReport()
+
+    def run(self) -> BundleReport:
+        """Read until nothing more opens."""
+        first = True
+        while True:
+            before = len(self._done)
+            self._pass(first=first)
+            if len(self._done) == before:
+                return self.report
+            first = False
+
+    def _pass(self, *, first: bool) -> None:
+        self._keys = self._tags()
+        self.report.closed = 0
+        for place, record in enumerate(read_bundle_file(self._pieces())):
+            if isinstance(record, MalformedError):
+                if first:
+                    self.report.damaged.append(record)
+            elif place not in self._done:
+                self._take(place, record)
+
+    def _take(self, place: int, record: Record) -> None:
+        try:
+            if self._one(record.kind, record.data):
+                self._done.add(place)
+            else:
+                self.report.closed += 1
+        except PeerError as error:
+            self._done.add(place)
+            self.report.refused.append(error)
+
+    def _one(self, kind: int, data: bytes) -> bool:
+        """Take one record; False if it does not open yet."""
+        match kind:
+            case Kind.WELCOME:
+                return self._welcome(data)
+            case Kind.BUNDLE:
+                return self._bundle(data)
+            case Kind.REQUEST:
+                if self._on_request(data):
+                    self.report.requests += 1
+                    return True
+                return False
+            case Kind.KEPT:
+                return self._kept(data)
+        return False
+
+    def _welcome(self, data: bytes) -> bool:
+        seeds = [bytes(log.get_meta(self._store.database.reader, "sealing_seed"))]
+        if self._store.ledger.recovery_seed is not None:
+            seeds.append(self._store.ledger.recovery_seed.reveal())
+        tags = recipients(data)
+        for seed in seeds:
+            if recipient_tag(_public(seed)) in tags:
+                welcome = open_welcome(data, seed)
+                self._ingest(welcome.commits, welcome.channel)
+                return True
+        return False
+
+    def _bundle(self, data: bytes) -> bool:
+        found = self._keys.get(tag_of(data))
+        if found is None:
+            return False
+        channel, key = found
+        self._ingest(open_bundle(data, key, channel), channel)
+        return True
+
+    def _ingest(self, commits: list[bytes], channel: ChannelId) -> None:
+        for encoded in commits:
+            if decode_commit(encoded)[1].channel != channel:
+                raise MalformedError("a commit of another channel was put in", rule="bundle_channel")
+        known = log.channel_by_id(self._store.database.reader, channel) is not None
+        result = self._store.ingest(commits)
+        report = self.report
+        report.new += result.new
+        report.repeated += result.repeated
+        report.parked += result.parked
+        report.refused += [one.error for one in result.refused]
+        if result.new:
+            self._keys = self._tags()
+        if not known and log.channel_by_id(self._store.database.reader, channel) is not None:
+            report.channels.append(channel)
+
+    def _kept(self, data: bytes) -> bool:
+        """Our own self-channel is taken in; another's is kept for them, the newest only."""
+        found = open_carried(data)
+        if found.owner == self._store.ledger.people.identity:
+            opened = [self._one(kind, part) for kind, part in found.parts]
+            return all(opened)
+        if self._is_known(found):
+            self._store.ledger.run(lambda db: log.keep(db, found.owner, found.stamp_ms, data))
+            self.report.kept += 1
+        return True
+
+    def _is_known(self, found: Carried) -> bool:
+        """Is it by a device of somebody whom we share a channel with?"""
+        db = self._store.database.reader
+        people = self._store.ledger.people
+        for row in log.channels(db):
+            device = people.state(db, row).device(found.device) if row.role else None
+            if device is not None and device.identity == found.owner:
+                return True
+        return False
+
+    def _tags(self) -> dict[bytes, tuple[ChannelId, EpochKey]]:
+        found: dict[bytes, tuple[ChannelId, EpochKey]] = {}
+        for channel, key in log.all_epoch_keys(self._store.database.reader):
+            id, epoch_key = ChannelId(channel), EpochKey(key)
+            found[bundle_tag(epoch_key, id)] = (id, epoch_key)
+        return found
+
+
+def _public(seed: bytes) -> bytes:
+    from quire.core.crypto.sealing import public_of
+
+    return public_of(seed)
