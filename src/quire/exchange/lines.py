@@ -56,7 +56,8 @@ def raw_lines(stream: BinaryIO, line_max: int = LINE_MAX) -> Iterator[bytes | No
                     line = readline(line_max)
                 yield None
     finally:
-        reader.detach()  # the stream is its source's to close
+        if not stream.closed:  # whoever left off in the middle may have closed it before this runs
+            reader.detach()  # the stream is its source's to close
 
 
 def text_lines(stream: BinaryIO) -> Iterator[str | None]:
