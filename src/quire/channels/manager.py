@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from quire.channels.events import EventHub, follow
+from quire.channels.people import People
 from quire.core.ids import ChannelId, MessageId, message_id_text, parse_message_id
 from quire.core.operation import (
     BROADCAST,
@@ -61,7 +62,7 @@ When = Place | datetime
 PREFIX_CHARS_MIN = 4
 
 
-class ChannelManager:
+class ChannelManager(People):
     """The use cases of one vault. Thread-safe."""
 
     def __init__(self, store: LocalStore) -> None:

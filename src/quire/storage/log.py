@@ -112,6 +112,11 @@ def channel_by_origin(db: apsw.Connection, source: str, key: str) -> ChannelRow 
     return _channel(db, f"source = ? AND source <> '' AND key = ? AND {own} ORDER BY n LIMIT 1", source, key)
 
 
+def has_self_channel(db: apsw.Connection) -> bool:
+    """False only while a vault is being recovered or linked."""
+    return _channel(db, "kind = 'self'") is not None
+
+
 def self_channel(db: apsw.Connection) -> ChannelRow:
     row = _channel(db, "kind = 'self'")
     if row is None:
@@ -364,13 +369,14 @@ def park(
     )
 
 
-def parked_counts(db: apsw.Connection, device: bytes, channel: bytes) -> tuple[int, int]:
-    """How many commits of a device, and in a channel, are parked."""
+def parked_counts(db: apsw.Connection, device: bytes, channel: bytes) -> tuple[int, int, int]:
+    """How many commits of a device, and in a channel, are parked; and the bytes of the latter."""
     row: Any = db.execute(
-        "SELECT (SELECT count(*) FROM parked WHERE device = ?), (SELECT count(*) FROM parked WHERE channel = ?)",
+        "SELECT (SELECT count(*) FROM parked WHERE device = ?), count(*), coalesce(sum(length(encoded)), 0)"
+        " FROM parked WHERE channel = ?",
         (device, channel),
     ).fetchone()
-    return int(row[0]), int(row[1])
+    return int(row[0]), int(row[1]), int(row[2])
 
 
 def parked_ids(db: apsw.Connection, channel: bytes) -> list[bytes]:
@@ -386,10 +392,15 @@ def parked_reasons(db: apsw.Connection, channel: bytes) -> dict[str, int]:
     return dict(rows)
 
 
-def take_parked(db: apsw.Connection, channel: bytes) -> list[bytes]:
-    """Remove and return all parked commits of a channel."""
-    rows: Any = db.execute("DELETE FROM parked WHERE channel = ? RETURNING encoded", (channel,)).fetchall()
+def parked_commits(db: apsw.Connection, channel: bytes) -> list[bytes]:
+    """All parked commits of a channel."""
+    rows: Any = db.execute("SELECT encoded FROM parked WHERE channel = ? ORDER BY id", (channel,)).fetchall()
     return [row[0] for row in rows]
+
+
+def unpark(db: apsw.Connection, id: bytes) -> None:
+    """Drop a parked commit."""
+    db.execute("DELETE FROM parked WHERE id = ?", (id,))
 
 
 def all_epoch_keys(db: apsw.Connection) -> list[tuple[bytes, bytes]]:
@@ -411,6 +422,30 @@ def kept(db: apsw.Connection) -> list[bytes]:
     """What is kept for others."""
     rows: Any = db.execute("SELECT sealed FROM kept ORDER BY owner").fetchall()
     return [row[0] for row in rows]
+
+
+def put_joining(db: apsw.Connection, channel: bytes, link: str, name: str, since_ms: int) -> None:
+    """Remember that we asked to be let into a channel."""
+    db.execute(
+        "INSERT OR REPLACE INTO joining(channel, link, name, since_ms) VALUES(?,?,?,?)",
+        (channel, link, name, since_ms),
+    )
+
+
+def drop_joining(db: apsw.Connection, channel: bytes) -> None:
+    db.execute("DELETE FROM joining WHERE channel = ?", (channel,))
+
+
+def joinings(db: apsw.Connection) -> list[tuple[bytes, str, str, int]]:
+    """(channel, link, name, since) of every channel that we ever asked to be let into."""
+    rows: Any = db.execute("SELECT channel, link, name, since_ms FROM joining ORDER BY since_ms").fetchall()
+    return list(rows)
+
+
+def introduced(db: apsw.Connection, channel: int, author: str) -> bool:
+    """Has somebody told a channel what they are called?"""
+    sql = "SELECT 1 FROM operation WHERE channel = ? AND kind = 10 AND author = (SELECT n FROM author WHERE key = ?)"
+    return db.execute(sql, (channel, author)).fetchone() is not None
 
 
 def insert_control(db: apsw.Connection, rows: Iterable[tuple[bytes, int, int, bytes]]) -> None:

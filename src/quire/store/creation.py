@@ -1,23 +1,24 @@
-"""New folders: a new vault, and a backup of one. Both appear whole or not at all."""
+"""New folders: a new vault, one recovered or linked, and a backup. All appear whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quire.core.control import Device
 from quire.core.crypto import sealing
 from quire.core.crypto.keys import (
-    DeviceCertificate,
     SigningKey,
     certify,
     consent_to,
     identity_key,
     recovery_public,
+    recovery_seed,
 )
-from quire.core.crypto.secrets import DatabaseKey, RecoveryPhrase, Unlock
+from quire.core.crypto.secrets import DatabaseKey, RecoveryPhrase, Secret, Unlock
 from quire.core.ids import DeviceId, IdentityId
 from quire.errors import FullError, StorageError, UsageError
 from quire.storage import log, schema
@@ -37,42 +38,128 @@ BACKUP_PAGES = 2_048  # a step of a backup: 16 MiB
 def create_vault(folder: Path, unlock: Unlock) -> RecoveryPhrase:
     """Make a vault; its recovery phrase. Raises: UsageError(rule="vault_exists"), StorageError."""
     phrase = RecoveryPhrase.generate(os.urandom)
+    device = NewDevice.by_identity(phrase)
     with _NewFolder(folder) as fresh:
-        identity = identity_key(phrase)
-        device = SigningKey.generate(os.urandom)
-        created_ms = now_ms()
-        sealing_seed = os.urandom(sealing.SEED_SIZE)
-        certificate = _certificate(identity, device, sealing_seed, created_ms).encode()
-        key, vault_id = DatabaseKey.generate(os.urandom), os.urandom(16)
-        KeySlots.create(fresh, key, [unlock, phrase], vault_id=vault_id, now_ms=created_ms)
-        database = Database(fresh / FILE_NAME, key)
-        empty = database.connect(create=True)
-        empty.execute("PRAGMA journal_mode=WAL")  # writes the first page, which settles the page size
-        empty.close()
-        own_key = f"quire:{identity.public.hex()}"
-        with database.transaction() as db:
-            schema.migrate(db)
-            for name, value in (
-                ("vault_id", vault_id), ("device", device.public), ("device_seed", device.seed),
-                ("sealing_seed", sealing_seed), ("sealing", sealing.public_of(sealing_seed)),
-                ("recovery", recovery_public(phrase)),
-                ("certificate", certificate), ("own_key", own_key), ("created_ms", created_ms),
-            ):  # fmt: skip
-                log.set_meta(db, name, value)
-        entry = Device(certificate, sealing.public_of(sealing_seed))
-        ledger = Ledger(database, own_key, device, entry, Witness(fresh / FILE_NAME, vault_id))
+        database, vault_id = _write_vault(fresh, device, [unlock, phrase])
+        witness = Witness(fresh / FILE_NAME, vault_id)
+        ledger = Ledger(database, device.own_key, device.signing, device.entry, witness)
         ledger.run(lambda db: ledger.create_channel(db, kind="self", name="self"))
         database.close()
     return phrase
 
 
-def _certificate(
-    identity: SigningKey, device: SigningKey, sealing_seed: bytes, now_ms: int
-) -> DeviceCertificate:
-    """The first device's, by the identity itself."""
-    who, public = IdentityId(identity.public), sealing.public_of(sealing_seed)
-    consent = consent_to(device, who, public, now_ms)
-    return certify(identity, who, DeviceId(device.public), public, now_ms, consent)
+@guarded
+def create_recovered(
+    folder: Path, unlock: Unlock, phrase: RecoveryPhrase, read: Callable[[LocalStore], None]
+) -> None:
+    """A new device of the person whose words these are: its vault appears when everything found is in it.
+
+    read    takes in what files or replicas hold
+
+    Raises: UsageError with rule "vault_exists", or "recovery_nothing" if no self-channel was found.
+    """
+    from quire.store.local import LocalStore
+
+    device = NewDevice.by_identity(phrase)
+    with _NewFolder(folder) as fresh:
+        _write_vault(fresh, device, [unlock, phrase])[0].close()
+        with LocalStore.open(fresh, unlock) as store:
+            store.ledger.recovery_seed = recovery_seed(phrase)
+            read(store)
+            if not log.has_self_channel(store.database.reader):
+                raise UsageError(
+                    "nothing of yours was found there",
+                    rule="recovery_nothing",
+                    hint="take a bundle file that you, or somebody who shares a channel with you, wrote",
+                )
+            join_own_channels(store)
+
+
+@guarded
+def create_linked(
+    folder: Path, unlock: Unlock, device: NewDevice, welcome: Callable[[LocalStore], None]
+) -> None:
+    """The vault of a device that another of the same person has certified.
+
+    welcome    takes in the self-channel's control log
+    """
+    from quire.store.local import LocalStore
+
+    with _NewFolder(folder) as fresh:
+        _write_vault(fresh, device, [unlock])[0].close()
+        with LocalStore.open(fresh, unlock) as store:
+            welcome(store)
+            if not log.has_self_channel(store.database.reader):
+                raise UsageError("the other device sent no self-channel", rule="link_nothing")
+
+
+def join_own_channels(store: LocalStore) -> None:
+    """Make this device known in every channel that we are in, the self-channel first."""
+    from quire.store import group
+
+    db = store.database.reader
+    rows = sorted(log.all_channels(db), key=lambda row: (row.kind != "self", row.n))
+    for row in rows:
+        state = store.ledger.people.state(db, row)
+        if state.member(store.ledger.people.identity) and not state.device(store.device):
+            store.ledger.write_control(
+                row.id, lambda db, row, graph: group.add_device(db, row, graph, store.ledger.entry)
+            )
+
+
+class NewDevice:
+    """The keys of a device that is being made."""
+
+    def __init__(self, identity: IdentityId, signing: SigningKey, sealing_seed: Secret) -> None:
+        self.identity = identity
+        self.signing = signing
+        self.sealing_seed = sealing_seed
+        self.sealing = sealing.public_of(sealing_seed.reveal())
+        self.certificate = b""
+        self.recovery = b""
+
+    @classmethod
+    def by_identity(cls, phrase: RecoveryPhrase) -> NewDevice:
+        """One that the identity certifies itself."""
+        identity = identity_key(phrase)
+        signing, seed = SigningKey.generate(os.urandom), Secret(os.urandom(sealing.SEED_SIZE))
+        device = cls(IdentityId(identity.public), signing, seed)
+        now = now_ms()
+        consent = consent_to(signing, device.identity, device.sealing, now)
+        certificate = certify(
+            identity, device.identity, DeviceId(signing.public), device.sealing, now, consent
+        )
+        device.certificate = certificate.encode()
+        device.recovery = recovery_public(phrase)
+        return device
+
+    @property
+    def own_key(self) -> str:
+        return f"quire:{self.identity.hex()}"
+
+    @property
+    def entry(self) -> Device:
+        return Device(self.certificate, self.sealing)
+
+
+def _write_vault(fresh: Path, device: NewDevice, unlocks: list[Unlock]) -> tuple[Database, bytes]:
+    """The files of a new vault, without any channel; the database, open, and the vault's id."""
+    key, vault_id, created_ms = DatabaseKey.generate(os.urandom), os.urandom(16), now_ms()
+    KeySlots.create(fresh, key, unlocks, vault_id=vault_id, now_ms=created_ms)
+    database = Database(fresh / FILE_NAME, key)
+    empty = database.connect(create=True)
+    empty.execute("PRAGMA journal_mode=WAL")  # writes the first page, which settles the page size
+    empty.close()
+    with database.transaction() as db:
+        schema.migrate(db)
+        for name, value in (
+            ("vault_id", vault_id), ("device", device.signing.public), ("device_seed", device.signing.seed),
+            ("sealing_seed", device.sealing_seed.reveal()), ("sealing", device.sealing),
+            ("recovery", device.recovery), ("certificate", device.certificate), ("own_key", device.own_key),
+            ("created_ms", created_ms),
+        ):  # fmt: skip
+            log.set_meta(db, name, value)
+    return database, vault_id
 
 
 def write_backup(store: LocalStore, folder: Path, progress: Progress | None) -> None:

@@ -186,6 +186,18 @@ def recipients(
     return found
 
 
+def device_entries(
+    db: apsw.Connection, channel: log.ChannelRow, devices: Iterable[DeviceInfo]
+) -> list[Device]:
+    """Devices as cards and commits name them, from the commits that made them known."""
+    places = log.control_places(db, channel.n)
+    found = []
+    for info in devices:
+        operation = log.control_operation(db, places[info.commit] + info.place[0].to_bytes(2, "big"))
+        found.append(devices_in(operation)[info.place[1]])
+    return found
+
+
 def _sealing_key(db: apsw.Connection, places: Mapping[bytes, bytes], info: DeviceInfo) -> bytes:
     """A device's sealing public key, from the commit that made it known."""
     operation = log.control_operation(db, places[info.commit] + info.place[0].to_bytes(2, "big"))

@@ -6,6 +6,9 @@ gives the operations of one control commit. Whether they are allowed is for core
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 import apsw
 
 from quire.core.control import (
@@ -25,24 +28,36 @@ from quire.core.membership import Graph
 from quire.storage import log
 from quire.store import epochs
 
+if TYPE_CHECKING:
+    from quire.store.ledger import Ledger
+
+Prepare = Callable[[apsw.Connection, log.ChannelRow, Graph], Sequence[ControlOperation]]
+
 
 def admit(
+    ledger: Ledger,
     db: apsw.Connection,
     channel: log.ChannelRow,
-    graph: Graph,
     devices: tuple[Device, ...],
     role: Role,
     history: int,
     invite: bytes = b"",
     proof: bytes = b"",
-) -> list[ControlOperation]:
-    """Let a person in, with the keys of as much history as they may read."""
-    operation = Admit(devices, role, history, invite, proof)
+) -> log.ChannelRow:
+    """Let a person in, with the keys of as much history as they may read, inside a transaction.
+
+    What was written before the channel had a key goes with its first: so that first key must not be the newcomer's,
+    unless they may read everything.
+    """
+    graph = ledger.people.graph(db, channel)
+    if graph.state.epochs.current is None and history:
+        present = epochs.recipients(db, channel, graph.state, graph.state.epochs.expected())
+        channel = ledger.add_control(db, channel, graph, epochs.rotation(db, channel, graph, present))
     newcomer: dict[bytes, bytes] = {}
     for one in devices:
         newcomer[decode_certificate(one.certificate).device] = one.sealing
     keys = epochs.welcome_keys(db, channel, graph, history, newcomer)
-    return [operation, *keys]
+    return ledger.add_control(db, channel, graph, [Admit(devices, role, history, invite, proof), *keys])
 
 
 def remove(

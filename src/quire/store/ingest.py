@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from quire.store.local import LocalStore
 
 
+PARKED = -1  # the position of a commit that was parked before and is tried again
 PERMANENT = {"device_unknown", "author_revoked", "author_not_member"}  # had no right where it was written
 
 
@@ -111,7 +112,7 @@ def ingest(store: LocalStore, encoded_commits: Sequence[bytes]) -> IngestReport:
             return run.take(arrivals), run.parked
 
         repeated, parked = store.ledger.run(work)
-    refused.pop(-1, None)  # of what was parked before
+    refused.pop(PARKED, None)
     listed = tuple(Refused(position, refused[position]) for position in sorted(refused))
     return IngestReport(len(encoded_commits) - repeated - len(refused) - parked, repeated, listed, parked)
 
@@ -163,6 +164,7 @@ class _Ingestion:
             rule(arrival)
         except PeerError as error:
             self._refused[arrival.position] = error
+            self._unpark(arrival)
             return False
         return True
 
@@ -219,6 +221,9 @@ class _Ingestion:
         for arrival in arrivals:
             logs.setdefault(arrival.log, []).append(arrival)
         fresh = [one for group in logs.values() for one in self._authentic(self._unseen(group))]
+        waiting = log.parked_reasons(self._db, id)
+        if waiting and ("ahead" in waiting or any(one.is_control for one in fresh)):
+            fresh = [_decoded(PARKED, encoded) for encoded in log.parked_commits(self._db, id)] + fresh
         self._take_control(channel, graph, [one for one in fresh if one.is_control])
         for one in fresh:
             if not one.is_control:
@@ -241,15 +246,12 @@ class _Ingestion:
                 if self._each(one, partial(self._take_one_control, channel.n, graph)):
                     operations += one.operations
                     review = review or behind or any(map(takes, one.operations))
-            todo = [one for one in todo if one not in ready]
-            if not todo:
-                todo = [one for one in self._released(channel.id) if one.is_control]
+            tried = {one.id for one in ready}
+            todo = [one for one in todo if one.id not in tried]
         for one in todo:
             self._each(one, partial(self._park, reason="control_head_unknown"))
         if operations:
             self._pen.settle(self._db, channel.n, graph, operations, review=review)
-            for one in self._released(channel.id):
-                self._each(one, partial(self._take_content, channel.n, graph))
 
     def _take_one_control(self, n: int, graph: Graph, arrival: Arrival) -> None:
         if clock.is_ahead(arrival.head.time, self._now):
@@ -269,8 +271,6 @@ class _Ingestion:
     def _take_content(self, n: int, graph: Graph, arrival: Arrival) -> None:
         """A content commit, by the right that its author has where it was written."""
         head = arrival.head
-        if arrival.is_control:
-            return
         if any(id not in graph for id in head.control_heads) or not head.control_heads:
             self._park(arrival, reason="control_head_unknown")
             return
@@ -394,23 +394,24 @@ class _Ingestion:
 
     def _park(self, arrival: Arrival, reason: str) -> None:
         """Keep a whole commit until what it names comes, or its time; bounded for each device and channel."""
-        head = arrival.head
-        of_device, of_channel = log.parked_counts(self._db, head.device, head.channel)
-        if of_device >= PARKED_PER_DEVICE_MAX or of_channel >= PARKED_PER_CHANNEL_MAX:
+        if arrival.position == PARKED:
+            return
+        head, encoded = arrival.head, commit.encode_commit(arrival.commit)
+        of_device, of_channel, size = log.parked_counts(self._db, head.device, head.channel)
+        is_full = of_device >= PARKED_PER_DEVICE_MAX or of_channel >= PARKED_PER_CHANNEL_MAX
+        if is_full or size + len(encoded) > PARKED_BYTES_MAX:
             raise PeerError(
-                "too much of this device waits already", rule="too_many_waiting", device=head.device
-            )
-        encoded = commit.encode_commit(arrival.commit)
-        if len(encoded) > PARKED_BYTES_MAX:
-            raise PeerError(
-                "too large to wait for what it names", rule="too_many_waiting", device=head.device
+                "too much of this device or channel waits already",
+                rule="too_many_waiting",
+                device=head.device,
             )
         log.park(self._db, arrival.id, head.channel, head.device, reason, self._now, encoded)
         self.parked += 1
 
-    def _released(self, channel: bytes) -> list[Arrival]:
-        """Take back what was parked in a channel, to be tried again."""
-        return [_decoded(-1, encoded) for encoded in log.take_parked(self._db, channel)]
+    def _unpark(self, arrival: Arrival) -> None:
+        """What was parked is taken now, or never will be."""
+        if arrival.position == PARKED:
+            log.unpark(self._db, arrival.id)
 
     # Keeping
 
@@ -424,6 +425,7 @@ class _Ingestion:
     def _keep(self, arrival: Arrival, row: log.LogRow, rights: int) -> None:
         head, signature = arrival.commit.head, arrival.commit.signature
         log.insert_commit(self._db, row.n, arrival.head.seq, head, signature, rights)
+        self._unpark(arrival)
         if row.own:
             log.close_log(self._db, row.n)
 
@@ -453,10 +455,11 @@ class _Ingestion:
                 items += found
             else:
                 set_aside(self._db, row, found)
+        times = [arrival.head.time for arrival, _, _ in accepted]
+        newest = max((time for time in times if not clock.is_ahead(time, self._now)), default=0)
         if items:
-            times = [item.time for item in items]
-            newest = max((time for time in times if not clock.is_ahead(time, self._now)), default=0)
-            self._pen.applier.apply(self._db, row, items, self._now, newest)
+            self._pen.applier.apply(self._db, row, items, self._now)
+        log.touch_channel(self._db, n, clock=newest)
 
 
 def _items(arrival: Arrival, row: log.LogRow, rights: int) -> list[Item]:

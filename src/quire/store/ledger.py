@@ -283,6 +283,11 @@ class Ledger:
         draft.finish()
         return ids
 
+    @property
+    def signing_key(self) -> SigningKey:
+        """This device's."""
+        return self._key
+
     def sign(self, message: bytes) -> bytes:
         """This device's signature; the message begins with a label."""
         return self._key.sign(message)
@@ -492,13 +497,13 @@ class Draft:
     def _seal(self) -> None:
         if not self._open:
             return
-        self._sign([item.salted for item in self._open])
+        self._sign([item.salted for item in self._open], self._channel.rights)
         for item in self._open:
             item.time = self._time
         self._items.extend(self._open)
         self._open, self._size = [], 0
 
-    def _sign(self, salted: list[bytes]) -> commit.Head:
+    def _sign(self, salted: list[bytes], rights: int) -> commit.Head:
         """The next commit of this log."""
         self._seq, self._time = self._seq + 1, clock.tick(self._now, self._time)
         head = commit.build_head(
@@ -511,7 +516,7 @@ class Draft:
             time=self._time,
             salted=salted,
         )
-        self._ledger.commit(self._db, self._own, self._seq, head, self._channel.rights)
+        self._ledger.commit(self._db, self._own, self._seq, head, rights)
         self._previous = commit.commit_id(head)
         self._ledger.remember_end(self._channel.n, self._own, self._seq, self._previous)
         return commit.decode_head(head)
@@ -519,7 +524,7 @@ class Draft:
     def control(self, operations: Sequence[ControlOperation]) -> tuple[bytes, commit.Head]:
         """Write one control commit; its id and head. Its effects are for store/people.py."""
         salted = commit.with_salts([encode_operation(operation) for operation in operations], os.urandom)
-        head = self._sign(salted)
+        head = self._sign(salted, MAY_ALL)
         place = self._own.prefix + self._seq.to_bytes(4, "big")
         log.insert_control(
             self._db,

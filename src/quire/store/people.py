@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import apsw
 
-from quire.core import commit
+from quire.core import clock, commit
 from quire.core.control import ControlOperation, Role, decode_control
 from quire.core.ids import IdentityId, log_prefix
 from quire.core.limits import TIME_MS_MAX
@@ -29,6 +29,7 @@ from quire.store.withdraw import set_aside, take_out
 GRAPHS_MAX = 256  # channels whose graph is kept
 RIGHTS = {"post": MAY_POST, "pin": MAY_PIN, "name": MAY_NAME, "delete_others": MAY_MODERATE}
 NEVER_MS = TIME_MS_MAX
+Forks = list[tuple[bytes, int]]  # (prefix, seq) of each place where a log of the channel branches
 
 
 class People:
@@ -37,7 +38,7 @@ class People:
     def __init__(self, identity: IdentityId, device: bytes) -> None:
         self.identity = identity
         self._device = device
-        self._graphs: dict[int, Graph] = {}
+        self._graphs: dict[int, tuple[Graph, Forks]] = {}
         self._lock = threading.RLock()  # over the graphs: readers look while the writer adds
 
     def forget(self) -> None:
@@ -48,12 +49,13 @@ class People:
     def graph(self, db: apsw.Connection, channel: log.ChannelRow) -> Graph:
         """A channel's control commits. Raises: CorruptError if the log lost one."""
         with self._lock:
-            graph = self._graphs.get(channel.n)
-            if graph is None or b"".join(graph.heads) != channel.heads:
+            forks = log.content_forks(db, channel.n)
+            graph, told = self._graphs.get(channel.n, (None, forks))
+            if graph is None or b"".join(graph.heads) != channel.heads or told != forks:
                 graph = read_graph(db, channel)
                 if len(self._graphs) >= GRAPHS_MAX:
                     self._graphs.clear()
-                self._graphs[channel.n] = graph
+                self._graphs[channel.n] = graph, forks
             return graph
 
     def state(self, db: apsw.Connection, channel: log.ChannelRow) -> Membership:
@@ -68,7 +70,7 @@ class People:
         review    content may have lost or won its right by it
         """
         with self._lock:
-            self._graphs[n] = graph
+            self._graphs[n] = graph, log.content_forks(db, n)
             state = graph.state
             own = state.role(self.identity) if state.device(self._device) else Role.NONE
             log.set_people(
@@ -201,4 +203,6 @@ def put_back(
         (standing if item.rights else void).append(item)
     set_aside(db, channel, void)
     if standing:
+        newest = max((item.time for item in standing if not clock.is_ahead(item.time, now_ms)), default=0)
         applier.apply(db, channel, standing, now_ms)
+        log.touch_channel(db, channel.n, clock=newest)

@@ -47,6 +47,11 @@ class Membership:
         everyone = ((identity, self.member(identity)) for identity in list(self._index.about))
         return MappingProxyType({identity: member for identity, member in everyone if member})
 
+    @property
+    def everybody(self) -> list[bytes]:
+        """Everyone who was ever let in, put out or given a role."""
+        return list(self._index.about)
+
     def member(self, identity: bytes) -> Member | None:
         """A person who is in; None for anyone else."""
         if identity not in self._members:
@@ -89,8 +94,8 @@ class Membership:
         alive = self._alive(identity)
         if not alive:
             return None
-        maximal = [act for act in alive if not any(other.record.knows(act.record) for other in alive)]
-        grant = min(maximal, key=lambda act: act.record.strength)
+        last = [act for act in alive if not any(other.replaces(act) for other in alive)]
+        grant = min(last, key=lambda act: act.record.strength)
         self._grants[identity] = grant
         assert grant.admitted is not None
         return Member(
@@ -99,7 +104,7 @@ class Membership:
         )  # fmt: skip
 
     def _alive(self, identity: bytes) -> list[Act]:
-        """Grants that stand and that no removal has ended. What is older than one that stands changes nothing."""
+        """Grants that stand and that no removal has ended. Those that one of them certainly replaces are left out."""
         grants: list[Act] = []
         removals: list[Act] = []
         least = 0
@@ -112,8 +117,17 @@ class Membership:
                     least = max(least, act.record.past.base)
             elif self.standing.stands(act.record):
                 grants.append(act)
-                least = max(least, act.record.past.base)
+                if all(self.standing.holds(removal) for removal in self._acts_of(act.ended, identity)):
+                    least = max(least, act.record.past.base)
         return [act for act in grants if all(act.record.knows(removal.record) for removal in removals)]
+
+    def ended(self, identity: bytes) -> tuple[Record, ...]:
+        """The latest removals of a person that hold."""
+        records = [act.record for act in self.removals(identity)]
+        return tuple(one for one in records if not any(other.knows(one) for other in records))
+
+    def _acts_of(self, records: tuple[Record, ...], identity: bytes) -> list[Act]:
+        return [act for record in records for act in record.acts if act.identity == identity]
 
     def removals(self, identity: bytes) -> list[Act]:
         """The removals of a person that hold."""
@@ -163,7 +177,7 @@ class Membership:
         if not bindings:
             return None
         first = min(bindings, key=lambda binding: (binding.record.time, binding.record.id, binding.place))
-        return min((one for one in bindings if one.identity == first.identity), key=lambda one: one.key)
+        return min((one for one in bindings if one.identity == first.identity), key=_seniority)
 
     def binding_of(self, device: bytes) -> Binding | None:
         """The binding that makes a device stand now."""
@@ -206,7 +220,7 @@ class Membership:
                 and self.standing.bound(binding)
             ]
             if since and self.owner_of(device) == identity and not self.is_revoked(device):
-                found.append(min(since, key=lambda binding: binding.key))
+                found.append(min(since, key=_seniority))
         return {binding.device: binding for binding in sorted(found, key=lambda binding: binding.key)}
 
     # Policies, invites, requests.
@@ -319,6 +333,11 @@ class Membership:
     def contested(self) -> list[Verdict]:
         """What was rightful when written and is void by what others wrote at the same time, or beaten by it."""
         return [verdict for verdict in self.story if verdict.contested]
+
+
+def _seniority(binding: Binding) -> Key:
+    """One certificate may come in several commits: the first of them is where its keys are looked up."""
+    return (binding.key, binding.record.time, binding.record.id, binding.place)
 
 
 def _saved(binding: Binding | None, revocation: Record) -> bool:

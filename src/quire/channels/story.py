@@ -1,0 +1,136 @@
+"""A channel's control log as people tell it: who did what, what was void, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from quire.core import commit
+from quire.core.circle import ForkView, StoryLine
+from quire.core.control import (
+    AddDevice,
+    Admit,
+    Ask,
+    ControlOperation,
+    Create,
+    Decline,
+    Invite,
+    Link,
+    Policy,
+    Remove,
+    Report,
+    RevokeDevice,
+    Role,
+    Rotate,
+    Seal,
+    SetRole,
+    Unban,
+    Uninvite,
+)
+from quire.core.crypto.keys import decode_certificate
+from quire.storage import log
+from quire.store.people import control_commits
+
+if TYPE_CHECKING:
+    from quire.store.local import LocalStore
+
+Names = Callable[[bytes], str]
+
+
+def tell(store: LocalStore, row: log.ChannelRow, names: Names) -> list[StoryLine]:
+    """Every control commit of a channel, in order of (time, id)."""
+    db = store.database.reader
+    operations = {one.id: one.operations for one in control_commits(db, row)}
+    graph = store.ledger.people.graph(db, row)
+    verdicts = graph.story()
+    authors = {verdict.id: verdict.identity for verdict in verdicts}
+    return [
+        StoryLine(
+            verdict.time >> 16, names(verdict.identity) if verdict.identity else "nobody",
+            "; ".join(told(operations[verdict.id], names, verdict.identity)), verdict.standing, verdict.rule,
+            names(authors[verdict.by]) if verdict.by in authors else "",
+            verdict.role.name.lower() if verdict.role else "", verdict.contested,
+        )
+        for verdict in verdicts
+    ]  # fmt: skip
+
+
+def told(operations: tuple[ControlOperation, ...], names: Names, author: bytes) -> list[str]:
+    """What a commit did. Keys go without saying where they are part of something else."""
+    lines = [line for one in operations if (line := _line(one, names, author))]
+    if lines:
+        if any(isinstance(one, Rotate) for one in operations):
+            lines.append("and changed the key")
+        return lines
+    if any(isinstance(one, Rotate) for one in operations):
+        return ["changed the key"]
+    if any(isinstance(one, Seal) for one in operations):
+        return ["handed on the key"]
+    return [
+        "linked an older key"
+        if any(isinstance(one, Link) for one in operations)
+        else "asked for the key again"
+    ]
+
+
+def _line(operation: ControlOperation, names: Names, author: bytes) -> str:
+    match operation:
+        case Create(kind, name):
+            return f"founded the {kind} {name}"
+        case Admit(devices, role):
+            who = names(decode_certificate(devices[0].certificate).identity)
+            return f"let {who} in as {_role(role)}" + (" by an invite" if operation.invite else "")
+        case SetRole(identity, role):
+            return f"made {names(identity)} {_role(role)}"
+        case Remove(identity, _, ban, reason):
+            if identity == author:
+                return "left"
+            why = f" ({reason})" if reason else ""
+            return f"{'banned' if ban else 'removed'} {names(identity)}{why}"
+        case Unban(identity):
+            return f"lifted the ban of {names(identity)}"
+        case AddDevice(device):
+            return f"added a device, {decode_certificate(device.certificate).device.hex()[:8]}"
+        case RevokeDevice(device):
+            return f"revoked a device, {device.hex()[:8]}"
+        case Policy(name, value):
+            roles = name in ("post", "pin", "name", "invite")
+            return f"set {name} to {_role(value) if roles else value}"
+        case Invite(_, role, uses):
+            number = "any number of people" if uses == 0 else f"{uses} people" if uses > 1 else "one person"
+            who = names(operation.identity) if operation.identity else number
+            return f"invited {who} as {_role(role)}"
+        case Uninvite():
+            return "withdrew an invite"
+        case Ask(devices):
+            return f"passed on that {names(decode_certificate(devices[0].certificate).identity)} asks to be let in"
+        case Decline(identity):
+            return f"declined {names(identity)}"
+        case Report():
+            return "reported a key that does not open"
+        case _:
+            return ""
+
+
+def forks(store: LocalStore, row: log.ChannelRow, names: Names) -> list[ForkView]:
+    """Each branch beside what has its place in the log that it left."""
+    db = store.database.reader
+    found = []
+    for branch in log.logs_of(db, row.n):
+        if not branch.branch:
+            continue
+        [(seq, head, signature), *_] = list(log.commits(db, branch.n))
+        main = log.branches(db, branch.device, branch.incarnation)[0]
+        other = log.get_commit(db, main.n, seq)
+        if other is not None:
+            identity = bytes.fromhex(branch.signer.partition(":")[2])
+            assert commit.commit_id(head) == branch.branch
+            found.append(
+                ForkView(branch.device, names(identity), seq, (other[0], head), (other[1], signature))
+            )
+    return found
+
+
+def _role(role: int) -> str:
+    name = Role(role).name.lower()
+    return f"an {name}" if name[0] in "ao" else f"a {name}"

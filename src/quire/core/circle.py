@@ -1,0 +1,90 @@
+"""What a reader sees of people: members, devices, invites, and the story of a channel. Plain, frozen, no behaviour.
+
+Like core/views.py, derived and never a source of truth; apart from it because reading a page needs none of it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from quire.core.ids import ChannelId
+
+
+class DeviceView(msgspec.Struct, frozen=True):
+    """A device of a person."""
+
+    id: bytes
+    name: str  # what we call it; only our own devices have names here
+    own: bool  # ours
+    this: bool  # the one we are at
+    since_ms: int
+    by_identity: bool  # certified by the recovery phrase: outranks those that are not
+
+
+class MemberView(msgspec.Struct, frozen=True):
+    """Somebody who is in a channel."""
+
+    identity: bytes
+    name: str
+    role: str  # guest, member, moderator, admin or owner
+    since_ms: int
+    history: int  # 0 all, 1 since joining, else a date (Unix ms)
+    devices: tuple[DeviceView, ...]
+    own: bool
+    verified: bool  # we compared safety numbers
+
+
+class InviteView(msgspec.Struct, frozen=True):
+    """A standing invite."""
+
+    key: bytes
+    role: str
+    uses: int  # 0: any number
+    used: int
+    expires_ms: int  # 0: never
+    history: int
+    identity: bytes  # only this person; empty: whoever holds the link
+    approval: bool
+    author: str
+    open: bool
+
+
+class RequestView(msgspec.Struct, frozen=True):
+    """Somebody who asks to be let in."""
+
+    identity: bytes
+    name: str
+    invite: bytes
+    role: str
+    since_ms: int
+
+
+class StoryLine(msgspec.Struct, frozen=True):
+    """One control commit, told."""
+
+    time_ms: int
+    author: str
+    text: str  # what they did
+    standing: bool
+    rule: str  # why it is void
+    by: str  # who made it void, if somebody did
+    role: str  # the role that would have done
+    contested: bool
+
+
+class ForkView(msgspec.Struct, frozen=True):
+    """Proof that a device's key wrote in two copies of a vault: two signed commits with one place."""
+
+    device: bytes
+    author: str
+    seq: int
+    heads: tuple[bytes, bytes]
+    signatures: tuple[bytes, bytes]
+
+
+class Joining(msgspec.Struct, frozen=True):
+    """A channel that we asked to be let into."""
+
+    channel: ChannelId
+    name: str
+    since_ms: int
