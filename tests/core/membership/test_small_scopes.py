@@ -126,7 +126,10 @@ def orders(count: int, shape: Shape) -> Iterator[tuple[int, ...]]:
 def summary(state: Membership, commits: list[ControlCommit]) -> object:
     """All that a state says, comparable."""
     verdicts = [(one.id, one.standing, one.rule, one.by, one.role, one.contested) for one in state.story]
-    people = {who: (m.role, m.since, m.admitted, m.key, tuple(m.devices)) for who, m in state.members.items()}
+    people = {
+        who: (m.role, m.since, m.admitted, m.key, tuple(m.devices.items()))
+        for who, m in state.members.items()
+    }
     return verdicts, people, state.heads, state.banned, state.acting_owner, tuple(sorted(state.invites))
 
 
@@ -277,7 +280,7 @@ def test_all_histories_of_three() -> None:
 
 @pytest.mark.slow
 def test_all_disputes_of_four() -> None:
-    assert explore(4, 1, DISPUTES) > 7_000
+    assert explore(4, 1, DISPUTES) > 5_000
 
 
 @pytest.mark.slow

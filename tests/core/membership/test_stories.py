@@ -198,6 +198,22 @@ def test_removed_and_invited_again() -> None:
     assert world.rule(world.write("Bob", admit("Erin"))) == "role_too_low"
 
 
+def test_let_in_again_lower_after_a_removal_that_is_void_now() -> None:
+    """Bob removes Carol, and Dave lets her in again as a guest. When the removal falls, so does her demotion."""
+    world = four()
+    before = world.commits[-1]
+    world.write("Alice", set_role("Dave", Role.MODERATOR), knowing=[before])
+    removal = world.write("Bob", remove("Carol"), knowing=[before])
+    world.write("Dave", rotate("x"))
+    world.write("Alice", Policy("invite", Role.MODERATOR))
+    world.write("Dave", admit("Carol", Role.GUEST))
+    assert world.roles()["Carol"] is Role.GUEST
+    world.write("Alice", remove("Bob"), knowing=[before])
+    assert world.rule(removal) in ("removed_before", "not_outranked")
+    assert world.roles()["Carol"] is Role.ADMIN
+    check_any_order(world)
+
+
 def test_banned_until_unbanned() -> None:
     from quire.core.control import Unban
 

@@ -78,6 +78,12 @@ class Act(NamedTuple):
     admitted: Record | None  # who let them in: this commit, or for a change of role an earlier one
     cuts: dict[bytes, int]
     ban: bool
+    ended: tuple[Record, ...]  # of a grant: the latest removals of the person that held where it was given
+
+    def replaces(self, other: Act) -> bool:
+        """Was the other grant in force where this one was given? What a removal had ended was not."""
+        knows = self.record.knows(other.record)
+        return knows and all(other.record.knows(removal) for removal in self.ended)
 
 
 class InviteAct(NamedTuple):

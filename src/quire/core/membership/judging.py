@@ -92,7 +92,7 @@ def _found(judgement: Judgement, state: Membership, commit: ControlCommit, chann
     record.strength = (-Role.OWNER - 1, (0, b"", 0), bindings[0].key, commit.time, commit.id)
     record.device_strength = record.strength[2:]
     key = (-Role.OWNER, (commit.time, commit.id, 0))
-    record.acts = (Act(record, record.identity, Role.OWNER, False, key, 0, record, {}, False),)
+    record.acts = (Act(record, record.identity, Role.OWNER, False, key, 0, record, {}, False, ()),)
     return judgement
 
 
@@ -160,23 +160,43 @@ def _acts(point: Point, author: Member) -> list[Act]:
             continue
         cuts = {} if isinstance(operation, Admit) else {cut.prefix: cut.seq for cut in operation.cuts}
         if isinstance(operation, Remove):
-            act = Act(record, operation.identity, Role.NONE, True, (), 0, None, cuts, operation.ban)
+            act = Act(record, operation.identity, Role.NONE, True, (), 0, None, cuts, operation.ban, ())
         else:
             role = Role(operation.role)
             key = (-min(role, weight), (record.time, record.id, place))
             if isinstance(operation, Admit):
                 certificate = read_certificate(operation.devices[0].certificate)
                 assert not isinstance(certificate, str)
+                ended = point.state.ended(certificate.identity)
                 act = Act(
-                    record, certificate.identity, role, False, key, operation.history, record, cuts, False
+                    record,
+                    certificate.identity,
+                    role,
+                    False,
+                    key,
+                    operation.history,
+                    record,
+                    cuts,
+                    False,
+                    ended,
                 )
             else:
                 target = point.state.member(operation.identity)
                 assert target is not None
                 admitted = point.state.grant(operation.identity).admitted
                 lowers = role < target.role
+                ended = point.state.ended(operation.identity)
                 act = Act(
-                    record, operation.identity, role, lowers, key, target.history, admitted, cuts, False
+                    record,
+                    operation.identity,
+                    role,
+                    lowers,
+                    key,
+                    target.history,
+                    admitted,
+                    cuts,
+                    False,
+                    ended,
                 )
         acts.append(act)
     return acts
