@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 
 from fuzz.targets import CORPUS
+from quire.core.packing import packed
 
 
 def seeds() -> dict[str, dict[str, bytes]]:
@@ -51,6 +52,13 @@ def seeds() -> dict[str, dict[str, bytes]]:
     found["query"]["surrogate"] = b"a\xffb from:\xff"
     found["text"]["surrogate"] = b"a\xffb c"
     found["source"] = archives()
+    found["packing"] = {"text": packed(JSONL.encode()), "empty": packed(b"")}
+    found["pasted"] = {
+        "code": b"7K2Q-M9XD",
+        "zeros": b"oooo 0000",
+        "card": b"quire:card:AAAA",
+        "id": b"quire:id:AAAA",
+    }
     return found
 
 

@@ -16,15 +16,26 @@ import apsw
 import msgspec
 from tests.vectors import vault
 
+from quire.core.bundle import bundle_tag, open_bundle
+from quire.core.bundle_file import Record, read_bundle_file
 from quire.core.commit import decode_commit, decode_head, encode_commit
-from quire.core.crypto.keys import decode_certificate
+from quire.core.crypto import aead
+from quire.core.crypto.cards import decode_card, encode_card, parse_card, parse_id
+from quire.core.crypto.epochs import EpochKey
+from quire.core.crypto.keys import Label, SigningKey, decode_certificate, derive_key
+from quire.core.crypto.link_code import LinkCode
+from quire.core.crypto.linking import NewDevice, OldDevice
+from quire.core.crypto.sealing import PUBLIC_SIZE
 from quire.core.crypto.slots import decode_slots
 from quire.core.encoding import encode
-from quire.core.ids import parse_message_id
+from quire.core.ids import ChannelId, IdentityId, parse_message_id
+from quire.core.invite import open_request, parse_link, request_tag
 from quire.core.operation import decode_operation, encode_operation
+from quire.core.packing import packed, unpacked
 from quire.core.query import parse_query
+from quire.core.welcome import open_welcome
 from quire.core.words import index_text, spans, words
-from quire.errors import FormatError, MalformedError, NotFoundError, UsageError
+from quire.errors import FormatError, MalformedError, NotFoundError, UnauthorisedError, UsageError
 from quire.exchange.detect import Importer, detect, importers
 from quire.exchange.model import Message, Options
 from quire.exchange.sources import open_source
@@ -35,6 +46,8 @@ from quire.store.reader import position
 CORPUS = Path(__file__).parent / "corpus"
 TIME_MS_END = 7_258_118_400_000  # year 2200: no importer gives later times
 RECORDS_MAX = 200_000  # an input of some kilobytes that gives more is a bomb
+UNPACKED_MAX = 1 << 16
+EPOCH_KEY, CHANNEL_ID = EpochKey(bytes(32)), ChannelId(bytes(32))
 Target = Callable[[bytes], None]
 
 
@@ -91,7 +104,99 @@ def chain(data: bytes) -> None:
     assert report.new + report.repeated + len(report.refused) == len(commits)
 
 
+def packing(data: bytes) -> None:
+    """Compressed bytes of anyone's making: unpacked within the bound, or refused."""
+    try:
+        plain = unpacked(data, bytes_max=UNPACKED_MAX, what="bundle")
+    except MalformedError:
+        return
+    assert len(plain) <= UNPACKED_MAX
+
+
+def card(data: bytes) -> None:
+    try:
+        value = decode_card(data)
+    except MalformedError:
+        return
+    assert encode_card(value) == data
+
+
+def bundle(data: bytes) -> None:
+    """As it is, and as what a member may have sealed."""
+    for given in (data, _sealed_by_a_member(data)):
+        _refused_or(functools.partial(open_bundle, given, EPOCH_KEY, CHANNEL_ID))
+
+
+def _sealed_by_a_member(plain: bytes) -> bytes:
+    salt = bytes(32)
+    header = b"\1" + bundle_tag(EPOCH_KEY, CHANNEL_ID) + salt
+    key = derive_key(EPOCH_KEY.reveal(), Label.BUNDLE, salt=salt + CHANNEL_ID)
+    return header + aead.encrypt(key, aead.ZERO_NONCE, packed(plain), header)
+
+
+def request(data: bytes) -> None:
+    """As it is, and as what whoever knows the invite may have encrypted."""
+    invite = bytes(32)
+    header = b"\1" + request_tag(invite, CHANNEL_ID)
+    key, nonce = derive_key(invite, Label.REQUEST, salt=CHANNEL_ID), bytes(aead.NONCE_SIZE)
+    for sealed in (data, header + nonce + aead.encrypt(key, nonce, packed(data), header)):
+        _refused_or(functools.partial(open_request, sealed, invite, CHANNEL_ID))
+
+
+def welcome(data: bytes) -> None:
+    _refused_or(functools.partial(open_welcome, data, bytes(32)))
+
+
+def bundle_file(data: bytes) -> None:
+    """The same records and faults in whatever pieces; one fault that ends the file at most."""
+    whole = list(read_bundle_file([data]))
+    pieces = list(read_bundle_file(data[at : at + 7] for at in range(0, len(data), 7)))
+    assert [one for one in whole if isinstance(one, Record)] == [
+        one for one in pieces if isinstance(one, Record)
+    ]
+    rules = [one.rule for one in whole if isinstance(one, MalformedError)]
+    assert rules == [one.rule for one in pieces if isinstance(one, MalformedError)]
+    assert all(rule in ("record_damaged", "record_kind") for rule in rules[:-1])
+
+
+def linking(data: bytes) -> None:
+    """A message of a stranger, at each step of either side."""
+    code = LinkCode("0000-0000")
+    new = NewDevice(code, SigningKey(bytes(32)), bytes(PUBLIC_SIZE), bytes)
+    old = OldDevice(code, IdentityId(bytes(32)), 0, bytes)
+    for receive in (new.offer, new.finish, old.answer, old.receive):
+        try:
+            receive(data)
+        except (MalformedError, UnauthorisedError, UsageError):
+            continue
+
+
+def _refused_or(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except MalformedError:
+        return
+
+
 # Text from people
+
+
+def pasted(data: bytes) -> None:
+    """A card, an identity, a link or a code: what is read is written as it was given, white space aside."""
+    given = text_of(data)
+    joined = "".join(given.split())
+    try:
+        link = parse_link(given)
+    except MalformedError:
+        pass
+    else:
+        assert link.text().lower() == joined.lower()
+    _refused_or(functools.partial(parse_card, given))
+    _refused_or(functools.partial(parse_id, given))
+    try:
+        LinkCode(given)
+    except UsageError:
+        return
 
 
 def text_of(data: bytes) -> str:
@@ -235,7 +340,8 @@ def imported(importer: Importer, data: bytes) -> None:
 
 TARGETS: dict[str, Target] = {
     "operation": operation, "commit": commit, "head": head, "certificate": certificate, "slots": slots,
-    "chain": chain,
+    "chain": chain, "packing": packing, "card": card, "bundle": bundle, "request": request, "welcome": welcome,
+    "bundle_file": bundle_file, "linking": linking, "pasted": pasted,
     "query": query, "message_id": message_id, "cursor": cursor, "text": text, "source": source,
     **{f"import-{importer.NAME}": functools.partial(imported, importer) for importer in importers()},
 }  # fmt: skip

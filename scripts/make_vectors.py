@@ -50,7 +50,11 @@ def texts() -> dict[Path, str]:
         if found != vector.expect:
             sys.exit(f"{vector.kind}/{vector.name}: expected {vector.expect}, but it is {found}")
         fields = {"name": vector.name, "kind": vector.kind, "bytes": compact(vector.data)}
-        fields |= {"expect": vector.expect, "why": vector.why, **vector.facts}
+        fields |= {"expect": vector.expect, "why": vector.why}
+        assert not fields.keys() & vector.facts.keys(), (
+            f"{vector.kind}/{vector.name}: a fact is called like a field"
+        )
+        fields |= vector.facts
         path = FOLDER / vector.kind / f"{vector.name}.json"
         if path in files:
             sys.exit(f"two scenarios are called {vector.kind}/{vector.name}")

@@ -1,6 +1,6 @@
 """The scenarios of the golden vectors: what is right, and every way to be wrong that has a name.
 
-Here those of operations, commits and logs; scripts/vector_control.py and scripts/vector_keys.py have the others.
+Here those of operations, commits and logs; scripts/vector_{control,keys,channels}.py have the others.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from tests.vectors import VALID, Vector
+from vector_channels import CHANNEL_SOURCES
 from vector_control import control_operations
 from vector_keys import KEY_SOURCES
 from vector_parts import (
@@ -583,7 +584,8 @@ def chains() -> Iterator[Case]:
     )
     log = Log("fork")
     two = [log.said(2, log.first, text) for text in ("here", "there")]
-    yield case("fork", [log.genesis, *two], "fork", "two commits of one place")
+    both = {"new": 3, "parked": 0}
+    yield *case("fork", [log.genesis, *two], VALID, "two commits of one place: both branches are kept"), both
     log = Log("link")
     yield case("link", [log.genesis, log.said(2, fixed("another"))], "link", "it continues something else")
     log = Log("link-after")
@@ -601,16 +603,13 @@ def chains() -> Iterator[Case]:
     yield case("device-unknown", [log.genesis, foreign], "device_unknown", "a device that nobody vouched for")
     log = Log("control-head-unknown")
     far = log.said(2, log.first, heads=[fixed("control")])
-    yield case(
-        "control-head-unknown",
-        [log.genesis, far],
-        "control_head_unknown",
-        "a control commit that is not here",
-    )
+    waits = {"new": 1, "parked": 1}
+    yield *case("control-head-unknown", [log.genesis, far], VALID, "it waits for a control commit"), waits
     log = Log("control-heads-none")
     none = log.said(2, log.first, heads=[])
-    yield case(
-        "control-heads-none", [log.genesis, none], "control_head_unknown", "it knows not even the first"
+    yield (
+        *case("control-heads-none", [log.genesis, none], VALID, "it knows not even the first: it waits"),
+        waits,
     )
     log = Log("channel-id")
     wrong = log.commit(1, b"", [log.create], heads=[], channel=fixed("channel"))
@@ -669,4 +668,5 @@ def chains() -> Iterator[Case]:
 SOURCES = {
     "operation": lambda: itertools.chain(operations(), control_operations()), "head": heads, "commit": commits,
     "message_id": message_ids, "chain": chains, **KEY_SOURCES,
+    **CHANNEL_SOURCES,
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import hashlib
 import json
 import shutil
 import tempfile
@@ -13,12 +14,22 @@ from typing import Any
 
 import msgspec
 
+from quire.core.bundle import open_bundle
+from quire.core.bundle_file import Record, read_bundle_file
 from quire.core.commit import commit_id, decode_commit, decode_head, encode_commit, to_be_signed
-from quire.core.crypto.keys import decode_certificate, verify
+from quire.core.crypto.cards import card_text, decode_card, encode_card, fingerprint, parse_card, parse_id
+from quire.core.crypto.epochs import EpochKey, open_from, open_link
+from quire.core.crypto.keys import SigningKey, decode_certificate, verify
+from quire.core.crypto.link_code import LinkCode
+from quire.core.crypto.linking import NewDevice
+from quire.core.crypto.sealing import public_of
+from quire.core.crypto.secrets import RandomBytes
 from quire.core.crypto.slots import decode_slots
 from quire.core.encoding import encode
-from quire.core.ids import log_prefix, message_id_text, parse_message_id
+from quire.core.ids import IdentityId, log_prefix, message_id_text, parse_message_id
+from quire.core.invite import open_request, parse_link
 from quire.core.operation import decode_operation, encode_operation
+from quire.core.welcome import open_welcome
 from quire.errors import MalformedError, QuireError
 from quire.store.local import LocalStore
 from tests import vaults
@@ -113,10 +124,89 @@ def _chain(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     report = vault().ingest(msgspec.msgpack.decode(data, type=list[bytes]))
     if report.refused:
         raise report.refused[0].error
-    return {}
+    return {"new": report.new, "parked": report.parked}
+
+
+def fixed_entropy(name: str) -> RandomBytes:
+    """Random bytes that are the same each time: SHAKE256 of a name, from its beginning at every draw."""
+    return lambda size: hashlib.shake_256(b"quire vectors entropy " + name.encode()).digest(size)
+
+
+def _hex(facts: dict[str, Any], *names: str) -> list[Any]:
+    return [bytes.fromhex(facts[name]) for name in names]
+
+
+def _epoch(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    return {"key": open_from(data, *_hex(facts, "seed", "channel", "epoch", "recipient")).reveal().hex()}
+
+
+def _link(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    channel, child, parent = _hex(facts, "channel", "child", "parent")
+    return {"key": open_link(data, EpochKey(child), channel, parent).reveal().hex()}
+
+
+def _card(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    card = decode_card(data)
+    assert encode_card(card) == data
+    assert parse_card(card_text(card)) == card
+    who = IdentityId(card.identity)
+    return {"identity": who.hex(), "devices": len(card.devices), "fingerprint": fingerprint(who)}
+
+
+def _id(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    return {"identity": parse_id(data.decode()).hex()}
+
+
+def _invite(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    link = parse_link(data.decode())
+    assert link.text() == "".join(data.decode().split())
+    public = link.secret.key(link.channel).public.hex()
+    hexed = {"channel": link.channel.hex(), "inviter": link.inviter.hex(), "public": public}
+    return {**hexed, "expires_ms": link.expires_ms, "channel_name": link.name}
+
+
+def _request(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    request = open_request(data, *_hex(facts, "invite", "channel"))
+    return {"called": request.name, "identity": request.card.identity.hex()}
+
+
+def _bundle(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    key, channel = _hex(facts, "key", "channel")
+    return {"commits": [commit.hex() for commit in open_bundle(data, EpochKey(key), channel)]}
+
+
+def _welcome(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    found = open_welcome(data, *_hex(facts, "seed"))
+    return {"channel": found.channel.hex(), "commits": [commit.hex() for commit in found.commits]}
+
+
+def _bundle_file(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    """The records are what the facts say, also where the file is damaged; then the first error decides."""
+    found = list(read_bundle_file([data]))
+    records = [[int(one.kind), one.data.hex()] for one in found if isinstance(one, Record)]
+    assert records == facts["records"]
+    for one in found:
+        if isinstance(one, MalformedError):
+            raise one
+    return {"records": records}
+
+
+def _link_code(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    return {"text": LinkCode(data.decode()).text()}
+
+
+def _linking(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    """Message 2, as the new device meets it."""
+    device, sealing = _hex(facts, "device_seed", "sealing_seed")
+    new = NewDevice(
+        LinkCode(facts["code"]), SigningKey(device), public_of(sealing), fixed_entropy(facts["entropy"])
+    )
+    return {"first": new.start().hex(), "answer": new.offer(data).hex()}
 
 
 READERS: dict[str, Callable[[bytes, dict[str, Any]], dict[str, Any]]] = {
     "operation": _operation, "head": _head, "commit": _commit, "certificate": _certificate,
     "slots": _slots, "message_id": _message_id, "chain": _chain,
+    "epoch": _epoch, "link": _link, "card": _card, "id": _id, "invite": _invite, "request": _request, "bundle": _bundle,
+    "welcome": _welcome, "bundle_file": _bundle_file, "link_code": _link_code, "linking": _linking,
 }  # fmt: skip
