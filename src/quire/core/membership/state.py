@@ -209,6 +209,7 @@ class Membership:
     def _devices(self, identity: bytes) -> dict[bytes, Binding]:
         """Those certified since the last removal and not revoked, the senior first."""
         removals = [act.record for act in self.removals(identity)]
+        admitted = self._grants[identity].admitted  # void perhaps, if a senior gave a role since
         found: list[Binding] = []
         for device in self._index.devices.get(identity, ()):
             since = [
@@ -216,6 +217,7 @@ class Membership:
                 for binding in self._index.bindings[device]
                 if binding.identity == identity
                 and self.standing.has(binding.record)
+                and (binding.record is admitted or self.standing.stands(binding.record))
                 and all(binding.record.knows(removal) for removal in removals)
                 and self.standing.bound(binding)
             ]
