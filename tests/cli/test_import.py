@@ -48,6 +48,7 @@ def test_import_twice_and_read(own: Quire) -> None:
     newest = own("read", "tutorial", "--json").json["messages"]
     assert len(newest) == 9
     assert all(one["author"]["imported"] and one["origin"]["id"] for one in newest)
+    assert all(list(one["origin"]) == ["source", "author", "id"] for one in newest)
 
 
 def test_a_log_for_people(own_here: InProcess, log: str) -> None:
