@@ -152,25 +152,6 @@ def test_a_run_whose_last_signature_is_forged_keeps_the_rest(store: LocalStore, 
     assert bodies(store, channel) == ["0", "1"]
 
 
-def test_a_second_commit_in_one_place_is_a_fork(store: LocalStore, channel: Channel, author: Author) -> None:
-    here, there = author.pen(channel), author.pen(channel)
-    there.incarnation, there.prefix = here.incarnation, here.prefix
-    store.ingest([here.write(Post("here"))])
-    assert rules(store.ingest([there.write(Post("there"))])) == ["fork"]
-    continued = there.write(Post("on the other branch"))
-    assert rules(store.ingest([continued])) == ["link"]
-    assert bodies(store, channel) == ["here"]
-    oracle.check(store)
-
-
-def test_a_fork_within_one_batch_takes_one_side(store: LocalStore, channel: Channel, author: Author) -> None:
-    here, there = author.pen(channel), author.pen(channel)
-    there.incarnation, there.prefix = here.incarnation, here.prefix
-    report = store.ingest([here.write(Post("here")), there.write(Post("there"))])
-    assert (report.new, rules(report)) == (1, ["fork"])
-    assert len(bodies(store, channel)) == 1
-
-
 def test_the_commit_after_must_continue_this_one(store: LocalStore, channel: Channel, author: Author) -> None:
     here, there = author.pen(channel), author.pen(channel)
     there.incarnation, there.prefix = here.incarnation, here.prefix
@@ -191,11 +172,12 @@ def test_an_unknown_channel(store: LocalStore, author: Author) -> None:
     assert rules(store.ingest([author.channel().pen.write(Post("x"))])) == ["channel_unknown"]
 
 
-def test_control_heads_must_be_known(store: LocalStore, channel: Channel, author: Author) -> None:
+def test_what_names_unknown_control_commits_waits(store: LocalStore, channel: Channel, author: Author) -> None:
     for heads in ((), (bytes(32),), tuple(sorted((channel.genesis, bytes(32))))):
-        assert rules(store.ingest([Pen(author, channel.id, heads).write(Post("x"))])) == [
-            "control_head_unknown"
-        ]
+        report = store.ingest([Pen(author, channel.id, heads).write(Post("x"))])
+        assert (report.new, report.parked, report.refused) == (0, 1, ())
+    assert bodies(store, channel) == []
+    assert store.verify().ok
 
 
 def test_a_malformed_operation_refuses_its_commit_whole(store: LocalStore, channel: Channel) -> None:
