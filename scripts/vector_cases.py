@@ -652,6 +652,9 @@ def chains() -> Iterator[Case]:
         "operation_not_canonical",
         "operations are read before anything is applied",
     )
+    log = Log("founded-twice")
+    again = log.commit(1, b"", [log.create], heads=[], time=TIME + 9)
+    yield case("founded-twice", [log.genesis, again], "fork", "one channel, two first commits")
     log = Log("control-mixed")
     both = log.commit(2, log.first, [raw(RIGHT["Post"]), raw([44, fixed("epoch")])])
     yield case("control-mixed", [log.genesis, both], "control_mixed", "content and control in one commit")

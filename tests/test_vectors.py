@@ -29,7 +29,7 @@ ENCODING_ONLY = {
     "record_too_large",
 }
 # Met only further on in a conversation: tests/core/test_linking.py; or only with a key: tests/core/test_keys.py.
-LATER = {"code_spent", "linking_certificate", "slots_link"}
+LATER = {"code_spent", "linking_grant_early", "recipients_range", "linking_certificate", "slots_link"}
 MODULES = (
     operation, control, commit, keys, slots, epochs, cards, invite, bundle, bundle_file, welcome, linking, link_code,
 )  # fmt: skip

@@ -278,7 +278,7 @@ def test_a_welcome_is_bounded_when_written() -> None:
     for publics in ([], [SEALING] * (RECIPIENTS_MAX + 1)):
         assert (
             rule_of(partial(seal_welcome, CHANNEL, COMMITS, publics, random.randbytes), UsageError)
-            == "welcome_recipients"
+            == "recipients_range"
         )
     large = [bytes(limits.BUNDLE_PLAIN_BYTES_MAX)]
     assert (

@@ -134,7 +134,7 @@ def test_a_message_out_of_turn_changes_nothing() -> None:
     assert rule_of(partial(laptop.answer, two)) == "linking_out_of_turn"
     three = phone.offer(two)
     assert rule_of(partial(phone.finish, two)) == "linking_out_of_turn"
-    assert rule_of(lambda: laptop.grant(b"", b""), UsageError) == "linking_out_of_turn"
+    assert rule_of(lambda: laptop.grant(b"", b""), UsageError) == "linking_grant_early"
     laptop.receive(three)
     assert phone.finish(laptop.grant(certificate(), b"w")).welcome == b"w"
 

@@ -59,12 +59,12 @@ def seal_welcome(
 ) -> bytes:
     """Control commits, encoded, for the holders of these sealing public keys.
 
-    Raises: UsageError with rule "welcome_recipients" or "welcome_too_large" (`bundle.in_parts` divides the
+    Raises: UsageError with rule "recipients_range" or "welcome_too_large" (`bundle.in_parts` divides the
     commits); MalformedError(rule="sealing_public").
     """
     plain = encode(_Body(channel, tuple(commits)))
     if not 0 < len(publics) <= RECIPIENTS_MAX:
-        raise UsageError(f"a welcome has 1 to {RECIPIENTS_MAX} recipients", rule="welcome_recipients")
+        raise UsageError(f"a welcome has 1 to {RECIPIENTS_MAX} recipients", rule="recipients_range")
     if len(plain) > limits.BUNDLE_PLAIN_BYTES_MAX or len(commits) > limits.BUNDLE_COMMITS_MAX:
         raise UsageError("too many commits for one welcome", rule="welcome_too_large")
     key = random_bytes(KEY_SIZE)

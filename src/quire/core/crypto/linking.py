@@ -211,7 +211,7 @@ class OldDevice(_Side):
         """Message 4, once; `welcome` is one of core/welcome.py, to the offered sealing key."""
         self._need_life()
         if self._step != 4 or self._keys is None:
-            raise UsageError("no device has been offered yet", rule="linking_out_of_turn")
+            raise UsageError("no device has been offered yet", rule="linking_grant_early")
         self._step = SPENT
         return _message(4, _sealed(self._keys.from_old, 4, encode(Grant(certificate, welcome))))
 
