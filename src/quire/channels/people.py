@@ -376,6 +376,7 @@ class People:
                         return self._pass_on(row.id, state, request, devices)
                     if not state.may(self.identity, "invite"):
                         return False
+                    self._note_name(request)
                     self._admit(row.id, devices, invite.role, invite.history, invite.key, request.proof)
                     return True
         return False
@@ -387,9 +388,13 @@ class People:
             return False
         if state.ask(request.card.identity) is None:
             self._act(id, lambda db, row, graph: [Ask(devices, request.invite, request.proof)])
-        if request.name:
-            self.set_contact(IdentityId(request.card.identity), name=request.name)
+        self._note_name(request)
         return True
+
+    def _note_name(self, request: JoinRequest) -> None:
+        """Remember what somebody wishes to be called, if we call them nothing yet."""
+        if request.name and request.card.identity not in rows.contacts(self.store.database.reader):
+            self.set_contact(IdentityId(request.card.identity), name=request.name)
 
     @guarded
     def requests(self, channel: ChannelId | str) -> list[RequestView]:

@@ -1,6 +1,6 @@
 """The log against itself: chains, signatures, and the commitments against the operations' bytes.
 
-The bytes are spread over four tables. Their rows are read as one stream in order of id, which is also the
+The bytes are spread over five tables. Their rows are read as one stream in order of id, which is also the
 order of logs (by prefix), of commits and of operations in them, so one pass sees everything once: what is
 missing, what belongs to no commit, and each operation with the commit around it, which `views` then checks.
 """
@@ -24,8 +24,10 @@ from quire.core.operation import SALT_SIZE, Operation, Post, decode_operation, e
 from quire.errors import MalformedError
 from quire.storage import log
 from quire.storage.timeline import DOC_SHIFT
+from quire.store.check_people import PeopleCheck
 from quire.store.check_views import Views
 from quire.store.findings import TICK, Run, named
+from quire.store.forks import branch_prefix
 
 STORED = {
     "message": "SELECT 'message', m.id, m.op, m.channel, m.time, a.key, m.flags, m.root, m.edit, m.spill, m.author,"
@@ -34,16 +36,18 @@ STORED = {
     "operation": "SELECT 'operation', o.id, o.op, o.channel, o.time, a.key, o.kind, o.target, o.previous, o.void"
     " FROM operation o LEFT JOIN author a ON a.n = o.author ORDER BY o.id",
     "control": "SELECT 'control', id, op, channel, kind FROM control ORDER BY id",
-    "waiting": "SELECT 'waiting', id, op, channel, time, signer, target, due FROM waiting ORDER BY id",
+    "waiting": "SELECT 'waiting', id, op, channel, time, signer, target, due, rights FROM waiting ORDER BY id",
+    "voided": "SELECT 'voided', id, op, channel FROM voided ORDER BY id",
 }
 
 
 class LogCheck:
     """One pass over all commits and all operations."""
 
-    def __init__(self, run: Run, views: Views) -> None:
+    def __init__(self, run: Run, views: Views, people: PeopleCheck) -> None:
         self._run = run
         self._views = views
+        self._people = people
         self._add = run.findings.add
         self._stored: Iterator[Any] = heapq.merge(
             *(run.db.execute(sql) for sql in STORED.values()), key=itemgetter(1)
@@ -72,13 +76,14 @@ class LogCheck:
     def _check_log(self, row: log.LogRow) -> None:
         channel = self._run.channels.get(row.channel)
         where = f"log {row.n}"
-        if channel is None or log_prefix(row.device, row.incarnation) != row.prefix:
+        prefix = log_prefix(row.device, row.incarnation)
+        if row.branch:
+            prefix = branch_prefix(row.device, row.incarnation, row.branch)
+        if channel is None or prefix != row.prefix:
             self._add("log_misplaced", where, "no such channel" if channel is None else "the prefix differs")
             return
-        if row.signer != channel.creator:
-            self._add("log_misplaced", where, "the signer differs")
-        last, previous = 0, b""
-        for seq, encoded, signature in log.commits(self._run.db, row.n):
+        last, previous = self._beginning(row, where) if row.branch else (0, b"")
+        for seq, encoded, signature, rights in log.commits_with_rights(self._run.db, row.n):
             self._run.commits += 1
             stored = self._take(row.prefix + seq.to_bytes(4, "big"))
             here = f"{named(message_id(row.prefix, seq, 0))[:-2]}"
@@ -98,8 +103,25 @@ class LogCheck:
                 operations = self._operations(here, head, stored)
                 if id == channel.genesis:
                     self._check_genesis(channel, row, head, operations)
-                self._check_rows(channel, row, head, stored, operations)
+                is_control = any(one[0] == "control" for one in stored)
+                self._people.commit(channel, row, here, id, head, rights, is_control)
+                self._check_rows(channel, row, head, rights, stored, operations)
             last, previous = seq, id
+
+    def _beginning(self, row: log.LogRow, where: str) -> tuple[int, bytes]:
+        """(seq, id) of what a branch goes on from: a fork, of which it is not the side with the least id."""
+        first = next(log.commits(self._run.db, row.n), None)
+        if first is None:
+            self._add("log_misplaced", where, "a branch of nothing")
+            return 0, b""
+        seq, encoded, _ = first
+        previous = _previous(encoded)
+        others = [one for one in log.branches(self._run.db, row.device, row.incarnation) if one.n != row.n]
+        rivals = [found[0] for one in others if (found := log.get_commit(self._run.db, one.n, seq))]
+        least = min((commit_id(one) for one in rivals if _previous(one) == previous), default=row.branch)
+        if commit_id(encoded) != row.branch or least >= row.branch:
+            self._add("log_misplaced", where, "it branches off nothing")
+        return seq - 1, previous or b""
 
     def _head(self, where: str, encoded: bytes) -> Head | None:
         try:
@@ -132,10 +154,6 @@ class LogCheck:
             self._add("certificate", where, "it is another's")
         if commit.channel_id(encode_operation(create)) != channel.id:
             self._add("genesis", where, "its Create founds another channel")
-        allowed = {certificate.device, self._run.device}
-        for other in self._run.logs.values():
-            if other.channel == channel.n and other.device not in allowed:
-                self._add("device_unknown", f"log {other.n}")
 
     # Operations
 
@@ -187,13 +205,14 @@ class LogCheck:
         channel: log.ChannelRow,
         row: log.LogRow,
         head: Head,
+        rights: int,
         stored: list[Any],
         operations: list[Operation | ControlOperation | None],
     ) -> None:
         """Hand each operation to the checks of its table."""
         views = self._views
         if not any(one[0] == "waiting" and one[7] is not None for one in stored):
-            views.clock(channel, head.time)
+            views.clock(channel, head.time, counts=not any(one[0] == "voided" for one in stored))
         for one, operation in zip(stored, operations, strict=True):
             table = one[0]
             if operation is None:
@@ -202,7 +221,13 @@ class LogCheck:
                 views.skip(one[1])
                 if table != "control" or one[3:] != (channel.n, kind_of(operation)):
                     self._add("operation_misplaced", named(one[1]), f"in {table}")
+            elif table == "voided" or not rights:
+                views.skip(one[1])
+                if rights or table != "voided" or one[3] != channel.n:
+                    self._add("void_view", named(one[1]), f"in {table}")
             elif table == "waiting":
+                if one[8] != rights:
+                    self._add("waiting_view", named(one[1]), "rights")
                 views.waiting(channel, row, head.time, operation, one)
             elif table != ("message" if isinstance(operation, Post) else "operation"):
                 self._add("operation_misplaced", named(one[1]), f"in {table}")
@@ -215,3 +240,11 @@ class LogCheck:
 def _count_operations(db: apsw.Connection) -> int:
     counts: Any = chain.from_iterable(db.execute(f"SELECT count(*) FROM {table}") for table in STORED)
     return sum(count for (count,) in counts)
+
+
+def _previous(encoded: bytes) -> bytes | None:
+    """What a stored head says it goes on from; None if it does not read."""
+    try:
+        return commit.decode_head(encoded).previous
+    except MalformedError:
+        return None

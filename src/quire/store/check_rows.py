@@ -1,4 +1,4 @@
-"""The smaller views against the operations their rows name: threads, authors, markers, bookmarks, index rows."""
+"""The smaller views against the operations their rows name: threads, authors, markers, bookmarks, names, index rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from quire.core.operation import Bookmark, Operation, Post, Profile, ReadMarker, Unbookmark
+from quire.core.operation import (
+    Bookmark,
+    Contact,
+    DeviceName,
+    Operation,
+    Post,
+    Profile,
+    ReadMarker,
+    Unbookmark,
+)
 from quire.storage import timeline as rows
 from quire.store.check_views import Views
 from quire.store.findings import Groups, Run, named, readable
@@ -62,7 +71,7 @@ def _check_unanswered(run: Run, row: Any) -> None:
 
 
 def check_newest(run: Run) -> None:
-    """Each author, marker and bookmark says what the operation it names says."""
+    """Each author, marker, bookmark, contact and device name says what the operation it names says."""
     authors: Any = run.db.execute("SELECT a.id, a.key, a.name, a.bot, a.time FROM author a")
     for id, key, name, bot, time in authors:
         if id:
@@ -84,6 +93,15 @@ def check_newest(run: Run) -> None:
         mark = (Bookmark if standing else Unbookmark)(channel, message)
         if _operation(run, id) != mark or _time(run, id) != time:
             run.findings.add("bookmark_view", named(id))
+
+    contacts: Any = run.db.execute("SELECT id, identity, name, verified, time FROM contact")
+    for id, identity, name, verified, time in contacts:
+        if _operation(run, id) != Contact(identity, name, bool(verified)) or _time(run, id) != time:
+            run.findings.add("contact_view", named(id))
+    devices: Any = run.db.execute("SELECT id, device, name, time FROM device_name")
+    for id, device, name, time in devices:
+        if _operation(run, id) != DeviceName(device, name) or _time(run, id) != time:
+            run.findings.add("device_name_view", named(id))
 
 
 def check_docs(run: Run) -> None:

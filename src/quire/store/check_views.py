@@ -14,14 +14,19 @@ from typing import Any
 import msgspec
 
 from quire.core.control import Create
-from quire.core.ids import channel_id_text
+from quire.core.crypto import epochs as crypto
+from quire.core.crypto.epochs import epoch_id
+from quire.core.ids import ChannelId, channel_id_text
 from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import (
     KINDS,
     SELF_ONLY,
     Bookmark,
+    Contact,
     Delete,
+    DeviceName,
     Edit,
+    EpochKey,
     Name,
     Operation,
     Post,
@@ -73,6 +78,7 @@ class Views:
         self._targeting = Groups(self._db.execute(TARGETING), self._lost_target)
         self._reactions = Groups(self._db.execute(REACTIONS), self._lost_reaction)
         self._clock: Counter[int] = Counter()
+        self._clock_with_void: Counter[int] = Counter()
         self._messages: Counter[int] = Counter()
         self._last: Counter[int] = Counter()
         self.threads: Counter[int] = Counter()
@@ -81,9 +87,10 @@ class Views:
 
     # What the log's pass hands over, in order of id
 
-    def clock(self, channel: log.ChannelRow, time: int) -> None:
-        """A commit that is not held."""
-        self._clock[channel.n] = max(self._clock[channel.n], time)
+    def clock(self, channel: log.ChannelRow, time: int, *, counts: bool = True) -> None:
+        """A commit that is not held. One that does not count moves the clock only if its time had come when it came."""
+        for clock in (self._clock, self._clock_with_void)[not counts :]:
+            clock[channel.n] = max(clock[channel.n], time)
 
     def founded(self, channel: log.ChannelRow, create: Create, time: int, id: bytes) -> None:
         """The operation that a channel began with."""
@@ -150,6 +157,8 @@ class Views:
             wrong.append("void")
         if wrong:
             self._add("operation_view", named(id), ", ".join(wrong))
+        if void:
+            return
         if isinstance(operation, Name):
             self._newest(self._names, channel, (when, id), operation.name)
         elif isinstance(operation, Topic):
@@ -161,6 +170,14 @@ class Views:
             self._not_newer("marker", "channel", operation.channel, (when, id))
         elif isinstance(operation, Bookmark | Unbookmark) and channel.kind == "self":
             self._not_newer("bookmark", "message", operation.message, (when, id))
+        elif isinstance(operation, Contact) and channel.kind == "self":
+            self._not_newer("contact", "identity", operation.identity, (when, id))
+        elif isinstance(operation, DeviceName) and channel.kind == "self":
+            self._not_newer("device_name", "device", operation.device, (when, id))
+        elif isinstance(operation, EpochKey) and channel.kind == "self":
+            key = log.epoch_keys(self._db, operation.channel).get(operation.epoch)
+            if key != operation.key and _is_key(operation):
+                self._add("epoch_view", named(id), "not kept")
 
     def waiting(
         self, channel: log.ChannelRow, of: log.LogRow, time: int, operation: Operation, row: Any
@@ -279,8 +296,10 @@ class Views:
             found: Any = self._db.execute(sql, (n,)).fetchone()
             (name_time, name_id), name = self._names.get(n, ((0, b""), ""))
             (topic_time, topic_id), topic = self._topics.get(n, ((-1, b""), ""))
+            at = COLUMNS.index("clock")
+            clock = min(max(found[at], self._clock[n]), self._clock_with_void[n])
             right = (
-                name, name_time, name_id, topic, topic_time, topic_id, self._clock[n],
+                name, name_time, name_id, topic, topic_time, topic_id, clock,
                 self._messages[n], self.threads[n], self._last[n],
             )  # fmt: skip
             wrong = [c for c, is_, should in zip(COLUMNS, found, right, strict=True) if is_ != should]
@@ -296,3 +315,7 @@ def _view_flags(view: Shown) -> int:
     if view.deleted is not None:
         flags |= rows.DELETED
     return flags | rows.PINNED if view.pinned else flags
+
+
+def _is_key(operation: EpochKey) -> bool:
+    return epoch_id(crypto.EpochKey(operation.key), ChannelId(operation.channel)) == operation.epoch

@@ -8,6 +8,11 @@
     device_unknown         a log's device is none that may write in the channel
     genesis                a channel has not the commit it began with, or its Create does not fit
     certificate            the certificate of a channel's creator, or our own, does not verify
+    control_missing        a control commit that others name is not here, or does not read
+    rights_view            a commit's rights are not those that membership gives its author
+    void_view              an operation is kept among those that do not count, and counts; or the other way round
+    epoch_view             a key is not the one that its epoch is named by, or one that the self-channel has is not kept
+    parked_view            a commit that waits whole does not read, is not what its row says, or is in the log already
     head_malformed         a commit's head is not canonical
     head_misplaced         a head names another place than the one it is kept in
     chain_broken           a commit does not name the one before it
@@ -19,10 +24,11 @@
     operation_misplaced    an operation is kept in the table of another kind
     content_root           operations are not those that their commit commits to
     message_view, operation_view, reaction_view, thread_view, channel_view, author_view, marker_view,
-    bookmark_view          a view differs from what the log says
+    bookmark_view, contact_view, device_name_view
+                           a view differs from what the log says
     search_view            the search index differs from what the messages say
     waiting_view           an operation's reason to wait is not what the log says
-    waiting_in_vain        an operation waits for what is here, or for a time that has come
+    waiting_in_vain        an operation or a commit waits for what is here, or for a time that has come
     target_missing         an operation was applied to a message that is not here
     slots_damaged          the slots file does not read
     permissions            others on this machine may enter the vault's folder, or read a file in it

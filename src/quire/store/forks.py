@@ -21,9 +21,9 @@ from quire.store.apply import Applier, Item
 from quire.store.withdraw import set_aside, take_out
 
 
-def branch_prefix(head: commit.Head, first: bytes) -> bytes:
-    """The prefix of message ids on a branch, from the id of its first commit."""
-    return hashlib.sha256(head.device + head.incarnation + first).digest()[:10]
+def branch_prefix(device: bytes, incarnation: bytes, first: bytes) -> bytes:
+    """The prefix of message ids on a branch of this log, from the id of its first commit."""
+    return hashlib.sha256(device + incarnation + first).digest()[:10]
 
 
 def fork(
@@ -56,7 +56,7 @@ def fork(
 
 
 def _branch(db: apsw.Connection, row: log.LogRow, head: commit.Head, first: bytes) -> log.LogRow:
-    prefix = branch_prefix(head, first)
+    prefix = branch_prefix(head.device, head.incarnation, first)
     if row.own:
         log.close_log(db, row.n)
     return log.insert_log(

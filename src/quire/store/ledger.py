@@ -355,9 +355,9 @@ class Ledger:
         """The same inside a transaction."""
         graph.check(operations, self._device, clock.tick(now_ms(), channel.clock))
         draft = self._draft(db, channel)
-        encoded, head = draft.control(operations)
+        encoded = draft.control(operations)
         fault("after_control")
-        graph.add(as_control(encoded, head, operations))
+        graph.add(as_control(encoded, commit.decode_head(encoded), operations))
         return self.settle(db, channel.n, graph, operations, review=any(map(takes, operations)))
 
     def settle(
@@ -503,8 +503,8 @@ class Draft:
         self._items.extend(self._open)
         self._open, self._size = [], 0
 
-    def _sign(self, salted: list[bytes], rights: int) -> commit.Head:
-        """The next commit of this log."""
+    def _sign(self, salted: list[bytes], rights: int) -> bytes:
+        """The next commit of this log; its encoded head."""
         self._seq, self._time = self._seq + 1, clock.tick(self._now, self._time)
         head = commit.build_head(
             channel=self._channel.id,
@@ -519,10 +519,10 @@ class Draft:
         self._ledger.commit(self._db, self._own, self._seq, head, rights)
         self._previous = commit.commit_id(head)
         self._ledger.remember_end(self._channel.n, self._own, self._seq, self._previous)
-        return commit.decode_head(head)
+        return head
 
-    def control(self, operations: Sequence[ControlOperation]) -> tuple[bytes, commit.Head]:
-        """Write one control commit; its id and head. Its effects are for store/people.py."""
+    def control(self, operations: Sequence[ControlOperation]) -> bytes:
+        """Write one control commit; its encoded head. Its effects are for store/people.py."""
         salted = commit.with_salts([encode_operation(operation) for operation in operations], os.urandom)
         head = self._sign(salted, MAY_ALL)
         place = self._own.prefix + self._seq.to_bytes(4, "big")
@@ -534,7 +534,7 @@ class Draft:
             ],
         )
         log.touch_channel(self._db, self._channel.n, clock=self._time)
-        return self._previous, head
+        return head
 
 
 def _require_rights(channel: log.ChannelRow, operations: Sequence[Operation]) -> None:

@@ -20,7 +20,7 @@ from quire.core.limits import TIME_MS_MAX
 from quire.core.membership import Change, ControlCommit, Graph, Membership
 from quire.core.operation import SALT_SIZE
 from quire.core.timeline import MAY_ALL, MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST
-from quire.errors import UnauthorisedError
+from quire.errors import MalformedError, UnauthorisedError
 from quire.storage import log
 from quire.storage.database import inconsistent
 from quire.store.apply import Applier, Item
@@ -71,14 +71,11 @@ class People:
         """
         with self._lock:
             self._graphs[n] = graph, log.content_forks(db, n)
-            state = graph.state
-            own = state.role(self.identity) if state.device(self._device) else Role.NONE
             log.set_people(
                 db,
                 n,
                 b"".join(graph.heads),
-                own,
-                rights_of(state, own),
+                *standing_of(graph, self.identity, self._device),
                 rotate_at(graph, self._device, now_ms),
             )
             channel = log.channel_by_n(db, n)
@@ -88,7 +85,15 @@ class People:
 
 
 def read_graph(db: apsw.Connection, channel: log.ChannelRow) -> Graph:
-    """All control commits of a channel, from the log."""
+    """All control commits of a channel, from the log. Raises: CorruptError."""
+    graph, lost = gather(db, channel)
+    if lost or b"".join(graph.heads) != channel.heads:
+        raise inconsistent("a control commit")
+    return graph
+
+
+def gather(db: apsw.Connection, channel: log.ChannelRow) -> tuple[Graph, list[bytes]]:
+    """The control commits of a channel, and the ids of those that others name but that are not here, or do not read."""
     graph = Graph(channel.id)
     waiting: dict[bytes, list[ControlCommit]] = {}
     ready = control_commits(db, channel)
@@ -103,22 +108,24 @@ def read_graph(db: apsw.Connection, channel: log.ChannelRow) -> Graph:
             waiting.setdefault(missing, []).append(one)
     for prefix, seq in log.content_forks(db, channel.n):
         graph.add_fork(prefix, seq)
-    if waiting or b"".join(graph.heads) != channel.heads:
-        raise inconsistent("a control commit")
-    return graph
+    return graph, sorted(waiting)
 
 
 def control_commits(db: apsw.Connection, channel: log.ChannelRow) -> list[ControlCommit]:
-    """The control commits of a channel, log by log."""
-    places: dict[bytes, list[ControlOperation]] = {}
+    """The control commits of a channel that can be read, log by log."""
+    places: dict[bytes, list[bytes]] = {}
     for id, op in log.control_rows(db, channel.n):
-        places.setdefault(id[:14], []).append(decode_control(op[SALT_SIZE:]))
+        places.setdefault(id[:14], []).append(op[SALT_SIZE:])
     found = []
     for place, operations in places.items():
         encoded = log.commit_at(db, place)
         if encoded is None:
-            raise inconsistent("the head of a control commit")
-        found.append(as_control(encoded, commit.decode_head(encoded), operations))
+            continue
+        try:
+            head = commit.decode_head(encoded)
+            found.append(as_control(encoded, head, map(decode_control, operations)))
+        except MalformedError:
+            continue
     return found
 
 
@@ -133,6 +140,13 @@ def as_control(encoded: bytes, head: commit.Head, operations: Iterable[ControlOp
 def _main_prefix(head: commit.Head) -> bytes:
     """Of its log, whichever branch of it this is."""
     return log_prefix(head.device, head.incarnation)  # type: ignore[arg-type]
+
+
+def standing_of(graph: Graph, identity: bytes, device: bytes) -> tuple[Role, int]:
+    """The role of a person at one of their devices now, and what it may do with content."""
+    state = graph.state
+    role = state.role(identity) if state.device(device) else Role.NONE
+    return role, rights_of(state, role)
 
 
 def rights_of(policies: Membership, role: Role) -> int:

@@ -2,7 +2,8 @@
 
 All checks read one snapshot, as streams, so memory does not grow with history. First SQLite's own check of
 its trees, then the log against its chains, signatures and commitments (check_log.py), in the same pass each
-message and operation against the timeline's rules (check_views.py), then the views that are counted from
+message and operation against the timeline's rules (check_views.py) and each commit against what membership lets its
+author do (check_people.py), then the views that are counted from
 those (check_rows.py), and the search index, word by word (check_search.py). What can be found is listed in
 findings.py. A part that damaged pages cut short is reported, and the others go on.
 """
@@ -20,6 +21,7 @@ from quire.storage import log
 from quire.storage.database import guarded
 from quire.store import ledger
 from quire.store.check_log import LogCheck
+from quire.store.check_people import PeopleCheck
 from quire.store.check_rows import check_docs, check_newest, check_threads
 from quire.store.check_search import SearchCheck
 from quire.store.check_views import Views
@@ -53,16 +55,20 @@ def _verify(run: Run) -> None:
     attempt("meta", lambda: _check_own(run))
     searches: list[SearchCheck] = []
     views: list[Views] = []
+    people = PeopleCheck(run)
 
     def read_log() -> None:
         searches.append(SearchCheck(db))
         views.append(Views(run, searches[0]))
-        LogCheck(run, views[0]).check()
+        LogCheck(run, views[0], people).check()
 
     attempt("the log", read_log)
     later: list[tuple[str, Callable[[], None]]] = [
         ("threads", lambda: check_threads(run, views[0])),
         ("channels", lambda: views[0].check_channels()),
+        ("people", people.check_channels),
+        ("keys", people.check_keys),
+        ("parked commits", people.check_parked),
         ("authors and marks", lambda: check_newest(run)),
         ("index rows", lambda: check_docs(run)),
         ("the search index", lambda: searches[0].compare(run.findings)),
