@@ -1,4 +1,4 @@
-"""Every bound, with its reason. Each has a test that steps over it (tests/core/test_limits.py)."""
+"""Every bound, with its reason. Each has a test that steps over it (tests/core)."""
 
 from __future__ import annotations
 
