@@ -67,7 +67,6 @@ if TYPE_CHECKING:
     from quire.store.local import LocalStore
 
 PREFIX_CHARS_MIN = 4
-FILE_PIECE = 1 << 20
 EXPIRES = timedelta(days=7)
 PersonRef = IdentityId | str
 History = str | datetime
@@ -584,9 +583,9 @@ class People:
 
     def read_bundle(self, path: str | os.PathLike[str]) -> BundleReport:
         """Take in what a bundle file holds for us. Raises: StorageError if it cannot be read."""
-        from quire.store.bundling import Reading
+        from quire.store.bundling import read_file
 
-        report = Reading(self.store, lambda: _pieces(Path(path)), on_request=self.answer_request).run()
+        report = read_file(self.store, Path(path), on_request=self.answer_request)
         for id in report.channels:
             self._introduce(ChannelId(id))
             self._hub.publish(Event("channel", ChannelId(id)))
@@ -676,17 +675,6 @@ def in_order(card: Card) -> tuple[Device, ...]:
             placed[id] = left.pop(id)
             known.add(id)
     return tuple(placed.values())
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(FILE_PIECE):
-                yield piece
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", rule="file_unreadable", hint="check the path"
-        ) from error
 
 
 def _write_file(path: Path, pieces: Iterable[bytes]) -> None:

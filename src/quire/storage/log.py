@@ -298,6 +298,14 @@ def operations_between(db: apsw.Connection, prefix: bytes, first: int, last: int
     return operations
 
 
+def commits_with_rights(db: apsw.Connection, log: int) -> Iterator[tuple[int, bytes, bytes, int]]:
+    """(seq, head, signature, rights) of a log, in order."""
+    cursor: Any = db.execute(
+        "SELECT seq, head, signature, rights FROM commits WHERE log = ? ORDER BY seq", (log,)
+    )
+    return iter(cursor)
+
+
 def content_commits(db: apsw.Connection, log: LogRow) -> list[tuple[int, bytes, int]]:
     """(seq, head, rights) of a log's commits that are no control commits, in order."""
     rows: Any = db.execute(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import apsw
@@ -27,7 +28,7 @@ from quire.core.encoding import Codec, encode
 from quire.core.ids import ChannelId
 from quire.core.membership import Graph
 from quire.core.welcome import open_welcome, recipient_tag, recipients, seal_welcome
-from quire.errors import MalformedError, PeerError
+from quire.errors import MalformedError, PeerError, UsageError
 from quire.storage import log
 from quire.store import epochs
 from quire.store.ledger import now_ms
@@ -35,6 +36,7 @@ from quire.store.ledger import now_ms
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
 
+FILE_PIECE = 1 << 20
 PART_BYTES = 1 << 20  # one bundle: what a relay carries at once
 COMMITS_AT_ONCE = 1_000
 
@@ -122,11 +124,12 @@ def _welcomes(store: LocalStore, db: apsw.Connection, row: log.ChannelRow, graph
         if f"quire:{member.identity.hex()}" in heard or not member.devices:
             continue
         publics = epochs.recipients(db, row, state, member.devices)
-        for part in in_parts(_control_log(db, row, graph), PART_BYTES):
+        for part in in_parts(control_log(db, row, graph), PART_BYTES):
             yield Record(Kind.WELCOME, seal_welcome(row.id, part, list(publics.values()), os.urandom))
 
 
-def _control_log(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[bytes]:
+def control_log(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[bytes]:
+    """Every control commit of a channel, encoded, in order of time."""
     places = log.control_places(db, row.n)
     for verdict in graph.story():
         yield _encoded(db, places[verdict.id])
@@ -209,7 +212,7 @@ def carried(store: LocalStore) -> Record:
     publics = epochs.recipients(db, row, graph.state, graph.state.epochs.expected())
     parts = [
         (int(Kind.WELCOME), seal_welcome(row.id, part, list(publics.values()), os.urandom))
-        for part in in_parts(_control_log(db, row, graph), PART_BYTES)
+        for part in in_parts(control_log(db, row, graph), PART_BYTES)
     ]
     parts += [(int(kind), data) for kind, data in _bundles(db, row, graph)]
     owner = store.ledger.people.identity
@@ -355,6 +358,22 @@ class Reading:
             id, epoch_key = ChannelId(channel), EpochKey(key)
             found[bundle_tag(epoch_key, id)] = (id, epoch_key)
         return found
+
+
+def read_file(store: LocalStore, path: Path, *, on_request: Callable[[bytes], bool]) -> BundleReport:
+    """Take in what a bundle file holds for us. Raises: UsageError(rule="file_unreadable")."""
+    return Reading(store, lambda: file_pieces(path), on_request=on_request).run()
+
+
+def file_pieces(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(FILE_PIECE):
+                yield piece
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", rule="file_unreadable", hint="check the path"
+        ) from error
 
 
 def _public(seed: bytes) -> bytes:

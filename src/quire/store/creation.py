@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +20,10 @@ from quire.core.crypto.keys import (
 )
 from quire.core.crypto.secrets import DatabaseKey, RecoveryPhrase, Secret, Unlock
 from quire.core.ids import DeviceId, IdentityId
+from quire.core.welcome import open_welcome
 from quire.errors import FullError, StorageError, UsageError
 from quire.storage import log, schema
-from quire.storage.database import Database, guarded
+from quire.storage.database import Database, fault, guarded
 from quire.storage.keyslots import KeySlots
 from quire.store.ledger import Ledger, now_ms
 from quire.store.witness import Witness
@@ -49,15 +50,14 @@ def create_vault(folder: Path, unlock: Unlock) -> RecoveryPhrase:
 
 
 @guarded
-def create_recovered(
-    folder: Path, unlock: Unlock, phrase: RecoveryPhrase, read: Callable[[LocalStore], None]
-) -> None:
+def create_recovered(folder: Path, unlock: Unlock, phrase: RecoveryPhrase, bundles: Sequence[Path]) -> None:
     """A new device of the person whose words these are: its vault appears when everything found is in it.
 
-    read    takes in what files or replicas hold
+    bundles    files that any of our devices wrote, or somebody who shares a channel with us
 
-    Raises: UsageError with rule "vault_exists", or "recovery_nothing" if no self-channel was found.
+    Raises: UsageError with rule "vault_exists", "file_unreadable", or "recovery_nothing".
     """
+    from quire.store.bundling import read_file
     from quire.store.local import LocalStore
 
     device = NewDevice.by_identity(phrase)
@@ -65,32 +65,40 @@ def create_recovered(
         _write_vault(fresh, device, [unlock, phrase])[0].close()
         with LocalStore.open(fresh, unlock) as store:
             store.ledger.recovery_seed = recovery_seed(phrase)
-            read(store)
-            if not log.has_self_channel(store.database.reader):
-                raise UsageError(
-                    "nothing of yours was found there",
-                    rule="recovery_nothing",
-                    hint="take a bundle file that you, or somebody who shares a channel with you, wrote",
-                )
+            fault("recover_begun")
+            for bundle in [*bundles, *bundles]:  # the self-channel in one may open what another holds
+                read_file(store, bundle, on_request=lambda sealed: False)
+            _require_self_channel(store)
+            fault("recover_read")
             join_own_channels(store)
 
 
 @guarded
-def create_linked(
-    folder: Path, unlock: Unlock, device: NewDevice, welcome: Callable[[LocalStore], None]
-) -> None:
+def create_linked(folder: Path, unlock: Unlock, device: NewDevice, welcome: bytes) -> None:
     """The vault of a device that another of the same person has certified.
 
-    welcome    takes in the self-channel's control log
+    welcome    the self-channel's control log, sealed to this device (core/welcome.py)
+
+    Raises: UsageError with rule "vault_exists" or "recovery_nothing"; MalformedError (the welcome).
     """
     from quire.store.local import LocalStore
 
+    opened = open_welcome(welcome, device.sealing_seed.reveal())
     with _NewFolder(folder) as fresh:
         _write_vault(fresh, device, [unlock])[0].close()
         with LocalStore.open(fresh, unlock) as store:
-            welcome(store)
-            if not log.has_self_channel(store.database.reader):
-                raise UsageError("the other device sent no self-channel", rule="link_nothing")
+            store.ingest(opened.commits)
+            _require_self_channel(store)
+            fault("link_read")
+
+
+def _require_self_channel(store: LocalStore) -> None:
+    if not log.has_self_channel(store.database.reader):
+        raise UsageError(
+            "nothing of yours was found there",
+            rule="recovery_nothing",
+            hint="take a bundle file that you, or somebody who shares a channel with you, wrote",
+        )
 
 
 def join_own_channels(store: LocalStore) -> None:

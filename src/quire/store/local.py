@@ -75,6 +75,26 @@ class LocalStore:
         return store
 
     @classmethod
+    def recover(
+        cls,
+        folder: str | os.PathLike[str],
+        unlock: Unlock | str,
+        phrase: RecoveryPhrase | str,
+        bundles: Sequence[str | os.PathLike[str]],
+    ) -> LocalStore:
+        """A new device of the person whose 24 words these are, with all that bundle files hold for them.
+
+        bundles    files that any of our devices wrote, or somebody who shares a channel with us
+
+        Raises: UsageError with rule "vault_exists", "recovery_nothing" or a phrase's; StorageError.
+        """
+        from quire.store.creation import create_recovered
+
+        words = RecoveryPhrase(phrase) if isinstance(phrase, str) else phrase
+        create_recovered(Path(folder), as_unlock(unlock), words, [Path(bundle) for bundle in bundles])
+        return cls.open(folder, unlock)
+
+    @classmethod
     @guarded
     def open(
         cls,

@@ -1,0 +1,116 @@
+"""Linking a second device of one's own by a short code: what each side's vault does (core/crypto/linking.py).
+
+    host (has a vault)                 guest (will have one)
+    code shown           ------->      code typed
+                         <-- 1 --      start()
+    answer(1)            -- 2 -->      offer(2)
+    grant(3)             <-- 3 --
+                         -- 4 -->      finish(4): the vault appears
+
+Any road carries the four messages. The certificate is the host device's; the recovery phrase stays where it is. What
+the guest reads first is the self-channel's control log; everything else comes to it in bundles.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import apsw
+
+from quire.core.control import ControlOperation, Device
+from quire.core.crypto import linking, sealing
+from quire.core.crypto.keys import SigningKey, certify, decode_certificate
+from quire.core.crypto.link_code import LinkCode
+from quire.core.crypto.secrets import Secret, Unlock
+from quire.core.ids import DeviceId, IdentityId
+from quire.core.membership import Graph
+from quire.core.operation import DeviceName
+from quire.core.welcome import seal_welcome
+from quire.storage import log
+from quire.storage.database import fault
+from quire.store import group
+from quire.store.bundling import control_log, with_key
+from quire.store.creation import NewDevice, create_linked
+from quire.store.ledger import now_ms
+
+if TYPE_CHECKING:
+    from quire.store.local import LocalStore
+
+
+class LinkHost:
+    """The side that shows the code. One code serves one attempt."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+        self._created_ms = now_ms()
+        self.code = LinkCode.generate(os.urandom)
+        identity = store.ledger.people.identity
+        self._side = linking.OldDevice(self.code, identity, self._created_ms, os.urandom)
+
+    def answer(self, message: bytes) -> bytes:
+        """Message 2. Raises: MalformedError, UsageError(rule="code_spent")."""
+        return self._side.answer(message)
+
+    def grant(self, message: bytes, *, name: str = "") -> bytes:
+        """Message 4: make the guest one of our devices, in every channel.
+
+        name    what we call it
+
+        Raises: MalformedError, UnauthorisedError(rule="code_wrong"), UsageError(rule="code_spent").
+        """
+        offer = self._side.receive(message)
+        store = self._store
+        pen = store.ledger
+        identity, device = pen.people.identity, DeviceId(offer.device)
+        certificate = certify(
+            pen.signing_key, identity, device, offer.sealing, self._created_ms, offer.consent
+        ).encode()
+        entry = Device(certificate, offer.sealing)
+        db = store.database.reader
+        own = log.self_channel(db)
+        with_key(store, own.id)
+        for row in [own, *(row for row in log.channels(db) if row.role)]:
+            store.ledger.write_control(row.id, _adding(entry))
+            fault("link_added")
+        if name:
+            store.write_operations(own.id, DeviceName(device, name))
+        row = store.channel_row(own.id)
+        commits = list(control_log(db, row, pen.people.graph(db, row)))
+        return self._side.grant(certificate, seal_welcome(own.id, commits, [offer.sealing], os.urandom))
+
+
+class LinkGuest:
+    """The side where the code is typed, and where a vault appears."""
+
+    def __init__(self, code: LinkCode | str) -> None:
+        """Raises: UsageError(rule="code_form"): mistyped; the attempt is not lost."""
+        typed = LinkCode(code) if isinstance(code, str) else code
+        self._signing = SigningKey.generate(os.urandom)
+        self._seed = Secret(os.urandom(sealing.SEED_SIZE))
+        public = sealing.public_of(self._seed.reveal())
+        self._side = linking.NewDevice(typed, self._signing, public, os.urandom)
+
+    def start(self) -> bytes:
+        """Message 1."""
+        return self._side.start()
+
+    def offer(self, message: bytes) -> bytes:
+        """Message 3. Raises: MalformedError, UnauthorisedError(rule="code_wrong")."""
+        return self._side.offer(message)
+
+    def finish(self, message: bytes, folder: Path, unlock: Unlock) -> None:
+        """Make the vault. Raises: MalformedError, UsageError(rule="vault_exists"), StorageError."""
+        grant = self._side.finish(message)
+        certificate = decode_certificate(grant.certificate)
+        device = NewDevice(IdentityId(certificate.identity), self._signing, self._seed)
+        device.certificate = grant.certificate
+        create_linked(folder, unlock, device, grant.welcome)
+
+
+def _adding(entry: Device) -> group.Prepare:
+    def prepare(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> list[ControlOperation]:
+        return group.add_device(db, row, graph, entry)
+
+    return prepare
