@@ -183,7 +183,7 @@ class Views:
         self, channel: log.ChannelRow, of: log.LogRow, time: int, operation: Operation, row: Any
     ) -> None:
         """An operation that could not be applied when it came."""
-        _, id, _, channel_n, row_time, signer, target, due = row
+        _, id, _, channel_n, row_time, signer, target, due, _ = row
         wanted = operation.root if isinstance(operation, Post) else getattr(operation, "target", None)
         right = (channel.n, time, of.signer)
         right_due = (time >> 16) - AHEAD_MS_MAX
