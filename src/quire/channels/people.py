@@ -6,7 +6,7 @@ A person is named by their identity, by what we or they call them, or by the sta
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -560,32 +560,39 @@ class People:
         self, path: str | os.PathLike[str], channels: Iterable[ChannelId | str] | None = None
     ) -> int:
         """What others need of these channels (default: all), and our requests, as one file; records in it."""
-        from quire.store.bundling import records
-
-        db = self.store.database.reader
-        ids = None if channels is None else {self.resolve(channel) for channel in channels}
-        chosen = [row for row in log.channels(db) if row.role and (ids is None or row.id in ids)]
-        waiting = {one.channel for one in self.joining()}
-        requests = [self._request(link, name) for id, link, name, _ in log.joinings(db) if id in waiting]
         count = 0
 
         def counted() -> Iterator[Record]:
             nonlocal count
-            for record in [*requests, *()]:
-                count += 1
-                yield record
-            for record in records(self.store, chosen):
+            for record in self._outgoing(channels):
                 count += 1
                 yield record
 
         _write_file(Path(path), write_bundle_file(counted()))
         return count
 
+    def _outgoing(self, channels: Iterable[ChannelId | str] | None) -> Iterator[Record]:
+        """Records for any road: our requests first, then channels."""
+        from quire.store.bundling import records
+
+        db = self.store.database.reader
+        ids = None if channels is None else {self.resolve(channel) for channel in channels}
+        waiting = {one.channel for one in self.joining()}
+        yield from [self._request(link, name) for id, link, name, _ in log.joinings(db) if id in waiting]
+        chosen = [row for row in log.channels(db) if row.role and (ids is None or row.id in ids)]
+        yield from records(self.store, chosen)
+
     def read_bundle(self, path: str | os.PathLike[str]) -> BundleReport:
         """Take in what a bundle file holds for us. Raises: StorageError if it cannot be read."""
-        from quire.store.bundling import read_file
+        from quire.store.bundling import file_pieces
 
-        report = read_file(self.store, Path(path), on_request=self.answer_request)
+        return self._take_in(lambda: file_pieces(Path(path)))
+
+    def _take_in(self, pieces: Callable[[], Iterable[bytes]]) -> BundleReport:
+        """The same from any road that can bring the bytes again."""
+        from quire.store.bundling import Reading
+
+        report = Reading(self.store, pieces, on_request=self.answer_request).run()
         for id in report.channels:
             self._introduce(ChannelId(id))
             self._hub.publish(Event("channel", ChannelId(id)))
