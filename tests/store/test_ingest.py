@@ -31,9 +31,9 @@ def author() -> Author:
 
 @pytest.fixture
 def channel(author: Author, store: LocalStore) -> Channel:
-    """A channel of someone else's that the vault knows."""
+    """A channel of someone else's that the vault's owner was let into."""
     channel = author.channel()
-    assert rules(store.ingest([channel.founding])) == []
+    assert rules(store.ingest([channel.founding, channel.pen.admit(Author.of(store))])) == []
     return channel
 
 
@@ -172,10 +172,13 @@ def test_an_unknown_channel(store: LocalStore, author: Author) -> None:
     assert rules(store.ingest([author.channel().pen.write(Post("x"))])) == ["channel_unknown"]
 
 
-def test_what_names_unknown_control_commits_waits(store: LocalStore, channel: Channel, author: Author) -> None:
-    for heads in ((), (bytes(32),), tuple(sorted((channel.genesis, bytes(32))))):
+def test_what_names_unknown_control_commits_waits(
+    store: LocalStore, channel: Channel, author: Author
+) -> None:
+    for heads in ((bytes(32),), tuple(sorted((channel.genesis, bytes(32))))):
         report = store.ingest([Pen(author, channel.id, heads).write(Post("x"))])
         assert (report.new, report.parked, report.refused) == (0, 1, ())
+    assert rules(store.ingest([Pen(author, channel.id, ()).write(Post("x"))])) == ["device_unknown"]
     assert bodies(store, channel) == []
     assert store.verify().ok
 
@@ -268,7 +271,7 @@ def test_two_people_import_the_same_foreign_channel(store: LocalStore, author: A
 
 def test_replies_to_replies_that_come_backwards_are_no_recursion(store: LocalStore, channel: Channel) -> None:
     size = 3_000
-    ids = [channel.pen.id_of(2, n) for n in range(size)]
+    ids = [channel.pen.next_id(n) for n in range(size)]
     posts = [Post("root"), *(Post("reply", ids[n - 1]) for n in range(1, size))]
     first = channel.pen.write(*posts)
     other = channel.pen.author.pen(channel)
@@ -298,7 +301,7 @@ def test_a_reply_into_another_channel_waits_for_ever(
 
 def test_a_ring_of_replies_waits_for_ever(store: LocalStore, channel: Channel) -> None:
     pen = channel.pen
-    first, second, third = (pen.id_of(2, n) for n in range(3))
+    first, second, third = (pen.id_of(3, n) for n in range(3))
     ring = pen.write(Post("a", second), Post("b", first), Post("itself", third), React(first, "x"))
     assert store.ingest([ring]).new == 1
     assert bodies(store, channel) == []

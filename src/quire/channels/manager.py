@@ -68,6 +68,7 @@ class ChannelManager(People):
     def __init__(self, store: LocalStore) -> None:
         self.store = store
         self._hub = EventHub()
+        self._read_before: set[bytes] = set()  # channels that we may read: once so, always so
 
     # Ourselves
 
@@ -122,7 +123,12 @@ class ChannelManager(People):
     def resolve(self, channel: ChannelRef) -> ChannelId:
         """The id of a channel. Raises: NotFoundError, UsageError(rule="channel_ambiguous")."""
         if not isinstance(channel, str):
-            return channel  # whoever uses it finds out if there is none
+            if channel not in self._read_before:
+                row = log.channel_by_id(self.store.database.reader, channel)
+                if row is None:
+                    return channel  # whoever uses it finds out that there is none
+                self._require_reader(row)
+            return channel
         found = log.channels(self.store.database.reader)
         named = [row for row in found if names_channel(row, channel)]
         if not named and len(channel) >= PREFIX_CHARS_MIN:
@@ -138,7 +144,16 @@ class ChannelManager(People):
             raise UsageError(
                 f"{channel} may be any of {choices}", rule="channel_ambiguous", hint="write one of these"
             )
+        self._require_reader(named[0])
         return named[0].id
+
+    def _require_reader(self, row: log.ChannelRow) -> None:
+        """Who was put out keeps what they had; who was never in reads nothing. Raises: UnauthorisedError."""
+        if not row.role:
+            state = self.store.ledger.people.state(self.store.database.reader, row)
+            if self.identity not in state.everybody:
+                raise UnauthorisedError("you are not a member of this channel", rule="not_a_member")
+        self._read_before.add(row.id)
 
     def rename_channel(self, channel: ChannelRef, name: str) -> None:
         """Give a channel another name."""

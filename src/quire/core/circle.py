@@ -46,7 +46,7 @@ class InviteView(msgspec.Struct, frozen=True):
     identity: bytes  # only this person; empty: whoever holds the link
     approval: bool
     author: str
-    open: bool
+    usable: bool  # may somebody still come in by it?
 
 
 class RequestView(msgspec.Struct, frozen=True):

@@ -54,7 +54,7 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
     time: int  # hybrid logical time of its commit
     author: str  # author key of whoever signed: "quire:<identity, hex>"
     operation: Operation
-    rights: int = MAY_ALL
+    rights: int = MAY_POST | MAY_PIN | MAY_NAME
 
     @property
     def by(self) -> str:

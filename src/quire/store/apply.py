@@ -44,6 +44,7 @@ from quire.storage import timeline as rows
 from quire.storage.database import fault
 from quire.storage.docs import DocNumbers
 from quire.storage.timeline import MessageRow
+from quire.store.epochs import is_key
 
 AUTHORS_CACHED_MAX = 50_000
 ROOTS_CACHED_MAX = 50_000
@@ -429,7 +430,8 @@ class Applier:
             standing = isinstance(operation, Bookmark)
             rows.put_bookmark(db, operation.message, operation.channel, standing, time, item.id)
         elif isinstance(operation, EpochKey):
-            log.put_epoch(db, operation.channel, operation.epoch, operation.key)
+            if is_key(operation.channel, operation.epoch, operation.key):
+                log.put_epoch(db, operation.channel, operation.epoch, operation.key)
         elif isinstance(operation, Contact):
             rows.put_contact(db, operation.identity, operation.name, operation.verified, time, item.id)
         elif isinstance(operation, DeviceName):

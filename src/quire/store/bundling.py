@@ -22,16 +22,19 @@ from quire.core import limits
 from quire.core.bundle import bundle_tag, in_parts, open_bundle, seal_bundle, tag_of
 from quire.core.bundle_file import Kind, Record, read_bundle_file
 from quire.core.commit import Commit, decode_commit, decode_head, encode_commit
+from quire.core.control import decode_control
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import Label, verify
 from quire.core.encoding import Codec, encode
 from quire.core.ids import ChannelId
-from quire.core.membership import Graph
+from quire.core.membership import Graph, resolve
+from quire.core.operation import SALT_SIZE as OPERATION_SALT_SIZE
 from quire.core.welcome import open_welcome, recipient_tag, recipients, seal_welcome
-from quire.errors import MalformedError, PeerError, UsageError
+from quire.errors import MalformedError, PeerError, UnauthorisedError, UsageError
 from quire.storage import log
 from quire.store import epochs
 from quire.store.ledger import now_ms
+from quire.store.people import as_control
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
@@ -303,9 +306,33 @@ class Reading:
         for seed in seeds:
             if recipient_tag(_public(seed)) in tags:
                 welcome = open_welcome(data, seed)
+                self._require_member(welcome.channel, welcome.commits)
                 self._ingest(welcome.commits, welcome.channel)
                 return True
         return False
+
+    def _require_member(self, channel: ChannelId, commits: list[bytes]) -> None:
+        """Nobody plants a channel here that we are not in: a welcome to a new one must make us a member."""
+        if log.channel_by_id(self._store.database.reader, channel) is not None:
+            return
+        decoded = [decode_commit(encoded) for encoded in commits]
+        try:
+            state = resolve(
+                channel,
+                [
+                    as_control(
+                        one.head, head, [decode_control(op[OPERATION_SALT_SIZE:]) for op in one.operations]
+                    )
+                    for one, head in decoded
+                    if head.channel == channel
+                ],
+            )
+        except UsageError:  # a part of a control log: its beginning comes first
+            state = None
+        if state is None or not state.member(self._store.ledger.people.identity):
+            raise UnauthorisedError(
+                "this welcome is to a channel that we are not in", rule="welcome_not_member"
+            )
 
     def _bundle(self, data: bytes) -> bool:
         found = self._keys.get(tag_of(data))

@@ -11,14 +11,14 @@ from typing import Any
 
 from quire.core import clock, commit
 from quire.core.control import Role
-from quire.core.crypto.epochs import EpochKey, epoch_id
-from quire.core.ids import ChannelId, channel_id_text
+from quire.core.ids import channel_id_text
 from quire.core.membership import Graph
 from quire.core.operation import KINDS, SALT_SIZE, decode_operation
 from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError, UsageError
 from quire.storage import log
 from quire.store import ledger
+from quire.store.epochs import is_key
 from quire.store.findings import Run
 from quire.store.people import content_rights, gather, rotate_at, standing_of
 
@@ -90,8 +90,6 @@ class PeopleCheck:
             rotate_ms = rotate_at(graph, self._run.device, 0)  # as it was before the key grew old
             if channel.rotate_ms == 0 and rotate_ms <= now_ms:
                 rotate_ms = 0
-            if channel.kind == "self" and graph.state.epochs.current is None:
-                rotate_ms = channel.rotate_ms  # founded, and not written in by anyone else
             wrong = [
                 name
                 for name, found, right in (
@@ -104,11 +102,20 @@ class PeopleCheck:
                 self._add("channel_view", channel_id_text(channel.id), ", ".join(wrong))
 
     def check_keys(self) -> None:
-        """Every key is the one that its epoch is named by."""
+        """Every key is the one that its epoch is named by; and where we are in, we have the present one."""
         keys: Any = self._run.db.execute("SELECT channel, id, key FROM epoch")
         for channel, id, key in keys:
-            if len(key) != 32 or epoch_id(EpochKey(key), ChannelId(channel)) != id:
+            if not is_key(channel, id, key):
                 self._add("epoch_view", bytes(id).hex(), "another key")
+        for channel in self._run.channels.values():
+            graph = self.graph(channel)
+            current = graph.state.epochs.current if graph else None
+            if graph is None or current is None or current.epoch in log.epoch_keys(self._run.db, channel.id):
+                continue
+            epochs, device = graph.state.epochs, self._run.device
+            is_sealed = device in epochs.recipients(current.epoch)
+            if channel.role and is_sealed and device not in epochs.reported(current.epoch):
+                self._add("epoch_view", channel_id_text(channel.id), "the present key is not here")
 
     def check_parked(self) -> None:
         """What waits whole reads, and waits for something."""

@@ -14,9 +14,7 @@ from typing import Any
 import msgspec
 
 from quire.core.control import Create
-from quire.core.crypto import epochs as crypto
-from quire.core.crypto.epochs import epoch_id
-from quire.core.ids import ChannelId, channel_id_text
+from quire.core.ids import channel_id_text
 from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import (
     KINDS,
@@ -52,6 +50,7 @@ from quire.core.timeline import (
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.store.check_search import SearchCheck
+from quire.store.epochs import is_key
 from quire.store.findings import Groups, Run, named, readable
 
 TARGETING = (
@@ -176,7 +175,7 @@ class Views:
             self._not_newer("device_name", "device", operation.device, (when, id))
         elif isinstance(operation, EpochKey) and channel.kind == "self":
             key = log.epoch_keys(self._db, operation.channel).get(operation.epoch)
-            if key != operation.key and _is_key(operation):
+            if key != operation.key and is_key(operation.channel, operation.epoch, operation.key):
                 self._add("epoch_view", named(id), "not kept")
 
     def waiting(
@@ -315,7 +314,3 @@ def _view_flags(view: Shown) -> int:
     if view.deleted is not None:
         flags |= rows.DELETED
     return flags | rows.PINNED if view.pinned else flags
-
-
-def _is_key(operation: EpochKey) -> bool:
-    return epoch_id(crypto.EpochKey(operation.key), ChannelId(operation.channel)) == operation.epoch

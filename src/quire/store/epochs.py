@@ -27,6 +27,7 @@ from quire.core.control import (
 )
 from quire.core.crypto import epochs as crypto
 from quire.core.crypto.epochs import EpochKey
+from quire.core.crypto.secrets import KEY_SIZE
 from quire.core.ids import ChannelId
 from quire.core.limits import SEALS_PER_OPERATION_MAX
 from quire.core.membership import DeviceInfo, Graph, Membership
@@ -63,6 +64,11 @@ def learn(
         walk_back(db, channel, known)
     fresh = {id: key for id, key in known.items() if id not in before}
     return fresh, [epoch for epoch in wrong if epoch not in known]
+
+
+def is_key(channel: bytes, epoch: bytes, key: bytes) -> bool:
+    """Is this the key that the epoch is named by?"""
+    return len(key) == KEY_SIZE and crypto.epoch_id(EpochKey(key), ChannelId(channel)) == epoch
 
 
 def walk_back(db: apsw.Connection, channel: log.ChannelRow, known: dict[bytes, EpochKey]) -> None:

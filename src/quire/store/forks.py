@@ -76,7 +76,8 @@ def _move(
     db.execute("UPDATE commits SET log = ? WHERE log = ? AND seq >= ?", (branch.n, row.n, head.seq))
     low, high = message_id(row.prefix, head.seq, 0), row.prefix + b"\xff" * 6
     db.execute(
-        "UPDATE control SET id = ? || substr(id, 11) WHERE id BETWEEN ? AND ?", (branch.prefix, low, high)
+        "UPDATE control SET id = CAST(? || substr(id, 11) AS BLOB) WHERE id BETWEEN ? AND ?",
+        (branch.prefix, low, high),
     )
     moved = set(ids)
     standing: list[Item] = []

@@ -143,7 +143,7 @@ class _Ingestion:
         self.parked = 0
         self._now = ledger.now_ms()
         self._forked: set[bytes] = set()
-        self._accepted: dict[bytes, list[tuple[Arrival, log.LogRow, int]]] = {}  # by channel, with rights
+        self._accepted: dict[bytes, list[tuple[Arrival, log.LogRow]]] = {}  # by channel
 
     def take(self, arrivals: list[Arrival]) -> int:
         """Keep and apply what may be; how many were here already."""
@@ -271,7 +271,9 @@ class _Ingestion:
     def _take_content(self, n: int, graph: Graph, arrival: Arrival) -> None:
         """A content commit, by the right that its author has where it was written."""
         head = arrival.head
-        if any(id not in graph for id in head.control_heads) or not head.control_heads:
+        if not head.control_heads:
+            raise UnauthorisedError("it names nothing that its right could be from", rule="device_unknown")
+        if any(id not in graph for id in head.control_heads):
             self._park(arrival, reason="control_head_unknown")
             return
         identity = graph.at(head.control_heads).owner_of(head.device)
@@ -281,7 +283,7 @@ class _Ingestion:
         self._require_room(arrival)
         row = self._row(n, graph, arrival, f"quire:{identity.hex()}")
         self._keep(arrival, row, rights)
-        self._accepted.setdefault(head.channel, []).append((arrival, row, rights))
+        self._accepted.setdefault(head.channel, []).append((arrival, row))
 
     @staticmethod
     def _rights(graph: Graph, head: commit.Head) -> int:
@@ -351,6 +353,7 @@ class _Ingestion:
             if free and before and commit.commit_id(before[0]) == head.previous:
                 self._require_links(row, arrival)
                 return row
+        self._apply(n, graph)  # both sides may have come together
         row = fork(self._db, self._pen.applier, branches, arrival.commit, head, self._now)
         graph.add_fork(branches[0].prefix, head.seq)
         self._forked.add(head.channel)
@@ -428,6 +431,7 @@ class _Ingestion:
         self._unpark(arrival)
         if row.own:
             log.close_log(self._db, row.n)
+            self._pen.forget_end(row.channel)
 
     def _keep_control(self, arrival: Arrival, row: log.LogRow) -> None:
         places = enumerate(zip(arrival.operations, arrival.commit.operations, strict=True))
@@ -448,18 +452,28 @@ class _Ingestion:
         if row.id in self._forked:
             self._people.settle(self._db, self._pen.applier, n, graph, self._now, review=True)
         items: list[Item] = []
-        for arrival, of, _ in accepted:
+        for arrival, of in accepted:
+            if row.id in self._forked:
+                of = self._moved(arrival) or of
             rights = log.rights_at(self._db, message_id(of.prefix, arrival.head.seq, 0))
             found = _items(arrival, of, rights)
             if rights:
                 items += found
             else:
                 set_aside(self._db, row, found)
-        times = [arrival.head.time for arrival, _, _ in accepted]
+        times = [arrival.head.time for arrival, _ in accepted]
         newest = max((time for time in times if not clock.is_ahead(time, self._now)), default=0)
         if items:
             self._pen.applier.apply(self._db, row, items, self._now)
         log.touch_channel(self._db, n, clock=newest)
+
+    def _moved(self, arrival: Arrival) -> log.LogRow | None:
+        """The row of its log that a commit is in, since a fork may have moved it."""
+        for row in log.branches(self._db, arrival.head.device, arrival.head.incarnation):
+            stored = log.get_commit(self._db, row.n, arrival.head.seq)
+            if stored and stored[0] == arrival.commit.head:
+                return row
+        return None
 
 
 def _items(arrival: Arrival, row: log.LogRow, rights: int) -> list[Item]:

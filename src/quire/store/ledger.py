@@ -274,6 +274,10 @@ class Ledger:
             self._ends.clear()
         self._ends[channel] = (own, seq, head_id)
 
+    def forget_end(self, channel: int) -> None:
+        """Our log of a channel was closed."""
+        self._ends.pop(channel, None)
+
     def append(
         self, db: apsw.Connection, channel: log.ChannelRow, operations: Sequence[Operation]
     ) -> list[MessageId]:

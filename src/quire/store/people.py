@@ -162,7 +162,10 @@ def rotate_at(graph: Graph, device: bytes, now_ms: int) -> int:
     """From when on a writer changes the channel's key first, Unix ms: 0 for at once, NEVER_MS while alone."""
     state = graph.state
     change = state.epochs.change_needed(now_ms)
-    if change is Change.NONE_YET and state.epochs.expected() <= {device}:
+    if change is Change.NONE_YET and state.epochs.expected() <= {
+        device,
+        *state.members,
+    }:  # our recovery key is we
         return NEVER_MS
     if change is not None:
         return 0

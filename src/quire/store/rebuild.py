@@ -1,11 +1,13 @@
-"""Every view and the search index, thrown away and made again from the operations' bytes in the log.
+"""Every view and the search index, thrown away and made again from the operations' bytes in the log; before them
+membership, from the control commits: what we are in each channel, by what right each commit counts, the keys.
 
 All in one transaction: killed at any point, the old ones are there. The bytes are first copied aside, because
 the tables that keep them are themselves sorted by what is to be recomputed. Then commit by commit, in the
 order of the logs, operations go through the same `Applier` as when they came; order does not matter to it.
 
-Nothing is lost, whatever state the log is in: bytes that do not decode, or that belong to no commit, go to
-`waiting` with nothing to wait for, where `verify` goes on naming them.
+What does not count is kept aside again, and what waits whole stays as it is. Nothing is lost, whatever state the
+log is in: bytes that do not decode, or that belong to no commit, go to `waiting` with nothing to wait for, where
+`verify` goes on naming them.
 """
 
 from __future__ import annotations
@@ -16,12 +18,16 @@ import apsw
 
 from quire.core import clock, commit
 from quire.core.control import Create
+from quire.core.membership import Graph
 from quire.core.operation import SALT_SIZE, Operation, decode_operation
-from quire.errors import MalformedError
+from quire.core.timeline import MAY_ALL
+from quire.errors import MalformedError, UnauthorisedError
 from quire.storage import log, schema
 from quire.storage.database import fault
-from quire.store import ledger
+from quire.store import epochs, ledger
 from quire.store.apply import Applier, Item
+from quire.store.people import content_rights, control_commits, gather, rotate_at, standing_of
+from quire.store.withdraw import set_aside
 
 if TYPE_CHECKING:
     from quire.store.findings import Progress
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
 
 BATCH = 10_000  # operations applied together
 BATCH_BYTES = 8 << 20
-KEPT = ("message", "operation", "waiting")
+KEPT = ("message", "operation", "waiting", "voided")
 VIEWS = (
     "author",
     "reaction",
@@ -53,17 +59,21 @@ def rebuild(store: LocalStore, progress: Progress | None = None) -> int:
     """Make all views anew; how many operations were applied. Raises: StorageError, with nothing changed."""
     try:
         with store.database.bulk():
-            return store.ledger.run(lambda db: _Rebuilding(store.own_key, db, progress).run())
+            return store.ledger.run(lambda db: _Rebuilding(store, db, progress).run())
     finally:
         store.ledger.applier.forget()  # it remembers numbers of rows that are gone
+        store.ledger.people.forget()
 
 
 class _Rebuilding:
     """The work, inside its transaction."""
 
-    def __init__(self, own_key: str, db: apsw.Connection, progress: Progress | None) -> None:
+    def __init__(self, store: LocalStore, db: apsw.Connection, progress: Progress | None) -> None:
         self._db = db
-        self._applier = Applier(own_key)
+        self._identity = bytes.fromhex(store.own_key.partition(":")[2])
+        self._device = store.device
+        self._applier = Applier(store.own_key)
+        self._graphs: dict[int, Graph] = {}  # of the channels whose control commits are all here
         self._now = ledger.now_ms()
         self._progress = progress or (lambda what, done, total: None)
         self._items: list[Item] = []
@@ -77,16 +87,18 @@ class _Rebuilding:
         fault("rebuild_aside")
         total: Any = db.execute("SELECT count(*) FROM aside").fetchone()
         channels = {row.n: row for row in log.all_channels(db)}
+        for channel in channels.values():
+            self._gather(channel)
         for row in log.logs(db):
-            channel = channels.get(row.channel)
-            if channel is None:
+            of = channels.get(row.channel)
+            if of is None:
                 continue
-            for seq, encoded, _ in log.commits(db, row.n):
-                self._take_commit(channel, row, seq, encoded)
+            for seq, encoded, _, rights in log.commits_with_rights(db, row.n):
+                self._take_commit(of, row, seq, encoded, rights)
                 if len(self._items) >= BATCH or self._size >= BATCH_BYTES:
-                    self._apply(channel)
+                    self._apply(of)
                     self._progress("rebuilding views", self._done, total[0])
-            self._apply(channel)
+            self._apply(of)
         self._keep_the_rest()
         self._applier.flush(db)
         fault("rebuild_views")
@@ -106,7 +118,39 @@ class _Rebuilding:
         db.execute(schema.VIEWS)
         db.execute(RESET)
 
-    def _take_commit(self, channel: log.ChannelRow, row: log.LogRow, seq: int, encoded: bytes) -> None:
+    def _gather(self, channel: log.ChannelRow) -> None:
+        """Who is in a channel, what we may there, and the keys that were sealed to us."""
+        db = self._db
+        graph, lost = gather(db, channel)
+        if lost or not len(graph):
+            return  # what its rows say of that is all there is
+        self._graphs[channel.n] = graph
+        role, rights = standing_of(graph, self._identity, self._device)
+        rotate_ms = rotate_at(graph, self._device, self._now)
+        log.set_people(db, channel.n, b"".join(graph.heads), role, rights, rotate_ms)
+        for epoch, key in log.epoch_keys(db, channel.id).items():
+            if not epochs.is_key(channel.id, epoch, key):
+                log.drop_epoch(db, channel.id, epoch)
+        seeds = {bytes(self._device): bytes(log.get_meta(db, "sealing_seed"))}
+        operations = [one for commit in control_commits(db, channel) for one in commit.operations]
+        for epoch, found in epochs.learn(db, channel, operations, seeds)[0].items():
+            log.put_epoch(db, channel.id, epoch, found.reveal())
+
+    def _right(self, channel: log.ChannelRow, id: bytes, head: commit.Head, kept: int) -> int:
+        """By what right a commit counts."""
+        graph = self._graphs.get(channel.n)
+        if graph is None or any(one not in graph for one in head.control_heads):
+            return kept
+        if id in graph:
+            return MAY_ALL
+        try:
+            return content_rights(graph, head)
+        except UnauthorisedError:
+            return 0
+
+    def _take_commit(
+        self, channel: log.ChannelRow, row: log.LogRow, seq: int, encoded: bytes, kept: int
+    ) -> None:
         """Collect a commit's operations, and move the channel's clock."""
         try:
             head = commit.decode_head(encoded)
@@ -117,7 +161,11 @@ class _Rebuilding:
         stored: Any = self._db.execute(
             "DELETE FROM aside WHERE id BETWEEN ? AND ? RETURNING id, op", (place + b"\0\0", last)
         ).fetchall()
-        founds = commit.commit_id(encoded) == channel.genesis
+        commit_id = commit.commit_id(encoded)
+        rights = self._right(channel, commit_id, head, kept)
+        if rights != kept:
+            log.set_rights(self._db, row.n, seq, rights)
+        founds = commit_id == channel.genesis
         if founds:
             self._found(channel, head.time, place + b"\0\0")
         for id, op in sorted(stored):
@@ -125,8 +173,12 @@ class _Rebuilding:
             if operation is None:
                 self._put_back(channel.n, id, op, head.time, row.signer)
                 continue
-            self._items.append(Item(id, head.time, row.signer, operation, op))
-            self._size += len(op)
+            item = Item(id, head.time, row.signer, operation, op, rights)
+            if rights:
+                self._items.append(item)
+                self._size += len(op)
+            else:
+                set_aside(self._db, channel, [item])
         if founds or not clock.is_ahead(head.time, self._now):
             log.touch_channel(self._db, channel.n, clock=head.time)
 
