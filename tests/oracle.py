@@ -6,15 +6,16 @@ in memory and in the simplest way.
 
 from __future__ import annotations
 
-from typing import Any
-
 import apsw
 
-from quire.channels.manager import ChannelManager
 from quire.core import commit
+from quire.core.control import ControlOperation
 from quire.core.crypto.keys import verify
-from quire.core.operation import SALT_SIZE, Post, is_control, stored_operation
-from quire.core.timeline import Folded, Placed, fold
+from quire.core.ids import DeviceId, Incarnation, log_prefix
+from quire.core.membership import ControlCommit, Graph
+from quire.core.operation import SALT_SIZE, Post, decode_operation, is_control, stored_operation
+from quire.core.timeline import MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST, Folded, Placed, fold
+from quire.errors import UnauthorisedError
 from quire.storage import log
 from quire.store.local import LocalStore
 
@@ -24,46 +25,108 @@ def check(store: LocalStore) -> None:
     db = store.database.reader
     assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     by_channel: dict[int, list[Placed]] = {}
-    for row in log.logs(db):
-        placed = _checked_log(db, row)
-        by_channel.setdefault(row.channel, []).extend(placed)
+    for channel in log.all_channels(db):
+        graph = _members(db, channel)
+        by_channel[channel.n] = [
+            one for row in log.logs_of(db, channel.n) for one in _checked_log(db, row, graph)
+        ]
+    assert {row.channel for row in log.logs(db)} <= by_channel.keys()
     assert db.execute("SELECT count(*) FROM commits WHERE log NOT IN (SELECT n FROM log)").fetchone() == (0,)
-    manager = ChannelManager(store)
-    for info in manager.list_channels():
-        n = store.channel_row(info.id).n
-        _compare(manager, info, fold(by_channel[n]))
-    standing = sum(info.messages for info in manager.list_channels())
+    for row in log.channels(db):
+        _compare(store, row, fold(by_channel[row.n]))
+    standing = sum(row.messages for row in log.channels(db))
     searchable = db.execute(
         "SELECT (SELECT count(*) FROM search WHERE search MATCH 'tags : c *') + (SELECT count(*) FROM tail)"
     ).fetchone()
     assert searchable == (standing,)
 
 
-def _checked_log(db: apsw.Connection, row: log.LogRow) -> list[Placed]:
-    """The operations of one log, whose seqs are contiguous and whose chain, signatures and roots hold."""
+def _checked_log(db: apsw.Connection, row: log.LogRow, graph: Graph) -> list[Placed]:
+    """The operations of one log that count; its chain, signatures, roots and rights hold, and ours has no gaps."""
     channel = log.channel_by_n(db, row.channel)
-    previous, placed = b"", []
-    for expected, (seq, head_bytes, signature) in enumerate(log.commits(db, row.n), start=1):
+    placed = []
+    before, previous = 0, b""
+    for seq, head_bytes, signature in log.commits(db, row.n):
         head = commit.decode_head(head_bytes)
-        assert (seq, head.seq) == (expected, expected)
-        assert head.previous == previous
+        assert seq == head.seq
+        if seq == before + 1 and (before or not row.branch):
+            assert head.previous == previous
+        elif row.branch and not before:
+            assert any(_id_at(db, other, seq - 1) in (head.previous, None) for other in _siblings(db, row))
+            assert commit.commit_id(head_bytes) == row.branch
+            assert any((_id_at(db, other, seq) or b"\xff") < row.branch for other in _siblings(db, row))
+        else:
+            assert row.own in (log.OTHER, log.ELSEWHERE)
         assert (head.channel, head.device, head.incarnation) == (channel.id, row.device, row.incarnation)
         assert verify(row.device, signature, commit.to_be_signed(head_bytes))
         operations = log.commit_operations(db, row.prefix, seq)
         assert len(operations) == head.count
         assert [int.from_bytes(id[14:], "big") for id, _ in operations] == list(range(head.count))
         assert commit.content_root([salted for _, salted in operations]) == head.content_root
-        placed += [
-            Placed(id, head.time, row.signer, stored_operation(salted))
-            for id, salted in operations
-            if not is_control(salted[SALT_SIZE:])
-        ]
-        previous = commit.commit_id(head_bytes)
+        if not is_control(operations[0][1][SALT_SIZE:]):
+            right = rights(graph, head)
+            assert right == log.rights_at(db, operations[0][0])
+            held = db.execute(
+                "SELECT id FROM voided WHERE id BETWEEN ? AND ?", (operations[0][0], operations[-1][0])
+            )
+            assert [id for (id,) in held] == ([] if right else [id for id, _ in operations])
+            placed += [
+                Placed(id, head.time, row.signer, stored_operation(salted), right)
+                for id, salted in operations
+                if right
+            ]
+        before, previous = seq, commit.commit_id(head_bytes)
     return placed
 
 
-def _compare(manager: ChannelManager, info: Any, folded: Folded) -> None:
-    found = list(manager.get_stored_messages(info.id))
+def _siblings(db: apsw.Connection, row: log.LogRow) -> list[log.LogRow]:
+    return [one for one in log.branches(db, row.device, row.incarnation) if one.n != row.n]
+
+
+def _id_at(db: apsw.Connection, row: log.LogRow, seq: int) -> bytes | None:
+    stored = log.get_commit(db, row.n, seq)
+    return commit.commit_id(stored[0]) if stored else None
+
+
+def _members(db: apsw.Connection, channel: log.ChannelRow) -> Graph:
+    """The channel's control commits, in the simplest way; its row says where they end."""
+    todo: dict[bytes, ControlCommit] = {}
+    for row in log.logs_of(db, channel.n):
+        for seq, head_bytes, _ in log.commits(db, row.n):
+            head = commit.decode_head(head_bytes)
+            found = [decode_operation(op[SALT_SIZE:]) for _, op in log.commit_operations(db, row.prefix, seq)]
+            control = tuple(one for one in found if isinstance(one, ControlOperation))
+            if control:
+                id, prefix = commit.commit_id(head_bytes), log_prefix(row.device, row.incarnation)
+                assert len(control) == head.count
+                todo[id] = ControlCommit(id, row.device, prefix, seq, head.time, head.control_heads, control)
+    graph = Graph(channel.id)
+    while todo:
+        ready = [one for one in todo.values() if all(head in graph for head in one.heads)]
+        assert ready
+        for one in ready:
+            graph.add(todo.pop(one.id))
+    for row in log.logs_of(db, channel.n):
+        if row.branch:
+            seq = next(log.commits(db, row.n))[0]
+            graph.add_fork(log_prefix(row.device, row.incarnation), seq)
+    assert channel.heads == b"".join(graph.heads)
+    return graph
+
+
+def rights(graph: Graph, head: commit.Head) -> int:
+    """What the author of a content commit may do in it."""
+    prefix = log_prefix(DeviceId(head.device), Incarnation(head.incarnation))
+    try:
+        found = graph.authority(head.device, prefix, head.seq, head.control_heads)
+    except UnauthorisedError:
+        return 0
+    may = {"post": MAY_POST, "pin": MAY_PIN, "name": MAY_NAME, "delete_others": MAY_MODERATE}
+    return sum(right for capability, right in may.items() if found.may(capability))
+
+
+def _compare(store: LocalStore, row: log.ChannelRow, folded: Folded) -> None:
+    found = list(store.get_channel_messages(row.id))
     assert [m.id for m in found] == [placed.id for placed, _ in folded.messages]
     assert [m.root for m in found] == [root for _, root in folded.messages]
     for message, (placed, _) in zip(found, folded.messages, strict=True):
@@ -73,7 +136,7 @@ def _compare(manager: ChannelManager, info: Any, folded: Folded) -> None:
         assert message.pinned == shown.pinned
         assert message.concurrent_edits == shown.concurrent
         if not shown.deleted:
-            versions = manager.get_edit_history(message.id)
+            versions = store.reader.versions(message.id)
             assert len(versions) == shown.edits + 1
             assert [v.body for v in versions if v.shown] == [message.body]
             if shown.edit is None:
@@ -90,5 +153,5 @@ def _compare(manager: ChannelManager, info: Any, folded: Folded) -> None:
         else:
             assert message.thread.replies == len(replies)
             assert message.thread.last_reply == (replies[-1] if replies else None)
-    assert info.messages == sum(shown.deleted is None for shown in folded.shown.values())
-    assert info.threads == sum(message.thread is not None for message in found)
+    assert row.messages == sum(shown.deleted is None for shown in folded.shown.values())
+    assert row.threads == sum(message.thread is not None for message in found)

@@ -22,18 +22,26 @@ from tests.store.histories import LATER_MS, NOW_MS, WORDS, History, histories, m
 
 TABLES = {
     "channel": "SELECT id, genesis, kind, creator, name, name_time, name_id, topic, topic_time, topic_id, clock,"
-    " messages, threads, last_time FROM channel ORDER BY id",
+    " messages, threads, last_time, heads, role, rights, rotate_ms FROM channel ORDER BY id",
     "message": "SELECT m.id, c.id, m.time, a.key, m.flags, m.root, m.edit, m.op FROM message m"
     " JOIN author a ON a.n = m.author JOIN channel c ON c.n = m.channel ORDER BY m.id",
     "operation": "SELECT o.id, c.id, o.kind, o.target, o.time, a.key, o.void, o.previous, o.op FROM operation o"
     " JOIN author a ON a.n = o.author JOIN channel c ON c.n = o.channel ORDER BY o.id",
     "waiting": "SELECT id, target, due, time, signer, op FROM waiting ORDER BY id",
-    "author": "SELECT key, name, bot, time, id FROM author ORDER BY key",
+    "author": "SELECT key, name, bot, time, id FROM author WHERE id <> x'' ORDER BY key",
     "reaction": "SELECT r.target, r.emoji, a.key, r.time, r.id, r.people FROM reaction r"
     " JOIN author a ON a.n = r.author ORDER BY 1, 2, 3",
     "thread": "SELECT t.root, c.id, t.replies, t.participants, t.last_time, t.last_id FROM thread t"
     " JOIN channel c ON c.n = t.channel ORDER BY root",
     "thread_author": "SELECT t.root, a.key, t.replies FROM thread_author t JOIN author a ON a.n = t.author ORDER BY 1, 2",
+    "contact": "SELECT identity, name, verified, time, id FROM contact ORDER BY identity",
+    "device_name": "SELECT device, name, time, id FROM device_name ORDER BY device",
+    "commits": "SELECT l.prefix, c.seq, c.rights, c.head FROM commits c JOIN log l ON l.n = c.log ORDER BY 1, 2",
+    "control": "SELECT o.id, c.id, o.kind, o.op FROM control o JOIN channel c ON c.n = o.channel ORDER BY 1",
+    "voided": "SELECT v.id, c.id, v.op FROM voided v JOIN channel c ON c.n = v.channel ORDER BY 1",
+    "parked": "SELECT id, channel, device, reason, encoded FROM parked ORDER BY id",
+    "log": "SELECT prefix, device, incarnation, signer, branch FROM log ORDER BY prefix",
+    "epoch": "SELECT channel, id, key FROM epoch ORDER BY channel, id",
     "marker": "SELECT channel, read_time, message, time, id FROM marker ORDER BY channel",
     "bookmark": "SELECT message, channel, standing, time, id FROM bookmark ORDER BY message",
 }

@@ -361,6 +361,11 @@ def put_epoch(db: apsw.Connection, channel: bytes, epoch: bytes, key: bytes) -> 
     db.execute("INSERT OR IGNORE INTO epoch(channel, id, key) VALUES(?,?,?)", (channel, epoch, key))
 
 
+def drop_epoch(db: apsw.Connection, channel: bytes, epoch: bytes) -> None:
+    """Forget what is kept as an epoch's key."""
+    db.execute("DELETE FROM epoch WHERE channel = ? AND id = ?", (channel, epoch))
+
+
 def epoch_keys(db: apsw.Connection, channel: bytes) -> dict[bytes, bytes]:
     """Epoch -> key, of the keys of a channel that are known."""
     found: Any = db.execute("SELECT id, key FROM epoch WHERE channel = ?", (channel,)).fetchall()
