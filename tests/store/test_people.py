@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from quire.channels.manager import ChannelManager
-from quire.core.commit import decode_commit
+from quire.core.commit import Commit, decode_commit, encode_commit
 from quire.core.control import Report, Role
 from quire.core.operation import Edit, Name, Pin, Post, Profile, React
 from quire.storage import log
@@ -55,7 +56,8 @@ def bodies(store: LocalStore, channel: Channel) -> list[str]:
 def rights(store: LocalStore) -> list[tuple[bytes, int, int]]:
     """(prefix, seq, rights) of all commits."""
     sql = "SELECT l.prefix, c.seq, c.rights FROM commits c JOIN log l ON l.n = c.log ORDER BY 1, 2"
-    return store.database.reader.execute(sql).fetchall()
+    found: Any = store.database.reader.execute(sql).fetchall()
+    return list(found)
 
 
 def timeline(store: LocalStore, channel: Channel) -> object:
@@ -378,9 +380,7 @@ def test_a_fork_that_is_not_signed_is_none(store: LocalStore, ada: Author, chann
     common, here, there = sides(channel, ada)
     store.ingest([channel.founding, *common, *here])
     original, _ = decode_commit(there[0])
-    forged = ingest_module.commit.encode_commit(
-        ingest_module.commit.Commit(original.head, bytes(64), original.operations)
-    )
+    forged = encode_commit(Commit(original.head, bytes(64), original.operations))
     assert rules(store.ingest([forged])) == ["commit_signature"]
     assert len(bodies(store, channel)) == 4
 

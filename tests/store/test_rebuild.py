@@ -34,7 +34,14 @@ RUIN = [
     "UPDATE channel SET name = 'x', topic = 'y', clock = 0, messages = -1, threads = 9 WHERE kind <> 'self'",
     "UPDATE channel SET last_time = 3, name_time = 1 << 60, topic_id = zeroblob(16)",
     "UPDATE channel SET kind = 'group', source = 'slack', key = 'C' WHERE kind <> 'self'",
-    "DELETE FROM marker; DELETE FROM bookmark",
+    "DELETE FROM marker; DELETE FROM bookmark; DELETE FROM contact; DELETE FROM device_name",
+    "UPDATE channel SET heads = zeroblob(32), role = 3, rights = 2, rotate_ms = 7",
+    "UPDATE commits SET rights = 15",
+    "UPDATE commits SET rights = 0",
+    "UPDATE epoch SET key = zeroblob(32)",
+    "DELETE FROM epoch",
+    "UPDATE contact SET name = 'x'; UPDATE device_name SET name = 'x'",
+    "INSERT INTO waiting SELECT id, channel, NULL, NULL, 0, '', 15, op FROM voided; DELETE FROM voided",
     "UPDATE waiting SET target = zeroblob(16), due = NULL",
 ]
 

@@ -12,21 +12,27 @@ import pytest
 
 from quire.channels.manager import ChannelManager
 from quire.core import commit
+from quire.core.control import Report
+from quire.core.crypto.epochs import EpochKey, epoch_id
 from quire.core.ids import Incarnation, log_prefix
 from quire.core.operation import (
     Attachment,
     Bookmark,
+    Contact,
+    DeviceName,
     Post,
     Profile,
+    React,
     ReadMarker,
     encode_operation,
     stored_operation,
 )
+from quire.core.operation import EpochKey as EpochKeyOperation
 from quire.errors import CorruptError
 from quire.storage import log, search
 from quire.store.findings import PROBLEMS_MAX
 from quire.store.local import LocalStore
-from quire.testing.authors import START_MS, Author
+from quire.testing.authors import START_MS, Author, Pen
 from tests import vaults
 from tests.corpora import corpus
 
@@ -99,6 +105,24 @@ def furnish(store: LocalStore) -> None:
     store.ingest(
         [channel.founding, pen.write(Post("reply to nothing yet", b"\x01" * 16)), pen.write(Post("theirs"))]
     )
+    friend = Author(seed=4)
+    admitted = pen.author.pen(channel)
+    together = [admitted.admit(friend), admitted.control(Report(bytes(32)))]
+    hers = friend.pen(channel)
+    hers.see(admitted)
+    together += [hers.write(Post("hers")), hers.write(Post("hers, too late"), React(hers.id_of(1, 0), "x"))]
+    twin = hers.fork()
+    together += [hers.write(Post("one side")), twin.write(Post("another side"))]
+    together += [
+        admitted.remove(friend, hers.cut(1)),
+        Pen(friend, channel.id, (bytes(32),)).write(Post("parked")),
+    ]
+    report = store.ingest(together)
+    assert (report.refused, report.parked) == ((), 1)
+    key = EpochKey(bytes(32))
+    keys = EpochKeyOperation(channel.id, epoch_id(key, channel.id), key.reveal())
+    names = Contact(friend.identity, "Friend", True), DeviceName(store.device, "desk")
+    store.write_operations(self_channel.id, keys, *names)
     far_ms = START_MS * 2
     store.ingest([pen.write(Post("from the far future"), time_ms=far_ms)])
 
@@ -113,7 +137,7 @@ def kinds(store: LocalStore) -> set[str]:
 def test_a_whole_vault_is_whole(furnished: LocalStore) -> None:
     report = furnished.verify()
     assert report.ok, report.problems
-    assert report.messages == 15
+    assert report.messages == 16
     assert report.commits > 15
     assert report.operations > report.messages
     assert furnished.doctor() == []
@@ -190,6 +214,45 @@ DAMAGE = [
     ("bookmark_view", "UPDATE bookmark SET standing = 0"),
     ("waiting_view", "UPDATE waiting SET target = zeroblob(16) WHERE target IS NOT NULL"),
     ("waiting_view", "UPDATE waiting SET due = due + 1"),
+    ("channel_view", "UPDATE channel SET heads = zeroblob(32) WHERE kind <> 'self'"),
+    ("channel_view", "UPDATE channel SET heads = genesis WHERE name = 'theirs'"),
+    ("channel_view", "UPDATE channel SET role = role - 1 WHERE name = 'talk'"),
+    ("channel_view", "UPDATE channel SET rights = 7 WHERE name = 'talk'"),
+    ("channel_view", "UPDATE channel SET rights = 1 WHERE name = 'theirs'"),
+    ("channel_view", "UPDATE channel SET rotate_ms = 1"),
+    ("rights_view", "UPDATE commits SET rights = 15 WHERE rights = 0"),
+    ("void_view", "UPDATE commits SET rights = 15 WHERE rights = 0"),
+    ("rights_view", "UPDATE commits SET rights = 15 WHERE rights = 3"),
+    ("rights_view", "UPDATE commits SET rights = 0 WHERE rights = 3"),
+    ("void_view", "UPDATE commits SET rights = 0 WHERE rights = 3"),
+    ("operation_missing", "DELETE FROM voided WHERE id = (SELECT min(id) FROM voided)"),
+    ("void_view", "UPDATE voided SET channel = 1"),
+    ("void_view", "INSERT INTO operation SELECT id, channel, 4, NULL, 0, 1, 0, NULL, op FROM voided"),
+    ("waiting_view", "UPDATE waiting SET rights = 1 WHERE target IS NOT NULL"),
+    ("control_missing", "DELETE FROM control WHERE kind = 33"),
+    ("operation_missing", "DELETE FROM control WHERE kind = 33"),
+    ("operation_missing", "DELETE FROM control WHERE kind = 47"),
+    ("control_missing", "DELETE FROM control WHERE kind = 47"),
+    ("operation_missing", "DELETE FROM control WHERE kind = 35"),
+    ("channel_view", "DELETE FROM control WHERE kind = 35"),
+    ("operation_malformed", "UPDATE control SET op = zeroblob(40) WHERE kind = 33"),
+    ("control_missing", "UPDATE control SET op = zeroblob(40) WHERE kind = 33"),
+    ("operation_misplaced", "UPDATE control SET kind = 34 WHERE kind = 33"),
+    ("operation_misplaced", "UPDATE control SET channel = 1 WHERE kind = 33"),
+    ("log_misplaced", "UPDATE log SET branch = zeroblob(32) WHERE branch <> x''"),
+    ("log_misplaced", "UPDATE log SET branch = x'' WHERE branch <> x''"),
+    ("log_misplaced", "UPDATE log SET signer = (SELECT signer FROM log WHERE n = 1) WHERE branch <> x''"),
+    ("epoch_view", "UPDATE epoch SET key = zeroblob(31)"),
+    ("epoch_view", "UPDATE epoch SET key = randomblob(32)"),
+    ("epoch_view", "DELETE FROM epoch"),
+    ("contact_view", "UPDATE contact SET name = 'x'"),
+    ("contact_view", "UPDATE contact SET verified = 0"),
+    ("contact_view", "DELETE FROM contact"),
+    ("device_name_view", "UPDATE device_name SET name = 'x'"),
+    ("device_name_view", "DELETE FROM device_name"),
+    ("parked_view", "UPDATE parked SET encoded = zeroblob(40)"),
+    ("parked_view", "UPDATE parked SET id = zeroblob(32)"),
+    ("parked_view", "UPDATE parked SET channel = zeroblob(32)"),
     ("search_view", "INSERT INTO search(search) VALUES('delete-all')"),
     ("search_view", "INSERT INTO search(rowid, body, tags) VALUES(1, 'stray', 'c1')"),
     ("search_view", "INSERT INTO search(rowid, body, tags) SELECT n, 'more', '' FROM doc LIMIT 1"),

@@ -357,6 +357,10 @@ class _Ingestion:
         row = fork(self._db, self._pen.applier, branches, arrival.commit, head, self._now)
         graph.add_fork(branches[0].prefix, head.seq)
         self._forked.add(head.channel)
+        if head.device == self._own_device:
+            self._pen.forget_end(
+                n
+            )  # a copy of this vault wrote in it: whichever side it was, we begin another
         return row
 
     def _require_links(self, row: log.LogRow, arrival: Arrival) -> None:
