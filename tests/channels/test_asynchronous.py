@@ -31,7 +31,8 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def public(of: type) -> dict[str, Callable[..., Any]]:
-    return {name: value for name, value in vars(of).items() if callable(value) and not name.startswith("_")}
+    found = ((name, getattr(of, name)) for name in dir(of) if not name.startswith("_"))
+    return {name: value for name, value in found if callable(value)}
 
 
 def threads() -> set[threading.Thread]:
