@@ -593,6 +593,8 @@ class People:
         from quire.store.bundling import Reading
 
         report = Reading(self.store, pieces, on_request=self.answer_request).run()
+        for id in report.forked:
+            self._hub.publish(Event("fork", ChannelId(id)))
         for id in report.channels:
             self._introduce(ChannelId(id))
             self._hub.publish(Event("channel", ChannelId(id)))

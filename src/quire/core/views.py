@@ -216,6 +216,6 @@ class ImportSummary(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True, gc=False):
     """Something became durable. `message` is the one it is about, if any."""
 
-    kind: str  # message | edit | delete | reaction | pin | channel
+    kind: str  # message | edit | delete | reaction | pin | channel | people | fork
     channel: ChannelId
     message: MessageId | None = None

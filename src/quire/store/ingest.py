@@ -68,6 +68,7 @@ class IngestReport(msgspec.Struct, frozen=True):
     repeated: int
     refused: tuple[Refused, ...]
     parked: int = 0  # they wait, whole, for a control commit that they name, or for their time
+    forked: tuple[bytes, ...] = ()  # channels in which a log proved to have been continued twice
 
 
 class Arrival(NamedTuple):
@@ -105,16 +106,17 @@ def ingest(store: LocalStore, encoded_commits: Sequence[bytes]) -> IngestReport:
         except PeerError as error:
             refused[position] = error
     repeated = parked = 0
+    forked: tuple[bytes, ...] = ()
     if arrivals:
 
-        def work(db: apsw.Connection) -> tuple[int, int]:
+        def work(db: apsw.Connection) -> tuple[int, int, tuple[bytes, ...]]:
             run = _Ingestion(store.ledger, store.device, db, refused)
-            return run.take(arrivals), run.parked
+            return run.take(arrivals), run.parked, tuple(sorted(run.forked))
 
-        repeated, parked = store.ledger.run(work)
+        repeated, parked, forked = store.ledger.run(work)
     refused.pop(PARKED, None)
     listed = tuple(Refused(position, refused[position]) for position in sorted(refused))
-    return IngestReport(len(encoded_commits) - repeated - len(refused) - parked, repeated, listed, parked)
+    return IngestReport(len(encoded_commits) - repeated - len(refused) - parked, repeated, listed, parked, forked)
 
 
 def _decoded(position: int, encoded: bytes) -> Arrival:
@@ -142,7 +144,7 @@ class _Ingestion:
         self._repeated = 0
         self.parked = 0
         self._now = ledger.now_ms()
-        self._forked: set[bytes] = set()
+        self.forked: set[bytes] = set()
         self._accepted: dict[bytes, list[tuple[Arrival, log.LogRow]]] = {}  # by channel
 
     def take(self, arrivals: list[Arrival]) -> int:
@@ -356,7 +358,7 @@ class _Ingestion:
         self._apply(n, graph)  # both sides may have come together
         row = fork(self._db, self._pen.applier, branches, arrival.commit, head, self._now)
         graph.add_fork(branches[0].prefix, head.seq)
-        self._forked.add(head.channel)
+        self.forked.add(head.channel)
         if head.device == self._own_device:
             self._pen.forget_end(
                 n
@@ -453,11 +455,11 @@ class _Ingestion:
     def _apply(self, n: int, graph: Graph) -> None:
         row = log.channel_by_n(self._db, n)
         accepted = self._accepted.pop(row.id, [])
-        if row.id in self._forked:
+        if row.id in self.forked:
             self._people.settle(self._db, self._pen.applier, n, graph, self._now, review=True)
         items: list[Item] = []
         for arrival, of in accepted:
-            if row.id in self._forked:
+            if row.id in self.forked:
                 of = self._moved(arrival) or of
             rights = log.rights_at(self._db, message_id(of.prefix, arrival.head.seq, 0))
             found = _items(arrival, of, rights)
