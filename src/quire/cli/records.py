@@ -7,7 +7,7 @@ Bodies are exact: what is made harmless for the terminal in text.py is given as 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,7 +15,21 @@ from quire.core.ids import ChannelId, MessageId, message_id_text
 from quire.core.operation import Origin
 from quire.core.views import ChannelInfo, Hit, Message, Page, Thread, Version
 
-__all__ = ["channel", "hit", "iso", "message", "page", "plain", "thread", "version"]
+if TYPE_CHECKING:
+    from quire.core.circle import (
+        DeviceView,
+        ForkView,
+        InviteView,
+        Joining,
+        MemberView,
+        RequestView,
+        StoryLine,
+    )
+
+__all__ = [
+    "channel", "device", "fork", "history", "hit", "invite", "iso", "joining", "member", "message", "page", "plain",
+    "request", "story", "thread", "version",
+]  # fmt: skip
 
 Record = dict[str, Any]
 
@@ -109,6 +123,83 @@ def channel(view: ChannelInfo) -> Record:
         "source": view.source,
         "description": view.description,
     }
+
+
+def member(view: MemberView) -> Record:
+    return {
+        "identity": view.identity.hex(),
+        "name": view.name,
+        "role": view.role,
+        "since": iso(view.since_ms),
+        "history": history(view.history),
+        "own": view.own,
+        "verified": view.verified,
+        "devices": [device(one) for one in view.devices],
+    }
+
+
+def device(view: DeviceView) -> Record:
+    return {
+        "id": view.id.hex(),
+        "name": view.name,
+        "own": view.own,
+        "this": view.this,
+        "since": iso(view.since_ms),
+        "by_identity": view.by_identity,
+    }
+
+
+def invite(view: InviteView) -> Record:
+    return {
+        "key": view.key.hex(),
+        "role": view.role,
+        "uses": view.uses,
+        "used": view.used,
+        "expires": iso(view.expires_ms or None),
+        "history": history(view.history),
+        "identity": view.identity.hex() or None,
+        "approval": view.approval,
+        "author": view.author,
+        "usable": view.usable,
+    }
+
+
+def request(view: RequestView, to: ChannelInfo) -> Record:
+    return {
+        "channel": to.id.hex(),
+        "channel_name": to.name,
+        "identity": view.identity.hex(),
+        "name": view.name,
+        "invite": view.invite.hex(),
+        "role": view.role,
+        "since": iso(view.since_ms),
+    }
+
+
+def joining(view: Joining) -> Record:
+    return {"channel": view.channel.hex(), "channel_name": view.name, "since": iso(view.since_ms)}
+
+
+def story(view: StoryLine) -> Record:
+    return {"time": iso(view.time_ms)} | {
+        name: value for name, value in plain(view).items() if name != "time_ms"
+    }
+
+
+def fork(view: ForkView) -> Record:
+    """The proof, whole: anybody can check it."""
+    return {
+        "device": view.device.hex(),
+        "author": view.author,
+        "seq": view.seq,
+        "heads": [one.hex() for one in view.heads],
+        "signatures": [one.hex() for one in view.signatures],
+    }
+
+
+def history(scope: int) -> str | None:
+    """How much of the past somebody may read: `all`, `joined`, or from this time on."""
+    return ("all", "joined")[scope] if scope < 2 else iso(scope)
 
 
 def _id(message: MessageId | None) -> str | None:

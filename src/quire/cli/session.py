@@ -12,7 +12,7 @@ from quire.cli import unlock
 from quire.cli.output import Output
 from quire.cli.settings import Settings
 from quire.core.ids import PREFIX_SIZE, MessageId, message_id_text
-from quire.errors import NotFoundError, UnlockError
+from quire.errors import NotFoundError, UnlockError, UsageError
 
 if TYPE_CHECKING:
     from quire.channels.manager import ChannelManager
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quire.core.views import ChannelInfo, Message
     from quire.store.local import LocalStore
 
-__all__ = ["Session", "opened", "output_of", "settings_of"]
+__all__ = ["Session", "confirm", "opened", "output_of", "settings_of"]
 
 TRIES = 3  # typing errors happen; a script never comes here
 
@@ -56,6 +56,16 @@ class Session:
 
         return Renderer(self.out.console, self.short, self._find, full=full)
 
+    def draw(self, data: str) -> None:
+        """A QR code on stdout, if the terminal is wide enough for it."""
+        from quire.cli.qr import columns, qr
+
+        code = qr(data)
+        if self.out.console.width < columns(code):
+            self.out.note(f"the terminal is too narrow for the QR code: it takes {columns(code)} columns")
+        else:
+            self.out.show(code)
+
     def _find(self, message: MessageId) -> Message | None:
         try:
             return self.manager.get_message(message)
@@ -73,6 +83,16 @@ def settings_of(ctx: typer.Context) -> Settings:
 def output_of(ctx: typer.Context) -> Output:
     """A place to print, for a command that needs no vault."""
     return Output(settings_of(ctx))
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on only if `yes` was given or the person at the terminal agrees. Raises: UsageError(rule="no_terminal")."""
+    if yes:
+        return
+    if not unlock.can_ask():
+        raise UsageError("nobody is there to confirm it", rule="no_terminal", hint="--yes does it unasked")
+    if not typer.confirm(question, err=True):
+        raise typer.Abort
 
 
 @contextlib.contextmanager

@@ -33,6 +33,14 @@ SECTIONS: dict[str, dict[str, str]] = {
         "post": "writing", "edit": "writing", "delete": "writing", "react": "writing", "unreact": "writing",
         "pin": "marking", "unpin": "marking", "bookmark": "marking", "unbookmark": "marking",
     },
+    "People": {
+        "members": "people", "invite": "invites", "invites": "invites", "uninvite": "invites", "add": "invites",
+        "join": "invites", "requests": "invites", "role": "people", "remove": "people", "ban": "people",
+        "unban": "people", "leave": "people", "contact": "people", "policy": "policies", "rotate": "policies",
+        "log": "policies",
+    },
+    "Yourself": {"id": "identity", "devices": "identity", "revoke": "identity"},
+    "Carrying": {"bundle": "bundles"},
     "Help": {"help": "helping"},
 }  # fmt: skip
 MODULES = {name: module for commands in SECTIONS.values() for name, module in commands.items()}

@@ -14,7 +14,7 @@ import typer
 
 from quire.cli import records, unlock
 from quire.cli.reading import ChannelName, MessageName
-from quire.cli.session import Session, opened
+from quire.cli.session import Session, confirm, opened
 from quire.cli.settings import child_environment
 from quire.cli.text import line, plural
 from quire.core.limits import BODY_BYTES_MAX
@@ -100,10 +100,8 @@ def delete(
     """
     with opened(ctx) as session:
         found = session.manager.get_message(session.message(message))
-        if not (yes or found.deleted):
-            _confirm(
-                f"Delete {session.short(found.id)} by {line(found.author.name)}, “{line(found.body, 60)}”?"
-            )
+        question = f"Delete {session.short(found.id)} by {line(found.author.name)}, “{line(found.body, 60)}”?"
+        confirm(question, yes=yes or found.deleted is not None)
         session.manager.delete_message(found.id, reason)
         _written(session, session.manager.get_message(found.id), "deleted")
 
@@ -193,10 +191,3 @@ def _edited(body: str) -> str:
         if result.returncode:
             raise UsageError("the editor ended with an error; nothing was changed", rule="editor_failed")
         return _decode(path.read_bytes())
-
-
-def _confirm(question: str) -> None:
-    if not unlock.can_ask():
-        raise UsageError("nobody is there to confirm it", rule="no_terminal", hint="--yes does it unasked")
-    if not typer.confirm(question, err=True):
-        raise typer.Abort

@@ -126,7 +126,65 @@ def no_wider(history: int, bound: int) -> bool:
     return history not in (HISTORY_ALL, HISTORY_JOINED) and bound != HISTORY_JOINED and history >= bound
 
 
+# What each rule says to people, whoever broke it; a test holds it to the rules there are.
+REFUSALS: dict[str, str] = {
+    "already_banned": "this person is banned already",
+    "ask_exists": "this request was passed on already",
+    "author_not_member": "only a member of the channel may do that",
+    "author_revoked": "the device that wrote it was revoked",
+    "certificate_chain": "nobody of this person vouches for one of the devices",
+    "certificate_device": "the certificate is another device's",
+    "certificate_identity": "the certificate is another person's",
+    "certificate_sealing": "the certificate is for another sealing key",
+    "create_misplaced": "a channel is founded once, at its beginning",
+    "device_exists": "this device is known already",
+    "device_foreign": "a device can be added or revoked only by its own person",
+    "device_revoked": "this device was revoked, and does not come back",
+    "device_revoked_before": "the device had been revoked",
+    "device_senior": "a device cannot revoke one that was there before it",
+    "device_taken": "this device is another person's",
+    "device_twice": "one device is named twice",
+    "device_unknown": "the device is nobody's in this channel",
+    "devices_max": "this person has as many devices as one may have",
+    "epoch_exists": "this key was begun already",
+    "epoch_unknown": "this key is not known in the channel",
+    "forked": "its author's log was continued twice, so acts from there on do not count",
+    "founded_twice": "the channel was founded already",
+    "grant_void": "what gave its author their role does not count",
+    "history_too_wide": "that shows more of the past than the channel's policy allows",
+    "invite_exists": "there is such an invite already",
+    "invite_expired": "the invite has expired",
+    "invite_history": "that shows more of the past than the invite does",
+    "invite_needs_no_approval": "nobody has to agree to this invite",
+    "invite_personal": "the invite is for somebody else",
+    "invite_proof": "that does not prove that this person holds the invite",
+    "invite_replayed": "this person came by this invite before",
+    "invite_role": "the invite is for a lower role",
+    "invite_unknown": "there is no such invite",
+    "invite_used_up": "the invite has been used as often as it may be",
+    "invite_void": "the invite does not count",
+    "invite_withdrawn": "the invite was withdrawn",
+    "member_banned": "this person is banned from the channel",
+    "member_exists": "this person is a member already",
+    "member_unknown": "this person is not a member of the channel",
+    "members_max": "the channel has as many members as one may have",
+    "nobody_asked": "this person does not ask to be let in",
+    "not_banned": "this person is not banned",
+    "not_outranked": "that takes somebody who outranks this person",
+    "person_twice": "one act can do only one thing to a person",
+    "removed_before": "its author had been removed",
+    "role_lowered_before": "its author's role had been lowered",
+    "role_raised_by_oneself": "nobody raises their own role",
+    "role_same": "this person has that role already",
+    "role_too_low": "that takes a higher role in this channel",
+    "rotation_missing": "the key must change when somebody is put out",
+    "self_channel": "the channel of one's own devices has no other members",
+    "time_not_after": "it claims to be earlier than what it builds on",
+}
+
+
 def refusal(rule: str, role: Role = Role.NONE) -> UnauthorisedError:
     """The error for an author without the right; `details["role"]` is the least role that would do."""
-    hint = f"a role that may: {role.name.lower()}" if role else ""
-    return UnauthorisedError(rule.replace("_", " "), rule=rule, hint=hint, role=role)
+    hint = f"it takes the role {role.name.lower()}" if role else ""
+    said = REFUSALS.get(rule, rule.replace("_", " "))  # a malformed certificate has its own rules
+    return UnauthorisedError(said, rule=rule, hint=hint, role=role)

@@ -1,0 +1,187 @@
+"""Commands that carry history as files: bundle out, bundle in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quire.cli.completion import channels as complete_channels
+from quire.cli.exits import FOUND, exit_code
+from quire.cli.naming import labels, short
+from quire.cli.session import Session, opened
+from quire.cli.text import bytes_text, line, plural
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from quire.core.circle import RequestView
+    from quire.core.ids import ChannelId
+    from quire.core.views import ChannelInfo
+    from quire.errors import PeerError
+    from quire.store.bundling import BundleReport
+
+__all__ = ["app"]
+
+app = typer.Typer(rich_markup_mode=None)
+bundle = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Carry history to others as a file: write one, take one in.",
+)
+app.add_typer(bundle, name="bundle")
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The bundle file.")]
+NAMES_MAX = 8  # of newcomers, in a summary
+KINDS_MAX = 20  # of what was refused
+
+
+@bundle.command()
+def out(
+    ctx: typer.Context,
+    file: File,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--channel",
+            "-c",
+            metavar="CHANNEL",
+            help="Only this one; may be repeated.",
+            autocompletion=complete_channels,
+        ),
+    ] = None,
+) -> None:
+    """Write what others may have of your channels to one file, with your requests to join.
+
+    Everything in it is sealed: only members read it, whoever carries it. It is whole each time, so the newest is enough.
+
+    \b
+    Examples:
+      quire bundle out talk.bundle
+      quire bundle out talk.bundle --channel general
+    """
+    with opened(ctx) as session:
+        count = session.manager.write_bundle(file, channel)
+        size = file.stat().st_size
+        value = {"file": str(file), "records": count, "bytes": size}
+        session.out.done(
+            value, f"wrote {line(str(file), 200)}: {plural(count, 'record')}, {bytes_text(size)}"
+        )
+
+
+@bundle.command(name="in")
+def in_(ctx: typer.Context, file: File) -> None:
+    """Take in what a bundle file holds for you.
+
+    Says what was new, what waits for something that has not come, what was refused and why, and who asks to be let
+    in. Taking it in twice does no harm. Exit code 5 if the file is damaged (the rest of it is taken in), 1 if
+    something in it was refused.
+
+    \b
+    Example:
+      quire bundle in talk.bundle
+    """
+    with opened(ctx) as session:
+        before, asking = _people(session), _asking(session)
+        report = session.manager.read_bundle(file)
+        newcomers = {
+            id: [one for one in people if one not in before.get(id, people)]
+            for id, people in _people(session).items()
+        }
+        requests = [(info, one) for key, (info, one) in _asking(session).items() if key not in asking]
+        if session.out.json:
+            session.out.emit(_record(session, report))
+        else:
+            session.out.show(*_lines(session, report, newcomers, requests))
+    if report.damaged:
+        raise typer.Exit(exit_code(report.damaged[0]))
+    if report.refused:
+        raise typer.Exit(FOUND)
+
+
+def _people(session: Session) -> dict[ChannelId, dict[bytes, str]]:
+    """Who is in each channel that we are in."""
+    return {
+        info.id: {one.identity: one.name for one in session.manager.members(info.id)}
+        for info in session.manager.list_channels()
+    }
+
+
+def _asking(session: Session) -> dict[tuple[ChannelId, bytes], tuple[ChannelInfo, RequestView]]:
+    return {
+        (info.id, one.identity): (info, one)
+        for info in session.manager.list_channels()
+        for one in session.manager.requests(info.id)
+    }
+
+
+def _lines(
+    session: Session,
+    report: BundleReport,
+    newcomers: dict[ChannelId, list[bytes]],
+    requests: list[tuple[ChannelInfo, RequestView]],
+) -> Iterator[Text | str]:
+    from rich.text import Text
+
+    yield _counts(report)
+    infos = {info.id: info for info in session.manager.list_channels()}
+    for id in report.channels:
+        if info := infos.get(_as_channel(id)):
+            yield Text(f"you are in #{line(info.name)} now: quire read {line(info.name)}", "green")
+    for id, people in newcomers.items():
+        if people:
+            yield Text(f"new in #{line(infos[id].name)}: {_list(session, id, people)}")
+    for info, one in requests:
+        who = f"{line(one.name, 40)} ({short(one.identity)})"
+        approve = f"quire requests {line(info.name)} --approve {short(one.identity)}"
+        yield Text(f"{who} asks to be {one.role} of #{line(info.name)}: {approve}", "yellow")
+    for words, count in _kinds(report.refused):
+        yield Text(f"refused: {words}" + (f" ({count:,} times)" if count > 1 else ""), "red")
+    for error in report.damaged[:KINDS_MAX]:
+        yield Text(f"damaged: {line(str(error), 300)}", "red")
+
+
+def _counts(report: BundleReport) -> str:
+    parts = [f"{plural(report.new, 'new commit')}"]
+    parts += [f"{report.repeated:,} known already"] if report.repeated else []
+    parts += [f"{report.parked:,} waiting for others"] if report.parked else []
+    parts += [f"{report.closed:,} sealed for others"] if report.closed else []
+    if report.closed and not (
+        report.new or report.repeated or report.parked or report.requests or report.kept
+    ):
+        parts = ["nothing in it is for you"]
+    return ", ".join(parts)
+
+
+def _list(session: Session, id: ChannelId, people: list[bytes]) -> str:
+    named = labels((one.identity, one.name) for one in session.manager.members(id))
+    shown = ", ".join(named[one] for one in people[:NAMES_MAX])
+    return shown + (f" and {len(people) - NAMES_MAX:,} more" if len(people) > NAMES_MAX else "")
+
+
+def _kinds(refused: list[PeerError]) -> list[tuple[str, int]]:
+    return Counter(line(str(one), 300) for one in refused).most_common(KINDS_MAX)
+
+
+def _as_channel(id: bytes) -> ChannelId:
+    from quire.core.ids import ChannelId
+
+    return ChannelId(id)
+
+
+def _record(session: Session, report: BundleReport) -> dict[str, object]:
+    return {
+        "ok": report.ok,
+        "new": report.new,
+        "repeated": report.repeated,
+        "waiting": report.parked,
+        "closed": report.closed,
+        "requests": report.requests,
+        "kept": report.kept,
+        "channels": [id.hex() for id in report.channels],
+        "refused": [{"rule": one.rule, "message": str(one)} for one in report.refused],
+        "damaged": [{"rule": one.rule, "message": str(one)} for one in report.damaged],
+    }
