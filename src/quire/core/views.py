@@ -137,7 +137,7 @@ class ChannelInfo(msgspec.Struct, frozen=True, gc=False):
     last_ms: int | None  # time of the newest message
     unread: int  # messages of others after our read marker (imported ones count as read)
     mentions: int  # those of them that mention us
-    waiting: int  # operations that wait for what they refer to, or for their time
+    waiting: int  # operations, and whole commits, that wait for what they refer to, or for their time
     source: str  # "" or the import format it came from
     description: str = ""
 

@@ -576,6 +576,9 @@ def waiting_of_device(db: apsw.Connection, device: bytes) -> int:
 
 
 def waiting_counts(db: apsw.Connection) -> dict[int, int]:
-    """Channel number -> operations that wait."""
-    rows: Any = db.execute("SELECT channel, count(*) FROM waiting GROUP BY channel")
+    """Channel number -> operations that wait, and commits that wait whole."""
+    rows: Any = db.execute(
+        "SELECT n, sum(waiting) FROM (SELECT channel AS n, count(*) AS waiting FROM waiting GROUP BY channel UNION ALL"
+        " SELECT c.n, count(*) FROM parked p JOIN channel c ON c.id = p.channel GROUP BY c.n) GROUP BY n"
+    )
     return dict(rows)
