@@ -17,6 +17,7 @@ import apsw
 from quire.channels.events import EventHub, follow
 from quire.channels.people import People
 from quire.core.ids import ChannelId, MessageId, message_id_text, parse_message_id
+from quire.core.limits import TIME_MS_MAX
 from quire.core.operation import (
     BROADCAST,
     Attachment,
@@ -34,6 +35,7 @@ from quire.core.operation import (
     Unpin,
     Unreact,
 )
+from quire.core.timeline import MAY_POST
 from quire.core.views import (
     Author,
     ChannelInfo,
@@ -82,8 +84,11 @@ class ChannelManager(People):
         return Author(self.store.own_key, name, bool(bot), own=True)
 
     def set_name(self, name: str) -> None:
-        """Our display name, on all our devices."""
+        """Our display name, on all our devices and in every channel that others are in, too."""
         self._mark(Profile("", "", name))
+        for row in log.channels(self.store.database.reader):
+            if row.rights & MAY_POST and row.rotate_ms < TIME_MS_MAX:
+                self.store.write_operations(row.id, Profile("", "", name))
 
     # Channels
 

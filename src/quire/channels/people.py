@@ -81,6 +81,9 @@ class People:
     def resolve(self, channel: ChannelId | str) -> ChannelId:
         raise NotImplementedError
 
+    def set_name(self, name: str) -> None:
+        raise NotImplementedError
+
     # Ourselves
 
     @property
@@ -318,7 +321,7 @@ class People:
     def join_channel(self, link: str, *, name: str = "") -> Joining:
         """Ask to be let into the channel that a link leads to. The request leaves with the next bundle.
 
-        name    what we wish to be called there
+        name    what we wish to be called; it becomes our name if we have none yet
 
         Raises: MalformedError (the link), UsageError with rule "invite_expired" or "member_exists".
         """
@@ -328,6 +331,8 @@ class People:
         row = log.channel_by_id(self.store.database.reader, parsed.channel)
         if row is not None and row.role:
             raise UsageError("you are a member of this channel already", rule="member_exists")
+        if name and not self._own_name():
+            self.set_name(name)
         since = now_ms()
         self.store.ledger.run(lambda db: log.put_joining(db, parsed.channel, link, name, since))
         return Joining(parsed.channel, parsed.name, since)
@@ -359,7 +364,7 @@ class People:
     def answer_request(self, sealed: bytes) -> bool:
         """Deal with somebody's request to be let in: let them in, or pass it on where approval is asked.
 
-        returns    False if it answers no invite that we know of, or we may not let anybody in
+        returns    False if it answers no invite that we know of, they are in already, or we may not let them in
 
         Raises: MalformedError, UnauthorisedError with the rule that the invite or the request breaks.
         """
@@ -371,12 +376,14 @@ class People:
                 if row.role and request_tag(invite.key, row.id) == tag:
                     request = open_request(sealed, invite.key, row.id)
                     devices = in_order(request.card)
+                    if state.member(request.card.identity):
+                        return False
                     if invite.approval:
                         return self._pass_on(row.id, state, request, devices)
                     if not state.may(self.identity, "invite"):
                         return False
-                    self._note_name(request)
                     self._admit(row.id, devices, invite.role, invite.history, invite.key, request.proof)
+                    self._note_name(request)
                     return True
         return False
 
@@ -579,7 +586,7 @@ class People:
         ids = None if channels is None else {self.resolve(channel) for channel in channels}
         waiting = {one.channel for one in self.joining()}
         yield from [self._request(link, name) for id, link, name, _ in log.joinings(db) if id in waiting]
-        chosen = [row for row in log.channels(db) if row.role and (ids is None or row.id in ids)]
+        chosen = [row for row in log.channels(db) if ids is None or row.id in ids]
         yield from records(self.store, chosen)
 
     def read_bundle(self, path: str | os.PathLike[str]) -> BundleReport:
