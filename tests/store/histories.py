@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from quire.core import clock
 from quire.core.commit import decode_commit
+from quire.core.control import Role
 from quire.core.ids import ChannelId, message_id
 from quire.core.operation import (
-    SALT_SIZE,
     Bookmark,
     Delete,
     Edit,
@@ -31,7 +31,7 @@ from quire.core.operation import (
     Unbookmark,
     Unpin,
     Unreact,
-    decode_operation,
+    stored_operation,
 )
 from quire.core.timeline import Placed
 from quire.storage import log
@@ -73,7 +73,7 @@ class History(NamedTuple):
                 continue
             for index, salted in enumerate(commit.operations):
                 id = message_id(log_of(head), head.seq, index)
-                found.append(Placed(id, head.time, self.author.key, decode_operation(salted[SALT_SIZE:])))
+                found.append(Placed(id, head.time, self.author.key, stored_operation(salted)))
         return found
 
 
@@ -137,3 +137,56 @@ def _operation(spec: Any, ids: list[bytes], channel: ChannelId) -> Operation:
         "unbookmark": Unbookmark(channel, target),
     }
     return made[kind]
+
+
+# Several people, who let each other in, promote, remove and cut off, and whose logs fork
+
+ROLES = (Role.GUEST, Role.MEMBER, Role.MODERATOR, Role.ADMIN, Role.OWNER)
+DEEDS = (
+    "say", "say", "say", "reply", "react", "edit", "delete", "name", "profile", "pin", "admit", "admit", "remove", "role",
+    "see", "see", "see", "fork",
+)  # fmt: skip
+deeds = st.tuples(
+    st.integers(0, 3), st.sampled_from(DEEDS), st.integers(0, 3), st.sampled_from(ROLES), st.integers(0, 12),
+)  # fmt: skip
+groups = st.lists(deeds, min_size=4, max_size=30)
+
+
+def peopled(script: list[Any]) -> list[bytes]:
+    """The commits of a script: four people, of whom the first founded the channel and the second is an admin."""
+    people = [Author(seed=10 + number) for number in range(4)]
+    channel = people[0].channel()
+    pens = [channel.pen]
+    encoded = [channel.founding, pens[0].admit(people[1], Role.ADMIN)]
+    pens += [author.pen(channel) for author in people[1:]]
+    said = [NOWHERE]
+    for who, deed, whom, role, number in script:
+        pen, target = pens[who], said[number % len(said)]
+        if deed == "see":
+            pen.see(pens[whom])
+        elif deed == "fork":  # the next commit has a twin
+            twin = pen.fork()
+            said.append(twin.next_id())
+            encoded.append(twin.write(Post(f"twin {number}"), React(target, "twin")))
+        elif deed == "admit":
+            encoded.append(pen.admit(people[whom], role))
+        elif deed == "remove":
+            cuts = [pens[whom].cut(number)] if 0 < number <= pens[whom].seq else []
+            encoded.append(pen.remove(people[whom], *cuts))
+        elif deed == "role":
+            encoded.append(pen.set_role(people[whom], role))
+        else:
+            made: dict[str, Operation] = {
+                "say": Post(f"{WORDS[number % len(WORDS)]} {who}"),
+                "reply": Post("reply", target),
+                "react": React(target, "👍"),
+                "edit": Edit(target, target, f"edited {number}"),
+                "delete": Delete(target),
+                "name": Name(f"name {number}"),
+                "profile": Profile("", "", f"person {number}"),
+                "pin": Pin(target),
+            }
+            if deed in ("say", "reply"):
+                said.append(pen.next_id())
+            encoded.append(pen.write(made[deed]))
+    return encoded

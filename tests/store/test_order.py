@@ -12,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from quire.core import commit
 from quire.core.limits import PAGE_MAX
 from quire.core.timeline import Folded, fold
 from quire.storage import log
 from quire.store import creation, ledger
 from quire.store.local import LocalStore
-from tests import vaults
-from tests.store.histories import LATER_MS, NOW_MS, WORDS, History, histories, made
+from tests import oracle, vaults
+from tests.store.histories import LATER_MS, NOW_MS, WORDS, History, groups, histories, made, peopled
 
 TABLES = {
     "channel": "SELECT id, genesis, kind, creator, name, name_time, name_id, topic, topic_time, topic_id, clock,"
@@ -193,3 +194,69 @@ def test_any_order_grouping_and_repetition_gives_one_timeline(
 @given(script=histories, random=st.randoms(use_true_random=False))
 def test_the_same_at_length(world: World, script: list[Any], random: random.Random) -> None:
     check_any_order(world, script, random)
+
+
+def forked_logs_in_order(commits: list[bytes]) -> list[bytes]:
+    """The same, with the commits of each log that forks in order of seq, whichever side they are of (spec 03, 7.5)."""
+    places: dict[tuple[bytes, bytes], list[int]] = {}
+    at: dict[tuple[bytes, bytes, int], set[bytes]] = {}
+    heads = [commit.decode_commit(encoded)[1] for encoded in commits]
+    for number, head in enumerate(heads):
+        places.setdefault((head.device, head.incarnation), []).append(number)
+        at.setdefault((head.device, head.incarnation, head.seq), set()).add(commits[number])
+    forked = {(device, incarnation) for (device, incarnation, _), rivals in at.items() if len(rivals) > 1}
+    ordered = list(commits)
+    for of in forked:
+        right = sorted(places[of], key=lambda number: heads[number].seq)
+        for place, number in zip(places[of], right, strict=True):
+            ordered[place] = commits[number]
+    return ordered
+
+
+def check_any_order_of_people(world: World, script: list[Any], random: random.Random) -> None:
+    world.now_ms = NOW_MS
+    commits = peopled(script)
+    first, second = world.vault(), world.vault()
+    while first.ingest(commits).new:
+        pass
+    order = commits + random.sample(commits, random.randint(0, len(commits)))
+    random.shuffle(order)
+    order = forked_logs_in_order(order)
+    while order:
+        size = random.randint(1, len(order))
+        second.ingest(order[:size])
+        order = order[size:]
+    while second.ingest(commits).new:  # what came before its channel, or before what it continues
+        pass
+    assert dump(first) == dump(second)
+    for store in (first, second):
+        oracle.check(store)
+        found = store.verify()
+        assert found.ok, found.problems
+    before = dump(second)
+    found = second.repair()
+    assert found.ok, found.problems
+    assert dump(second) == before
+    for store in (first, second):
+        store.close()
+        shutil.rmtree(store.folder)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(script=groups, random=st.randoms(use_true_random=False))
+def test_people_in_any_order_give_one_timeline_and_the_same_rights(
+    world: World, script: list[Any], random: random.Random
+) -> None:
+    check_any_order_of_people(world, script, random)
+
+
+@pytest.mark.slow
+@settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(script=groups, random=st.randoms(use_true_random=False))
+def test_people_at_length(world: World, script: list[Any], random: random.Random) -> None:
+    check_any_order_of_people(world, script, random)

@@ -226,6 +226,7 @@ class _Ingestion:
         waiting = log.parked_reasons(self._db, id)
         if waiting and ("ahead" in waiting or any(one.is_control for one in fresh)):
             fresh = [_decoded(PARKED, encoded) for encoded in log.parked_commits(self._db, id)] + fresh
+        fresh.sort(key=lambda one: one.head.seq)  # a fork is seen for what it is if its sides come in order
         self._take_control(channel, graph, [one for one in fresh if one.is_control])
         for one in fresh:
             if not one.is_control:
