@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from quire.channels.manager import ChannelManager
+from quire.core import views
+from quire.core.control import Role
 from quire.core.crypto.secrets import KeyFile
 from quire.core.ids import MessageId
 from quire.core.operation import Attachment, Name, Topic
-from quire.core.views import Author
-from quire.storage import database, search
+from quire.storage import database, log, search
 from quire.storage.outside import create_key_file
+from quire.store import group
 from quire.store.local import LocalStore
+from quire.testing.authors import Author
 from quire.testing.faults import FaultyDisk, Kill, Plan, PowerCut, die
 
 EXPORT = [
@@ -70,6 +73,20 @@ class Session:
         channel = self.manager.resolve("random")
         self.store.write_operations(channel, Name("random-2"), Topic("anything"), Name("random"))
 
+    def admit(self) -> None:
+        """Let somebody in, with the channel's first key in the same commit."""
+        friend = Author(seed=77)
+        row, pen = self.store.channel_row(self.manager.resolve("general")), self.store.ledger
+        pen.run(lambda db: group.admit(pen, db, row, (friend.entry,), Role.MEMBER, 0))
+
+    def remove(self) -> None:
+        """Put them out again; the key changes in the same commit."""
+        friend = Author(seed=77)
+        self.store.ledger.write_control(
+            self.manager.resolve("general"),
+            lambda db, row, graph: group.remove(db, row, graph, friend.identity),
+        )
+
     def reopen(self) -> None:
         self.store.close()
         self.open(2)
@@ -102,6 +119,11 @@ class Session:
             ("several", self.several_at_once),
             ("import", self.import_),
             ("import", self.import_),
+            ("admit", self.admit),
+            ("post", lambda: self.post("p", "under the key")),
+            ("remove", self.remove),
+            ("post", lambda: self.post("q", "under the next key")),
+            ("repair", lambda: self.store.repair()),
             ("key", self.change_key),
             ("post", lambda: self.post("c", "after the key")),
             ("rekey", lambda: self.store.rekey()),
@@ -150,12 +172,23 @@ def look(store: LocalStore) -> Any:
                 "found": {w: [h.message.body[:50] for h in manager.search(w).hits] for w in WORDS},
                 "bookmarks": [message.body for message in manager.bookmarks()],
                 "reactions": store.stats().reactions,
+                "people": people(store),
             }
         )
     )
 
 
-def _name(author: Author) -> str:
+def people(store: LocalStore) -> list[list[int]]:
+    """Of each channel that changed hands: members, epochs, and the keys that are here."""
+    db = store.database.reader
+    found = []
+    for row in log.channels(db):
+        state = store.ledger.people.state(db, row)
+        found.append([len(state.members), len(state.epochs), len(log.epoch_keys(db, row.id))])
+    return sorted(one for one in found if one != [1, 0, 0])
+
+
+def _name(author: views.Author) -> str:
     """A new vault's owner is called by random digits until they say a name."""
     return author.name if author.name != author.id.removeprefix("quire:")[:8] else "nobody yet"
 

@@ -102,6 +102,8 @@ def survive(reference: Reference, folder: Path, spec: Spec) -> None:
             seen, allowed = look(store), [reference.states[begun]]
         assert seen in allowed, f"after {names[done]}, during {names[begun]}"
         check(store)
+        report = store.verify()  # also: who is in has the present key
+        assert report.ok, report.problems
         ChannelManager(store).create_channel("life goes on")
         ChannelManager(store).send_message("life goes on", "here")
         check(store)
