@@ -35,7 +35,7 @@ from quire.core.operation import (
     Unpin,
     Unreact,
 )
-from quire.core.timeline import MAY_POST
+from quire.core.timeline import MAY_MODERATE, MAY_POST
 from quire.core.views import (
     Author,
     ChannelInfo,
@@ -218,10 +218,11 @@ class ChannelManager(People):
         return self.store.get_message(id)
 
     def delete_message(self, id: MessageId, reason: str = "") -> None:
-        """Take our message back, or one that we imported. Final."""
+        """Take our message back, or one that we imported; a moderator, anybody's. Final."""
 
         def prepare(db: apsw.Connection, row: rows.MessageRow) -> Operation:
-            if not row.flags & rows.IMPORTED:
+            moderates = log.channel_by_n(db, row.channel).rights & MAY_MODERATE
+            if not row.flags & rows.IMPORTED and not moderates:
                 self._must_be_ours(row, "delete")
             if row.flags & rows.DELETED:
                 raise UsageError("this message is deleted already", rule="message_deleted")
