@@ -16,6 +16,7 @@ from quire.core.commit import decode_commit
 from quire.core.control import Role
 from quire.core.ids import ChannelId, message_id
 from quire.core.operation import (
+    SALT_SIZE,
     Bookmark,
     Delete,
     Edit,
@@ -31,6 +32,7 @@ from quire.core.operation import (
     Unbookmark,
     Unpin,
     Unreact,
+    is_control,
     stored_operation,
 )
 from quire.core.timeline import Placed
@@ -72,6 +74,8 @@ class History(NamedTuple):
             if head.channel != self.channel or clock.is_ahead(head.time, now_ms):
                 continue
             for index, salted in enumerate(commit.operations):
+                if is_control(salted[SALT_SIZE:]):
+                    continue
                 id = message_id(log_of(head), head.seq, index)
                 found.append(Placed(id, head.time, self.author.key, stored_operation(salted)))
         return found
