@@ -93,7 +93,7 @@ def in_(ctx: typer.Context, file: File) -> None:
         }
         requests = [(info, one) for key, (info, one) in _asking(session).items() if key not in asking]
         if session.out.json:
-            session.out.emit(_record(session, report))
+            session.out.emit(_record(report))
         else:
             session.out.show(*_lines(session, report, newcomers, requests))
     if report.damaged:
@@ -138,6 +138,9 @@ def _lines(
         who = f"{line(one.name, 40)} ({short(one.identity)})"
         approve = f"quire requests {line(info.name)} --approve {short(one.identity)}"
         yield Text(f"{who} asks to be {one.role} of #{line(info.name)}: {approve}", "yellow")
+    for id in report.forked:
+        if info := infos.get(_as_channel(id)):
+            yield Text(f"a device wrote in two copies of its vault: quire log {line(info.name)}", "yellow")
     for words, count in _kinds(report.refused):
         yield Text(f"refused: {words}" + (f" ({count:,} times)" if count > 1 else ""), "red")
     for error in report.damaged[:KINDS_MAX]:
@@ -172,7 +175,7 @@ def _as_channel(id: bytes) -> ChannelId:
     return ChannelId(id)
 
 
-def _record(session: Session, report: BundleReport) -> dict[str, object]:
+def _record(report: BundleReport) -> dict[str, object]:
     return {
         "ok": report.ok,
         "new": report.new,
@@ -182,6 +185,7 @@ def _record(session: Session, report: BundleReport) -> dict[str, object]:
         "requests": report.requests,
         "kept": report.kept,
         "channels": [id.hex() for id in report.channels],
+        "forked": [id.hex() for id in report.forked],
         "refused": [{"rule": one.rule, "message": str(one)} for one in report.refused],
         "damaged": [{"rule": one.rule, "message": str(one)} for one in report.damaged],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,8 @@ from quire.cli.text import line
 from quire.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
+    from rich.text import Text
 
     from quire.core.circle import DeviceView
 
@@ -85,7 +87,7 @@ def devices(
         if session.out.json:
             session.out.emit({"devices": [records.device(one) for one in found]})
         else:
-            session.out.paged([_devices(found)])
+            session.out.paged(_devices(found, session.out.console))
 
 
 @app.command()
@@ -197,18 +199,15 @@ def _called(device: DeviceView) -> str:
     return line(device.name, 40) or short(device.id)
 
 
-def _devices(found: list[DeviceView]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
+def _devices(found: list[DeviceView], console: Console) -> Iterator[Text]:
+    from quire.cli.render import stamp
+    from quire.cli.tables import table
 
-    from quire.cli.render import FAINT, stamp
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("device", "id", "since", "made by"):
-        table.add_column(heading, no_wrap=True)
-    for one in found:
-        table.add_row(
-            Text((line(one.name, 40) or "no name") + (" (this one)" if one.this else ""), "bold" if one.this else ""),
-            Text(short(one.id), FAINT), stamp(one.since_ms), "the 24 words" if one.by_identity else "another device",
-        )  # fmt: skip
-    return table
+    rows = [
+        (
+            (line(one.name, 40) or "no name") + (" (this one)" if one.this else ""), short(one.id),
+            stamp(one.since_ms), "the 24 words" if one.by_identity else "another device",
+        )
+        for one in found
+    ]  # fmt: skip
+    return table(("device", "id", "since", "made by"), rows, console, bold=[one.this for one in found])

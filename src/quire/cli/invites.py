@@ -6,6 +6,7 @@ stands in no process list.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,7 @@ from quire.cli.text import line, plural
 from quire.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
     from quire.core.circle import InviteView, Joining, RequestView
     from quire.core.views import ChannelInfo
@@ -116,7 +117,7 @@ def invites(
         if session.out.json:
             session.out.emit({"channel": info.id.hex(), "invites": [records.invite(one) for one in found]})
         elif found:
-            session.out.paged([_invites(session, found)])
+            session.out.paged(_invites(session, found))
         else:
             session.out.note(f"no open invites to #{line(info.name)}")
 
@@ -309,21 +310,19 @@ def _show_requests(
     session.out.paged([Text(row) for row in rows])
 
 
-def _invites(session: Session, found: list[InviteView]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
+def _invites(session: Session, found: list[InviteView]) -> Iterator[Text]:
+    from quire.cli.render import stamp
+    from quire.cli.tables import table
 
-    from quire.cli.render import FAINT, stamp
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("key", "for", "role", "used", "expires", "reads", "by"):
-        table.add_column(heading, no_wrap=True)
-    for one in found:
-        who = name_of(session, one.identity) if one.identity else "anyone"
-        table.add_row(
-            one.key.hex()[:KEY_CHARS], Text(line(who, 40) + (", if approved" if one.approval else "")), one.role,
-            f"{one.used:,} of {one.uses:,}" if one.uses else f"{one.used:,}",
-            stamp(one.expires_ms) if one.expires_ms else "never",
-            Text(history_text(one.history), FAINT), Text(line(one.author, 40)),
-        )  # fmt: skip
-    return table
+    rows = [
+        (
+            one.key.hex()[:KEY_CHARS],
+            line(name_of(session, one.identity) if one.identity else "anyone", 40)
+            + (", if approved" if one.approval else ""),
+            one.role, f"{one.used:,} of {one.uses:,}" if one.uses else f"{one.used:,}",
+            stamp(one.expires_ms) if one.expires_ms else "never", history_text(one.history), line(one.author, 40),
+        )
+        for one in found
+    ]  # fmt: skip
+    headings = ("key", "for", "role", "used", "expires", "reads", "by")
+    return table(headings, rows, session.out.console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,8 @@ from quire.cli.session import Session, confirm, opened
 from quire.cli.text import line
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
+    from rich.text import Text
 
     from quire.core.circle import MemberView
     from quire.core.ids import IdentityId
@@ -44,7 +46,7 @@ def members(ctx: typer.Context, channel: ChannelName) -> None:
         if session.out.json:
             session.out.emit({"channel": info.id.hex(), "members": [records.member(one) for one in found]})
         elif found:
-            session.out.paged([_table(found)])
+            session.out.paged(_table(found, session.out.console))
         else:
             session.out.note(f"nobody is in #{line(info.name)} any more")
 
@@ -199,21 +201,18 @@ def _put_out(ctx: typer.Context, channel: str, who: str, reason: str, *, yes: bo
         session.out.done(value, f"{done} {name} from #{line(info.name)}; its key has changed")
 
 
-def _table(found: list[MemberView]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
+def _table(found: list[MemberView], console: Console) -> Iterator[Text]:
     from quire.cli.periods import history_text
-    from quire.cli.render import FAINT, stamp
+    from quire.cli.render import stamp
+    from quire.cli.tables import table
 
     names = labels((one.identity, one.name) for one in found)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("member", "role", "id", "since", "devices", "reads"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading == "devices" else "left")
-    for one in found:
-        table.add_row(
-            Text(member_text(one, names[one.identity]), "bold" if one.own else ""),
-            one.role, Text(short(one.identity), FAINT), stamp(one.since_ms), str(len(one.devices)),
-            Text(history_text(one.history), FAINT),
-        )  # fmt: skip
-    return table
+    rows = [
+        (
+            member_text(one, names[one.identity]), one.role, short(one.identity), stamp(one.since_ms),
+            str(len(one.devices)), history_text(one.history),
+        )
+        for one in found
+    ]  # fmt: skip
+    headings = ("member", "role", "id", "since", "devices", "reads")
+    return table(headings, rows, console, bold=[one.own for one in found])

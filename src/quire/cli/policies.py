@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,11 +11,12 @@ from quire.cli import records
 from quire.cli.periods import duration, duration_text, history, history_text
 from quire.cli.reading import ChannelName
 from quire.cli.session import opened
-from quire.cli.text import line, plural
+from quire.cli.text import line
 from quire.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
+    from rich.text import Text
 
     from quire.core.circle import ForkView, StoryLine
 
@@ -122,38 +124,33 @@ def log(ctx: typer.Context, channel: ChannelName) -> None:
                 "forks": [records.fork(one) for one in forks],
             })  # fmt: skip
         else:
-            session.out.paged([_story(lines, forks)], at_end=True)
+            session.out.paged(_story(lines, forks, session.out.console), at_end=True)
 
 
-def _story(lines: list[StoryLine], forks: list[ForkView]) -> Table:
-    from rich.table import Table
+def _story(lines: list[StoryLine], forks: list[ForkView], console: Console) -> Iterator[Text]:
     from rich.text import Text
 
     from quire.cli.render import FAINT, stamp
+    from quire.cli.tables import beside
     from quire.core.membership.model import REFUSALS
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True, style=FAINT)
-    table.add_column(overflow="fold")
-    for one in lines:
+    times = [stamp(one.time_ms) for one in lines]
+    width = max(map(len, times), default=0)
+    for when, one in zip(times, lines, strict=True):
         told = Text()
         told.append(line(one.author, 40) or "?", "bold")
         told.append(f" {line(one.text, 400)}", "" if one.standing else "strike")
         if not one.standing:
             by = f", by {line(one.by, 40)}" if one.by else ""
-            would = f"; it takes {one.role}" if one.role else ""
-            told.append(f"\nvoid: {REFUSALS.get(one.rule, one.rule)}{by}{would}", "red")
+            would = f"; it takes the role {one.role}" if one.role else ""
+            told.append(f"\nvoid: {REFUSALS.get(one.rule, one.rule.replace('_', ' '))}{by}{would}", "red")
         if one.contested:
             told.append("\ncontested: others acted at the same time", "yellow")
-        table.add_row(stamp(one.time_ms), told)
-    if forks:
-        table.add_row("", Text(f"{plural(len(forks), 'log was', 'logs were')} continued twice:", "yellow"))
+        yield from beside(when.ljust(width), told, console, FAINT)
     for fork in forks:
-        words = (
-            f"a device of {line(fork.author, 40)} ({fork.device.hex()[:8]}), from its commit {fork.seq:,} on"
-        )
-        table.add_row("", Text(words, "yellow"))
-    return table
+        whose = f"the device {fork.device.hex()[:8]} of {line(fork.author, 40)}"
+        words = f"forked: {whose} wrote in two copies of its vault, from commit {fork.seq:,} on"
+        yield from beside(" " * width, Text(words, "yellow"), console, FAINT)
 
 
 def _value(name: str, text: str) -> int:
