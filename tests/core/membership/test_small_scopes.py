@@ -257,6 +257,12 @@ def test_there_are_as_many_shapes_as_there_should_be() -> None:
     assert [len(shapes(count)) for count in range(1, 6)] == [1, 2, 7, 40, 357]
 
 
+def test_a_removal_in_the_past_of_a_newer_grant_still_ends_an_older_one() -> None:
+    """Found by all histories of three: Bob removed and let in again, and made a member by who knew of neither."""
+    shape: Shape = ((), (), (0,))
+    check_same_in_every_order(history((0, 7, 14), shape), shape, None)
+
+
 def test_a_sample_of_histories() -> None:
     assert explore(2, 0.3) > 80
     assert explore(3, 0.005) > 60

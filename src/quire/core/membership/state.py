@@ -105,17 +105,13 @@ class Membership:
 
     def _alive(self, identity: bytes) -> list[Act]:
         """Grants that stand and that no removal has ended. Those that one of them certainly replaces are left out."""
+        removals = self.removals(identity)  # all: one may be in the past of a newer grant, and end an older one
+        least = max((removal.record.past.base for removal in removals), default=0)
         grants: list[Act] = []
-        removals: list[Act] = []
-        least = 0
         for act in self.standing.acts(identity):
             if act.record.number < least:
                 break
-            if act.role is Role.NONE:
-                if self.standing.holds(act):
-                    removals.append(act)
-                    least = max(least, act.record.past.base)
-            elif self.standing.stands(act.record):
+            if act.role is not Role.NONE and self.standing.stands(act.record):
                 grants.append(act)
                 if all(self.standing.holds(removal) for removal in self._acts_of(act.ended, identity)):
                     least = max(least, act.record.past.base)
