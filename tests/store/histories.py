@@ -93,7 +93,7 @@ def made(script: list[Any], store: LocalStore) -> History:
     author, own = Author(seed=5), Author.of(store, seed=6)
     channel = author.channel()
     row = log.self_channel(store.database.reader)
-    myself = Channel(row.id, row.genesis, b"", message_id(bytes(10), 1, 0), Pen(own, row.id, ()))
+    myself = Channel(row.id, row.genesis, b"", message_id(bytes(10), 1, 0), Pen(own, row.id, (row.genesis,)))
     pens = [channel.pen, author.pen(channel), own.pen(myself)]
     ids = _ids(script, pens)
     encoded = [channel.founding]

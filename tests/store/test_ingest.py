@@ -152,12 +152,19 @@ def test_a_run_whose_last_signature_is_forged_keeps_the_rest(store: LocalStore, 
     assert bodies(store, channel) == ["0", "1"]
 
 
-def test_the_commit_after_must_continue_this_one(store: LocalStore, channel: Channel, author: Author) -> None:
+def test_what_does_not_link_to_its_neighbour_begins_a_branch(
+    store: LocalStore, channel: Channel, author: Author
+) -> None:
     here, there = author.pen(channel), author.pen(channel)
     there.incarnation, there.prefix = here.incarnation, here.prefix
-    here.write(Post("first"))
+    first = here.write(Post("first"))
     store.ingest([here.write(Post("second"))])
-    assert rules(store.ingest([there.write(Post("another first"))])) == ["link"]
+    assert store.ingest([there.write(Post("another first"))]).new == 1
+    assert store.verify().ok
+    assert store.ingest([first]).new == 1  # the gap between the two sides closes
+    assert sorted(bodies(store, channel)) == ["another first", "first", "second"]
+    oracle.check(store)
+    assert store.verify().ok
 
 
 def test_a_stranger_may_not_write(store: LocalStore, channel: Channel) -> None:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from quire.core import commit
 from quire.core.limits import PAGE_MAX
 from quire.core.timeline import Folded, fold
 from quire.storage import log
@@ -196,23 +195,6 @@ def test_the_same_at_length(world: World, script: list[Any], random: random.Rand
     check_any_order(world, script, random)
 
 
-def forked_logs_in_order(commits: list[bytes]) -> list[bytes]:
-    """The same, with the commits of each log that forks in order of seq, whichever side they are of (spec 03, 7.5)."""
-    places: dict[tuple[bytes, bytes], list[int]] = {}
-    at: dict[tuple[bytes, bytes, int], set[bytes]] = {}
-    heads = [commit.decode_commit(encoded)[1] for encoded in commits]
-    for number, head in enumerate(heads):
-        places.setdefault((head.device, head.incarnation), []).append(number)
-        at.setdefault((head.device, head.incarnation, head.seq), set()).add(commits[number])
-    forked = {(device, incarnation) for (device, incarnation, _), rivals in at.items() if len(rivals) > 1}
-    ordered = list(commits)
-    for of in forked:
-        right = sorted(places[of], key=lambda number: heads[number].seq)
-        for place, number in zip(places[of], right, strict=True):
-            ordered[place] = commits[number]
-    return ordered
-
-
 def check_any_order_of_people(world: World, script: list[Any], random: random.Random) -> None:
     world.now_ms = NOW_MS
     commits = peopled(script)
@@ -221,7 +203,6 @@ def check_any_order_of_people(world: World, script: list[Any], random: random.Ra
         pass
     order = commits + random.sample(commits, random.randint(0, len(commits)))
     random.shuffle(order)
-    order = forked_logs_in_order(order)
     while order:
         size = random.randint(1, len(order))
         second.ingest(order[:size])

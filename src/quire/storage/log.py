@@ -461,6 +461,29 @@ def introduced(db: apsw.Connection, channel: int, author: str) -> bool:
     return db.execute(sql, (channel, author)).fetchone() is not None
 
 
+def take_control(db: apsw.Connection, place: bytes) -> list[tuple[bytes, int, int, bytes]]:
+    """Remove and return (id, channel, kind, salt || operation) of the control operations of the commit at a place."""
+    rows: Any = db.execute(
+        "DELETE FROM control WHERE id BETWEEN ? AND ? RETURNING id, channel, kind, op",
+        (place + bytes(2), place + b"\xff\xff"),
+    ).fetchall()
+    return list(rows)
+
+
+def move_commits(db: apsw.Connection, moves: Iterable[tuple[int, int, int]]) -> None:
+    """(log, other log, seq) of commits that change their log, all at once: some may change places."""
+    moves = list(moves)
+    db.executemany(
+        "UPDATE commits SET log = -? WHERE log = ? AND seq = ?", [(to, of, seq) for of, to, seq in moves]
+    )
+    db.execute("UPDATE commits SET log = -log WHERE log < 0")
+
+
+def delete_log(db: apsw.Connection, n: int) -> None:
+    """Drop a branch that holds nothing any more."""
+    db.execute("DELETE FROM log WHERE n = ? AND NOT EXISTS (SELECT 1 FROM commits WHERE log = ?1)", (n,))
+
+
 def insert_control(db: apsw.Connection, rows: Iterable[tuple[bytes, int, int, bytes]]) -> None:
     """(id, channel, kind, salt || operation) of control operations."""
     db.executemany("INSERT INTO control(id, channel, kind, op) VALUES(?,?,?,?)", rows)

@@ -423,19 +423,23 @@ class Applier:
     def _mark(
         self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: None, author: int, time: int
     ) -> None:
-        operation = item.operation
-        if isinstance(operation, ReadMarker):
-            rows.put_marker(db, operation.channel, operation.time, operation.message, time, item.id)
-        elif isinstance(operation, Bookmark | Unbookmark):
-            standing = isinstance(operation, Bookmark)
-            rows.put_bookmark(db, operation.message, operation.channel, standing, time, item.id)
-        elif isinstance(operation, EpochKey):
-            if is_key(operation.channel, operation.epoch, operation.key):
-                log.put_epoch(db, operation.channel, operation.epoch, operation.key)
-        elif isinstance(operation, Contact):
-            rows.put_contact(db, operation.identity, operation.name, operation.verified, time, item.id)
-        elif isinstance(operation, DeviceName):
-            rows.put_device_name(db, operation.device, operation.name, time, item.id)
+        mark(db, item.operation, time, item.id)
+
+
+def mark(db: apsw.Connection, operation: Operation, time: int, id: bytes) -> None:
+    """Apply an operation of the self-channel."""
+    if isinstance(operation, ReadMarker):
+        rows.put_marker(db, operation.channel, operation.time, operation.message, time, id)
+    elif isinstance(operation, Bookmark | Unbookmark):
+        standing = isinstance(operation, Bookmark)
+        rows.put_bookmark(db, operation.message, operation.channel, standing, time, id)
+    elif isinstance(operation, EpochKey):
+        if is_key(operation.channel, operation.epoch, operation.key):
+            log.put_epoch(db, operation.channel, operation.epoch, operation.key)
+    elif isinstance(operation, Contact):
+        rows.put_contact(db, operation.identity, operation.name, operation.verified, time, id)
+    elif isinstance(operation, DeviceName):
+        rows.put_device_name(db, operation.device, operation.name, time, id)
 
 
 _APPLY: dict[type, Callable[..., None]] = {

@@ -27,7 +27,7 @@ from quire.storage.timeline import DOC_SHIFT
 from quire.store.check_people import PeopleCheck
 from quire.store.check_views import Views
 from quire.store.findings import TICK, Run, named
-from quire.store.forks import branch_prefix
+from quire.store.forks import branch_prefix, nodes_of, placement
 
 STORED = {
     "message": "SELECT 'message', m.id, m.op, m.channel, m.time, a.key, m.flags, m.root, m.edit, m.spill, m.author,"
@@ -109,19 +109,19 @@ class LogCheck:
             last, previous = seq, id
 
     def _beginning(self, row: log.LogRow, where: str) -> tuple[int, bytes]:
-        """(seq, id) of what a branch goes on from: a fork, of which it is not the side with the least id."""
-        first = next(log.commits(self._run.db, row.n), None)
-        if first is None:
-            self._add("log_misplaced", where, "a branch of nothing")
-            return 0, b""
-        seq, encoded, _ = first
-        previous = _previous(encoded)
-        others = [one for one in log.branches(self._run.db, row.device, row.incarnation) if one.n != row.n]
-        rivals = [found[0] for one in others if (found := log.get_commit(self._run.db, one.n, seq))]
-        least = min((commit_id(one) for one in rivals if _previous(one) == previous), default=row.branch)
-        if commit_id(encoded) != row.branch or least >= row.branch:
+        """(seq, id) of what a branch goes on from. Each commit of its log is to be where the rules say."""
+        rows = log.branches(self._run.db, row.device, row.incarnation)
+        try:
+            nodes = {one.branch: nodes_of(self._run.db, one) for one in rows}
+        except MalformedError:
+            return 0, b""  # which is named where that head is read
+        right = placement(node for of in nodes.values() for node in of)
+        own = nodes[row.branch]
+        if not own or own[0].id != row.branch:
             self._add("log_misplaced", where, "it branches off nothing")
-        return seq - 1, previous or b""
+        elif any(right[node.id] != branch for branch, of in nodes.items() for node in of):
+            self._add("log_misplaced", where, "its commits are another branch's")
+        return (own[0].seq - 1, own[0].previous) if own else (0, b"")
 
     def _head(self, where: str, encoded: bytes) -> Head | None:
         try:
@@ -240,11 +240,3 @@ class LogCheck:
 def _count_operations(db: apsw.Connection) -> int:
     counts: Any = chain.from_iterable(db.execute(f"SELECT count(*) FROM {table}") for table in STORED)
     return sum(count for (count,) in counts)
-
-
-def _previous(encoded: bytes) -> bytes | None:
-    """What a stored head says it goes on from; None if it does not read."""
-    try:
-        return commit.decode_head(encoded).previous
-    except MalformedError:
-        return None

@@ -8,8 +8,8 @@ Each commit is taken or refused as a whole, by itself; a refused one leaves noth
     control     the control commits that it names are known; otherwise it waits for them, whole (`parked`)
     right       membership as of those control commits lets its author write; what a removal has cut off since is kept
                 aside, and what was never anybody's right is refused
-    place       its log is in this channel and nobody else's, and it links to its neighbours; a second commit in a
-                place is a fork (store/forks.py)
+    place       its log is in this channel and nobody else's; what does not link to its neighbours there is a fork
+                (store/forks.py)
 
 Control commits come first, since content may have its right from them. Gaps in a log are normal: a neighbour that
 comes later is checked then. All is written in one transaction.
@@ -42,7 +42,7 @@ from quire.storage import log
 from quire.storage import timeline as rows
 from quire.store import ledger
 from quire.store.apply import Item
-from quire.store.forks import fork
+from quire.store.forks import arrange, begin_branch
 from quire.store.people import as_control, content_rights, takes
 from quire.store.withdraw import set_aside
 
@@ -116,7 +116,9 @@ def ingest(store: LocalStore, encoded_commits: Sequence[bytes]) -> IngestReport:
         repeated, parked, forked = store.ledger.run(work)
     refused.pop(PARKED, None)
     listed = tuple(Refused(position, refused[position]) for position in sorted(refused))
-    return IngestReport(len(encoded_commits) - repeated - len(refused) - parked, repeated, listed, parked, forked)
+    return IngestReport(
+        len(encoded_commits) - repeated - len(refused) - parked, repeated, listed, parked, forked
+    )
 
 
 def _decoded(position: int, encoded: bytes) -> Arrival:
@@ -145,6 +147,7 @@ class _Ingestion:
         self.parked = 0
         self._now = ledger.now_ms()
         self.forked: set[bytes] = set()
+        self._tangled: dict[bytes, set[tuple[bytes, bytes]]] = {}  # by channel: logs with branches that grew
         self._accepted: dict[bytes, list[tuple[Arrival, log.LogRow]]] = {}  # by channel
 
     def take(self, arrivals: list[Arrival]) -> int:
@@ -226,7 +229,6 @@ class _Ingestion:
         waiting = log.parked_reasons(self._db, id)
         if waiting and ("ahead" in waiting or any(one.is_control for one in fresh)):
             fresh = [_decoded(PARKED, encoded) for encoded in log.parked_commits(self._db, id)] + fresh
-        fresh.sort(key=lambda one: one.head.seq)  # a fork is seen for what it is if its sides come in order
         self._take_control(channel, graph, [one for one in fresh if one.is_control])
         for one in fresh:
             if not one.is_control:
@@ -347,34 +349,50 @@ class _Ingestion:
             return self._new_log(n, head, self._free_prefix(head), signer)
         if branches[0].channel != n:
             raise PeerError("this log is here already, in another channel", rule="log_of_another_channel")
-        if len(branches) == 1 and log.get_commit(self._db, branches[0].n, head.seq) is None:
-            self._require_links(branches[0], arrival)
-            return branches[0]
         for row in branches:
-            before = log.get_commit(self._db, row.n, head.seq - 1)
-            free = log.get_commit(self._db, row.n, head.seq) is None
-            if free and before and commit.commit_id(before[0]) == head.previous:
-                self._require_links(row, arrival)
-                return row
-        self._apply(n, graph)  # both sides may have come together
-        row = fork(self._db, self._pen.applier, branches, arrival.commit, head, self._now)
-        graph.add_fork(branches[0].prefix, head.seq)
-        self.forked.add(head.channel)
-        if head.device == self._own_device:
-            self._pen.forget_end(
-                n
-            )  # a copy of this vault wrote in it: whichever side it was, we begin another
+            if self._fits(row, arrival, alone=len(branches) == 1):
+                break
+        else:
+            if self._contradicts(branches, arrival):
+                self.forked.add(head.channel)
+            row = begin_branch(self._db, branches[0], arrival.id)
+            if head.device == self._own_device:  # a copy of this vault wrote in it: whichever side it was,
+                for one in branches:
+                    log.close_log(self._db, one.n)
+                self._pen.forget_end(n)  # we begin another
+        if row.branch or len(branches) > 1:
+            self._tangled.setdefault(head.channel, set()).add((head.device, head.incarnation))
         return row
 
-    def _require_links(self, row: log.LogRow, arrival: Arrival) -> None:
-        """It links to the neighbours that are here."""
+    def _fits(self, row: log.LogRow, arrival: Arrival, *, alone: bool) -> bool:
+        """Is its place free there, and does it link to the neighbours that are here?"""
         seq = arrival.head.seq
+        if log.get_commit(self._db, row.n, seq) is not None:
+            return False
         before = log.get_commit(self._db, row.n, seq - 1)
         after = log.get_commit(self._db, row.n, seq + 1)
+        if before is None and not alone:
+            return False
         if before is not None and commit.commit_id(before[0]) != arrival.head.previous:
-            raise PeerError("it does not continue the commit before it", rule="link", seq=seq)
-        if after is not None and commit.decode_head(after[0]).previous != arrival.id:
-            raise PeerError("the commit after it continues another", rule="link", seq=seq)
+            return False
+        return after is None or commit.decode_head(after[0]).previous == arrival.id
+
+    def _contradicts(self, branches: list[log.LogRow], arrival: Arrival) -> bool:
+        """Is there proof that the log was continued twice? Raises: MalformedError if one side is not signed by itself."""
+        head, rivals = arrival.head, []
+        for row in branches:
+            at, before, after = (log.get_commit(self._db, row.n, head.seq + step) for step in (0, -1, 1))
+            if at is not None:
+                rivals.append(at)
+            if before is not None and commit.commit_id(before[0]) != head.previous:
+                rivals.append(before)
+            if after is not None and commit.decode_head(after[0]).previous != arrival.id:
+                rivals.append(after)
+        sides = [*rivals, (arrival.commit.head, arrival.commit.signature)] if rivals else []
+        for encoded, signature in sides:
+            if not verify(head.device, signature, commit.to_be_signed(encoded)):
+                raise MalformedError("one side of a fork is not signed", rule="commit_signature")
+        return bool(rivals)
 
     def _free_prefix(self, head: commit.Head) -> bytes:
         """The prefix of a log that is new here."""
@@ -456,11 +474,16 @@ class _Ingestion:
     def _apply(self, n: int, graph: Graph) -> None:
         row = log.channel_by_n(self._db, n)
         accepted = self._accepted.pop(row.id, [])
-        if row.id in self.forked:
+        tangled = self._tangled.pop(row.id, set())
+        if tangled:
+            for device, incarnation in sorted(tangled):
+                arrange(self._db, self._pen.applier, device, incarnation, self._now)
+            for prefix, seq in log.content_forks(self._db, n):
+                graph.add_fork(prefix, seq)
             self._people.settle(self._db, self._pen.applier, n, graph, self._now, review=True)
         items: list[Item] = []
         for arrival, of in accepted:
-            if row.id in self.forked:
+            if tangled:
                 of = self._moved(arrival) or of
             rights = log.rights_at(self._db, message_id(of.prefix, arrival.head.seq, 0))
             found = _items(arrival, of, rights)
@@ -475,7 +498,7 @@ class _Ingestion:
         log.touch_channel(self._db, n, clock=newest)
 
     def _moved(self, arrival: Arrival) -> log.LogRow | None:
-        """The row of its log that a commit is in, since a fork may have moved it."""
+        """The row of its log that a commit is in, since it may have been moved."""
         for row in log.branches(self._db, arrival.head.device, arrival.head.incarnation):
             stored = log.get_commit(self._db, row.n, arrival.head.seq)
             if stored and stored[0] == arrival.commit.head:

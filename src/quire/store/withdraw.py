@@ -13,11 +13,11 @@ from typing import Any
 import apsw
 
 from quire.core.control import Create
-from quire.core.operation import KINDS, Name, Post, Profile, Topic, stored_operation
+from quire.core.operation import KINDS, SELF_ONLY, Name, Post, Profile, Topic, stored_operation
 from quire.storage import log, search
 from quire.storage import timeline as rows
 from quire.storage.database import inconsistent
-from quire.store.apply import Applier, Item, indexed, shown_body
+from quire.store.apply import Applier, Item, indexed, mark, shown_body
 
 Taken = dict[bytes, bytes]  # id -> salt || operation
 
@@ -106,14 +106,14 @@ def _recount(db: apsw.Connection, channel: log.ChannelRow, taken: Taken) -> None
     )
     operations = [stored_operation(op) for op in taken.values()]
     if any(isinstance(operation, Name | Topic) for operation in operations):
-        _rename(db, channel)
-    for profile in operations:
-        if isinstance(profile, Profile):
-            _reprofile(db)
-            return
+        rename(db, channel)
+    if any(isinstance(operation, Profile) for operation in operations):
+        _reprofile(db)
+    if channel.kind == "self" and any(isinstance(operation, SELF_ONLY) for operation in operations):
+        _remark(db, channel)
 
 
-def _rename(db: apsw.Connection, channel: log.ChannelRow) -> None:
+def rename(db: apsw.Connection, channel: log.ChannelRow) -> None:
     """The channel's name and topic, from its founding and the operations that are left."""
     first = log.founding(db, channel.n)
     create = log.control_operation(db, first)
@@ -150,6 +150,19 @@ def _reprofile(db: apsw.Connection) -> None:
         key = f"{profile.source}:{profile.author}" if profile.source else signer
         for n in rows.authors_by_key(db, [key]).values():
             rows.set_profile(db, n, profile.name, profile.bot, time, id)
+
+
+def _remark(db: apsw.Connection, channel: log.ChannelRow) -> None:
+    """Markers, bookmarks, contacts and device names, from the operations of the self-channel that are left."""
+    for table in ("marker", "bookmark", "contact", "device_name"):
+        db.execute(f"DELETE FROM {table}")
+    kinds = tuple(KINDS[kind] for kind in SELF_ONLY)
+    left: Any = db.execute(
+        "SELECT id, time, op FROM operation WHERE channel = ? AND kind IN carray(?) AND void = 0",
+        (channel.n, apsw.carray(kinds)),
+    ).fetchall()
+    for id, time, op in left:
+        mark(db, stored_operation(op), time, id)
 
 
 def _item(db: apsw.Connection, id: bytes, op: bytes) -> Item:
