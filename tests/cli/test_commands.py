@@ -175,10 +175,14 @@ def test_help_of_every_command_has_an_example() -> None:
     from quire.cli.startup import MODULES
 
     assert main(["--help"]) == 0
-    groups = {"channel": ["create", "rename", "topic"], "passphrase": ["list", "add", "remove"]}
+    groups = {
+        "channel": ["create", "rename", "topic"],
+        "passphrase": ["list", "add", "remove"],
+        "bundle": ["out", "in"],
+    }
     for name in MODULES:
         for words in [[name], *([name, child] for child in groups.get(name, []))]:
-            if words == ["channel"]:
+            if words in (["channel"], ["bundle"]):
                 continue
             assert "Example" in _help(words), words
             assert f"  quire {' '.join(words)}" in _help(words).replace("quire --json ", "quire "), words

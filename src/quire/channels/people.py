@@ -600,6 +600,10 @@ class People:
         from quire.store.bundling import Reading
 
         report = Reading(self.store, pieces, on_request=self.answer_request).run()
+        waiting = {one.channel for one in self.joining()}
+        for channel, *_ in log.joinings(self.store.database.reader):
+            if channel not in waiting:  # we are in: who leaves later does not ask again by that
+                self.cancel_join(ChannelId(channel))
         for id in report.forked:
             self._hub.publish(Event("fork", ChannelId(id)))
         for id in report.channels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from quire.core import commit
@@ -94,8 +95,7 @@ def _line(operation: ControlOperation, names: Names, author: bytes) -> str:
         case RevokeDevice(device):
             return f"revoked a device, {device.hex()[:8]}"
         case Policy(name, value):
-            roles = name in ("post", "pin", "name", "invite")
-            return f"set {name} to {_role(value) if roles else value}"
+            return f"set {name} to {_policy(name, value)}"
         case Invite(_, role, uses):
             number = "any number of people" if uses == 0 else f"{uses} people" if uses > 1 else "one person"
             who = names(operation.identity) if operation.identity else number
@@ -129,6 +129,16 @@ def forks(store: LocalStore, row: log.ChannelRow, names: Names) -> list[ForkView
                 ForkView(branch.device, names(identity), seq, (other[0], head), (other[1], signature))
             )
     return found
+
+
+def _policy(name: str, value: int) -> str:
+    if name == "history":
+        return (
+            ("all", "since joining")[value]
+            if value < 2
+            else f"since {datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d}"
+        )
+    return f"{value / 3_600_000:g} hours" if name == "rotation" else _role(value)
 
 
 def _role(role: int) -> str:

@@ -67,9 +67,7 @@ def out(
         count = session.manager.write_bundle(file, channel)
         size = file.stat().st_size
         value = {"file": str(file), "records": count, "bytes": size}
-        session.out.done(
-            value, f"wrote {line(str(file), 200)}: {plural(count, 'record')}, {bytes_text(size)}"
-        )
+        session.out.done(value, f"wrote {plural(count, 'record')}, {bytes_text(size)}")
 
 
 @bundle.command(name="in")

@@ -153,7 +153,7 @@ def _card(session: Session, path: Path) -> None:
             rule="file_unwritable",
             hint="choose another place",
         ) from None
-    session.out.done({"card": text, "file": str(path)}, f"your key card is in {line(str(path), 200)}")
+    session.out.done({"card": text, "file": str(path)}, "your key card is written")
 
 
 def _safety(session: Session, typed: str, *, marking: bool, yes: bool) -> None:

@@ -207,8 +207,7 @@ def join(
             session.manager.write_bundle(out, [])
         session.out.done(
             records.joining(asked) | {"out": None if out is None else str(out)},
-            f"asking to be let into #{line(asked.name)}"
-            + (f"; the request is in {line(str(out), 200)}" if out else ""),
+            f"asking to be let into #{line(asked.name)}" + ("; the request is written" if out else ""),
         )
         session.out.note(
             (

@@ -39,7 +39,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "unban": "people", "leave": "people", "contact": "people", "policy": "policies", "rotate": "policies",
         "log": "policies",
     },
-    "Yourself": {"id": "identity", "devices": "identity", "revoke": "identity"},
+    "Yourself": {"id": "identity", "devices": "identity", "revoke": "identity", "link": "linking", "recover": "linking"},
     "Carrying": {"bundle": "bundles"},
     "Help": {"help": "helping"},
 }  # fmt: skip

@@ -13,11 +13,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from quire.cli.settings import Settings
 from quire.core.crypto.secrets import KeyFile, Keyring, Passphrase, RecoveryPhrase, Unlock
 from quire.errors import UnlockError, UsageError
 
-__all__ = ["can_ask", "key_file", "new_key_file", "new_passphrase", "prompts", "recovery_phrase", "unlock"]
+__all__ = [
+    "can_ask",
+    "first_unlock",
+    "key_file",
+    "new_key_file",
+    "new_passphrase",
+    "prompts",
+    "recovery_phrase",
+    "unlock",
+]
 
 SECRET_BYTES_MAX = 8_192  # over the longest passphrase, so that its own limit says what is wrong
 WAYS = "without a terminal give it in QUIRE_PASSPHRASE, by --passphrase-fd N, --key-file PATH or --keyring"
@@ -55,6 +66,19 @@ def new_passphrase(settings: Settings) -> Passphrase:
     if Passphrase(_ask("The same again: ")) != first:
         raise UsageError("the two passphrases differ", rule="passphrases_differ", hint="nothing was changed")
     return first
+
+
+def first_unlock(settings: Settings, *, words: bool = False) -> Unlock:
+    """What is to open a new vault: a passphrase typed is typed twice, and a key file that is not there is made.
+
+    words    the file descriptor is for the 24 words
+    """
+    if words:
+        settings = msgspec.structs.replace(settings, passphrase_fd=None, recovery=False)
+    if prompts(settings):
+        return new_passphrase(settings)
+    given = unlock(settings)
+    return new_key_file(Path(given.path)) if isinstance(given, KeyFile) else given
 
 
 def recovery_phrase(settings: Settings) -> RecoveryPhrase:

@@ -13,14 +13,11 @@ from quire.cli.exits import FOUND
 from quire.cli.output import Output
 from quire.cli.progress import Meter
 from quire.cli.session import opened, output_of, settings_of
-from quire.cli.settings import Settings
 from quire.cli.text import bytes_text, line, plural
-from quire.core.crypto.secrets import KeyFile
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from quire.core.crypto.secrets import Unlock
     from quire.core.views import Problem, VerifyReport
 
 __all__ = ["app", "two_columns"]
@@ -50,7 +47,7 @@ def init(
 
     settings, out = settings_of(ctx), output_of(ctx)
     ensure_free(settings.vault)  # before anyone thinks up a passphrase for nothing
-    with LocalStore.create(settings.vault, _first_unlock(settings)) as store:
+    with LocalStore.create(settings.vault, unlock.first_unlock(settings)) as store:
         if name:
             ChannelManager(store).set_name(name)
         phrase = store.recovery_phrase
@@ -238,14 +235,6 @@ def two_columns(rows: Sequence[tuple[str, str]]) -> Text:
 
     width = max((len(name) for name, _ in rows), default=0)
     return Text("\n".join(f"{name.ljust(width)}  {value}" for name, value in rows if value))
-
-
-def _first_unlock(settings: Settings) -> Unlock:
-    """As `unlock`, but a passphrase typed is typed twice, and a key file that is not there is made."""
-    if unlock.prompts(settings):
-        return unlock.new_passphrase(settings)
-    given = unlock.unlock(settings)
-    return unlock.new_key_file(Path(given.path)) if isinstance(given, KeyFile) else given
 
 
 def _phrase(words: str) -> list[Text]:
