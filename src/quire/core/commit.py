@@ -70,13 +70,8 @@ def channel_id(create: bytes) -> ChannelId:
 
 def content_root(salted: Sequence[bytes]) -> bytes:
     """SHA-256 of the operations' commitments, in order."""
-    return hashlib.sha256(b"".join(commitments(salted))).digest()
-
-
-def commitments(salted: Sequence[bytes]) -> list[bytes]:
-    """SHA-256 of each salted operation."""
     sha256 = hashlib.sha256
-    return [sha256(operation).digest() for operation in salted]
+    return sha256(b"".join([sha256(operation).digest() for operation in salted])).digest()
 
 
 def with_salts(operations: Sequence[bytes], random_bytes: Callable[[int], bytes]) -> list[bytes]:
@@ -95,13 +90,9 @@ def build_head(
     control_heads: Sequence[bytes],
     time: int,
     salted: Sequence[bytes],
-    hashes: Sequence[bytes] | None = None,
 ) -> bytes:
-    """The bytes to sign and hash, for these operations in this place.
-
-    hashes    their commitments, if they are known
-    """
-    root = hashlib.sha256(b"".join(hashes or commitments(salted))).digest()
+    """The bytes to sign and hash, for these operations in this place."""
+    root = content_root(salted)
     heads = tuple(sorted(control_heads))
     return encode(Head(VERSION, channel, device, incarnation, seq, previous, heads, time, len(salted), root))
 

@@ -13,7 +13,6 @@ Those are added, as operations like any other.
 from __future__ import annotations
 
 import itertools
-import os
 import time as wall
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import apsw
 import msgspec
 
-from quire.core import commit, limits
+from quire.core import limits
 from quire.core.ids import MessageId
 from quire.core.operation import (
     ACTION,
@@ -117,8 +116,8 @@ class Place(msgspec.Struct, gc=False):
     fresh: bool  # it was empty when the run began, so nothing in it is of an earlier run
 
 
-# A message on its way: (hash of its name, itself, and what is known of its operation: it, its salted bytes, their hash).
-Ready: TypeAlias = tuple[int, model.Message, Post | None, bytes, bytes]
+# A message on its way: (hash of its name, itself, its operation and those bytes once they are known).
+Ready: TypeAlias = tuple[int, model.Message, Post | None, bytes]
 
 
 class Prepared(msgspec.Struct, gc=False):
@@ -142,8 +141,6 @@ class ImportRun:
         self._introduced: dict[str, tuple[str, bool]] = {}
         self._known: dict[int, bytes] = {}  # hash of (channel key, original id) -> message id
         self._waiting: list[model.Message | Event] = []
-        # Messages written, with their channel's name, that are not in the tally yet.
-        self._uncounted: list[tuple[list[model.Message], str]] = []
         self.channel_name = ""
 
     def take_all(self, batches: Iterator[list[model.Record]]) -> Iterator[None]:
@@ -154,7 +151,6 @@ class ImportRun:
             following: list[Prepared | None] = [None]
 
             def read_on(following: list[Prepared | None] = following) -> None:
-                self._tally_written()
                 batch = next(batches, None)
                 following[0] = None if batch is None else self._prepare(batch)
 
@@ -175,15 +171,10 @@ class ImportRun:
         """Write what waited for its target until the end, with or without it."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self._write(self._prepare(list(waiting)), last=True, meanwhile=self._tally_written)
-
-    def _tally_written(self) -> None:
-        uncounted, self._uncounted = self._uncounted, []
-        for messages, name in uncounted:
-            self._tally.messages_written(messages, name)
+            self._write(self._prepare(list(waiting)), last=True, meanwhile=None)
 
     def _prepare(self, batch: list[model.Record]) -> Prepared:
-        """Sort a batch out; encode, salt and hash what can be before ids are known. Touches no database."""
+        """Sort a batch out and encode what can be encoded before ids are known. Touches no database."""
         groups: dict[str, list[model.Message]] = {}
         events: dict[str, list[Event]] = {}
         for record in batch:
@@ -202,25 +193,18 @@ class ImportRun:
 
     def _ready(self, key: str, group: list[model.Message]) -> list[Ready]:
         group.sort(key=_time)  # an answer comes after what it answers
-        posts: list[Post | None] = []
-        encoded: list[bytes] = []
-        kept: list[model.Message] = []
+        ready: list[Ready] = []
         for message in group:
-            post = None
-            if not (message.thread or message.reply_to):
-                post = self._post(message, None, None)
-                try:
-                    encoded.append(encode_operation(post))
-                except MalformedError as error:
-                    self._skip(message, error)
-                    continue
-            else:
-                encoded.append(b"")
-            kept.append(message)
-            posts.append(post)
-        salted = commit.with_salts(encoded, os.urandom)
-        slots = [hash((key, message.id)) for message in kept]
-        return list(zip(slots, kept, posts, salted, commit.commitments(salted), strict=True))
+            slot = hash((key, message.id))
+            if message.thread or message.reply_to:
+                ready.append((slot, message, None, b""))
+                continue
+            post = self._post(message, None, None)
+            try:
+                ready.append((slot, message, post, encode_operation(post)))
+            except MalformedError as error:
+                self._skip(message, error)
+        return ready
 
     def _skip(self, message: model.Message, error: MalformedError) -> None:
         self._tally.skip(model.Skipped(message.channel[:80], f"message {message.id[:80]}", str(error)))
@@ -244,7 +228,7 @@ class ImportRun:
         """A dry run: what would be written to an empty vault."""
         for key, group in prepared.messages.items():
             self.channel_name = self._name(key)
-            for slot, message, *_ in group:
+            for slot, message, _, _ in group:
                 if slot in self._known:
                     self._tally.duplicates += 1
                     continue
@@ -315,9 +299,9 @@ class ImportRun:
     ) -> None:
         self.channel_name = place.name
         draft = self._store.ledger.draft(db, place.row)
-        self._introduce(draft, dict.fromkeys([ready[1].author for ready in group]))
-        refers = any([ready[2] is None for ready in group])
-        present = {ready[0] for ready in group} if refers and not last else set()
+        self._introduce(draft, dict.fromkeys([message.author for _, message, _, _ in group]))
+        refers = any([post is None for _, _, post, _ in group])
+        present = {slot for slot, _, _, _ in group} if refers and not last else set()
         again: list[tuple[model.Message, bytes]] = []
         fresh: list[Ready] = []  # not yet in the draft
         written: list[tuple[model.Message, MessageId]] = []
@@ -349,7 +333,7 @@ class ImportRun:
             fresh.append(ready)
             pending.add(slot)
         self._put(draft, fresh, written)
-        self._uncounted.append(([message for message, _ in written], place.name))
+        self._tally.messages_written([message for message, _ in written], place.name)
         additions = Additions(self._store.ledger, db, place.row, self._source, self._tally, draft)
         for message, id in written:
             if (
@@ -371,12 +355,11 @@ class ImportRun:
 
     def _put(self, draft: Draft, fresh: list[Ready], written: list[tuple[model.Message, MessageId]]) -> None:
         """Give messages to the draft."""
-        if not fresh:
-            return
-        slots, messages, posts, salted, commitments = zip(*fresh, strict=True)
-        ids = draft.extend_salted(posts, salted, commitments)
-        self._known.update(zip(slots, ids, strict=True))
-        written.extend(zip(messages, ids, strict=True))
+        posts: list[Any] = [post for _, _, post, _ in fresh]
+        ids = draft.extend_encoded(posts, [encoded for _, _, _, encoded in fresh])
+        for (slot, message, _, _), id in zip(fresh, ids, strict=True):
+            self._known[slot] = id
+            written.append((message, id))
         fresh.clear()
         if len(self._known) > REMEMBERED_MAX:  # the oldest half goes: a dict keeps its order
             for old in list(itertools.islice(self._known, REMEMBERED_MAX // 2)):
@@ -394,8 +377,7 @@ class ImportRun:
             reply_to = self._target(db, place, key, message.reply_to, message.reply_to_time_ms)
             self._tally.unresolved += reply_to is None
         post = self._post(message, root, reply_to)
-        salted = commit.with_salts([encode_operation(post)], os.urandom)
-        return (slot, message, post, salted[0], commit.commitments(salted)[0])
+        return (slot, message, post, encode_operation(post))
 
     def _must_wait(self, key: str, message: model.Message, present: set[int]) -> bool:
         """Does a message refer to one that is still to come?"""

@@ -444,7 +444,6 @@ class Draft:
         self._time = channel.clock
         self._size = 0
         self._open: list[Item] = []  # the commit being filled
-        self._commitments: list[bytes] = []  # of those
         self._items: list[Item] = []
 
     def add(self, operation: Operation) -> MessageId:
@@ -453,14 +452,12 @@ class Draft:
 
     def extend(self, operations: Sequence[Operation]) -> list[MessageId]:
         """Take operations; their ids. Raises: MalformedError (a limit), with nothing added."""
-        salted = commit.with_salts([encode_operation(operation) for operation in operations], os.urandom)
-        return self.extend_salted(operations, salted, commit.commitments(salted))
+        return self.extend_encoded(operations, [encode_operation(operation) for operation in operations])
 
-    def extend_salted(
-        self, operations: Sequence[Operation], salted: Sequence[bytes], commitments: Sequence[bytes]
-    ) -> list[MessageId]:
-        """The same for operations with their bytes, as `encode_operation` gave them, salted, and the hashes of those."""
+    def extend_encoded(self, operations: Sequence[Operation], encoded: Sequence[bytes]) -> list[MessageId]:
+        """The same for operations and their bytes, as `encode_operation` gave them."""
         ids: list[MessageId] = []
+        salted = commit.with_salts(encoded, os.urandom)
         first = 0
         while first < len(salted):
             last = self._fitting(salted, first)
@@ -476,7 +473,6 @@ class Draft:
                     some, operations[first:last], salted[first:last], strict=True
                 )
             ]
-            self._commitments += commitments[first:last]
             ids += some
             first = last
         return ids
@@ -505,13 +501,13 @@ class Draft:
     def _seal(self) -> None:
         if not self._open:
             return
-        self._sign([item.salted for item in self._open], self._channel.rights, self._commitments)
+        self._sign([item.salted for item in self._open], self._channel.rights)
         for item in self._open:
             item.time = self._time
         self._items.extend(self._open)
-        self._open, self._commitments, self._size = [], [], 0
+        self._open, self._size = [], 0
 
-    def _sign(self, salted: list[bytes], rights: int, hashes: Sequence[bytes] | None = None) -> bytes:
+    def _sign(self, salted: list[bytes], rights: int) -> bytes:
         """The next commit of this log; its encoded head."""
         self._seq, self._time = self._seq + 1, clock.tick(self._now, self._time)
         head = commit.build_head(
@@ -523,7 +519,6 @@ class Draft:
             control_heads=self._channel.control_heads,
             time=self._time,
             salted=salted,
-            hashes=hashes,
         )
         self._ledger.commit(self._db, self._own, self._seq, head, rights)
         self._previous = commit.commit_id(head)
