@@ -402,7 +402,7 @@ def test_nobody_may_what_their_role_may_not(trio: Trio) -> None:
         before = bob.fingerprint()
         with pytest.raises(UnauthorisedError) as caught:
             attempt()
-        assert caught.value.rule in ("role_too_low", "not_outranked")
+        assert caught.value.rule in ("role_too_low", "not_outranked", "role_raised_by_oneself")
         assert bob.fingerprint() == before
     ada.chat.set_role(team, "bob", "admin")
     meet(ada, bob, carol)

@@ -11,7 +11,7 @@ Reading goes over the file as often as it brings a key that opens more of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,14 +22,15 @@ from quire.core import limits
 from quire.core.bundle import bundle_tag, in_parts, open_bundle, seal_bundle, tag_of
 from quire.core.bundle_file import Kind, Record, read_bundle_file
 from quire.core.commit import Commit, decode_commit, decode_head, encode_commit
-from quire.core.control import decode_control
+from quire.core.control import CONTROL_KINDS as KINDS
+from quire.core.control import Report, Seal, decode_control
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import Label, verify
 from quire.core.encoding import Codec, encode
 from quire.core.ids import ChannelId
 from quire.core.membership import Graph, resolve
-from quire.core.operation import SALT_SIZE as OPERATION_SALT_SIZE
-from quire.core.welcome import open_welcome, recipient_tag, recipients, seal_welcome
+from quire.core.operation import SALT_SIZE
+from quire.core.welcome import RECIPIENTS_MAX, open_welcome, recipient_tag, recipients, seal_welcome
 from quire.errors import MalformedError, PeerError, UnauthorisedError, UsageError
 from quire.storage import log
 from quire.store import epochs
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from quire.store.local import LocalStore
 
 FILE_PIECE = 1 << 20
+WELCOME_BYTES = limits.BUNDLE_PLAIN_BYTES_MAX - (1 << 20)  # one welcome: a control log is read whole
 PART_BYTES = 1 << 20  # one bundle: what a relay carries at once
 COMMITS_AT_ONCE = 1_000
 
@@ -74,6 +76,7 @@ class BundleReport(msgspec.Struct):
     kept: int = 0  # self-channels of others, carried for them
     closed: int = 0  # bundles and welcomes that no key here opens
     damaged: list[MalformedError] = []
+    forked: list[bytes] = []  # channels in which a device proved to write in two copies of its vault
 
     @property
     def ok(self) -> bool:
@@ -84,14 +87,20 @@ class BundleReport(msgspec.Struct):
 
 
 def records(store: LocalStore, channels: Sequence[log.ChannelRow]) -> Iterator[Record]:
-    """What the members of these channels may have of them, and everybody's self-channel."""
+    """What the members of these channels may have of them, and everybody's self-channel.
+
+    Of a channel that we are in no more, what we wrote ourselves: also that we left.
+    """
     db = store.database.reader
     for row in channels:
+        if not row.role:
+            yield from _bundles(db, row, store.ledger.people.graph(db, row), own=store.own_key)
+            continue
         ready = with_key(store, row.id)
         if ready is None:
             continue
         graph = store.ledger.people.graph(db, ready)
-        yield from _welcomes(store, db, ready, graph)
+        yield from _welcomes(db, ready, graph)
         yield from _bundles(db, ready, graph)
     if channels:
         yield carried(store)
@@ -113,22 +122,88 @@ def with_key(store: LocalStore, id: ChannelId) -> log.ChannelRow | None:
         ):
             operations = epochs.renewal(db, row, graph, now_ms())
             if operations:
-                return store.ledger.add_control(db, row, graph, operations)
+                row = store.ledger.add_control(db, row, graph, operations)
+                current, held = graph.state.epochs.current, log.epoch_keys(db, id)
+        if row.role >= 2 and (operations := epochs.reunion(db, row, graph)):
+            row = store.ledger.add_control(db, row, graph, operations)
         return row if current is not None and held else None
 
     return store.ledger.run(work)
 
 
-def _welcomes(store: LocalStore, db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[Record]:
-    """The control log for each member who has written nothing here, and so may not have it."""
+def _welcomes(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[Record]:
+    """The control log for each device of a member that no commit we could seal would bring the present key."""
     state = graph.state
-    heard = {one.signer for one in log.logs_of(db, row.n)}
-    for member in state.members.values():
-        if f"quire:{member.identity.hex()}" in heard or not member.devices:
-            continue
-        publics = epochs.recipients(db, row, state, member.devices)
-        for part in in_parts(control_log(db, row, graph), PART_BYTES):
-            yield Record(Kind.WELCOME, seal_welcome(row.id, part, list(publics.values()), os.urandom))
+    behind = epochs.recipients(db, row, state, sorted(_behind(db, row, graph)))
+    publics = list(behind.values())
+    for first in range(0, len(publics), RECIPIENTS_MAX):
+        some = publics[first : first + RECIPIENTS_MAX]
+        for part in in_parts(control_log(db, row, graph), WELCOME_BYTES):
+            yield Record(Kind.WELCOME, seal_welcome(row.id, part, some, os.urandom))
+
+
+def _behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> set[bytes]:
+    """Devices that cannot come to the present key by what they hold for sure: the keys they made or wrote under.
+
+    A seal travels under the epoch before it. So who was away for a removal and let in again, or was sealed the
+    wrong key, or is new, has nothing that opens the commit that their key is in.
+    """
+    epochs_ = graph.state.epochs
+    assert epochs_.current is not None
+    places = log.control_places(db, row.n)
+    by_place = {place: id for id, place in places.items()}
+    under: dict[bytes, bytes] = {}  # commit -> the epoch it travels under
+    roads: dict[bytes, dict[bytes, set[bytes]]] = {}  # epoch -> device -> epochs that lead to it
+    for id, op in log.control_rows(db, row.n, KINDS[Seal]):
+        seal, commit = decode_control(op[SALT_SIZE:]), by_place[id[:14]]
+        assert isinstance(seal, Seal)
+        if commit not in under:
+            encoded = log.commit_at(db, id[:14])
+            assert encoded is not None
+            under[commit] = _epoch_of(graph, decode_head(encoded).control_heads)
+        for one in seal.keys:
+            roads.setdefault(seal.epoch, {}).setdefault(one.recipient, set()).add(under[commit])
+    for id, op in log.control_rows(db, row.n, KINDS[Report]):
+        report, branch = decode_control(op[SALT_SIZE:]), log.log_by_prefix(db, id[:10])
+        assert isinstance(report, Report)
+        assert branch is not None
+        roads.get(report.epoch, {}).pop(branch.device, None)  # what was sealed to it did not open
+    held: dict[bytes, set[bytes]] = {}
+    for info in epochs_.every():
+        held.setdefault(info.device, set()).add(info.epoch)
+    for branch in log.logs_of(db, row.n):
+        if heads := _newest_content_heads(db, branch, by_place):
+            held.setdefault(branch.device, set()).add(_epoch_of(graph, heads))
+    return {
+        device
+        for device in graph.state.devices
+        if not _leads(epochs_.current.epoch, device, held.get(device, set()), roads)
+    }
+
+
+def _newest_content_heads(
+    db: apsw.Connection, of: log.LogRow, control: Mapping[bytes, bytes]
+) -> tuple[bytes, ...]:
+    for seq in range(log.newest_commit(db, of.n)[0], 0, -1):
+        if of.prefix + seq.to_bytes(4, "big") not in control and (found := log.get_commit(db, of.n, seq)):
+            return decode_head(found[0]).control_heads
+    return ()
+
+
+def _leads(
+    epoch: bytes, device: bytes, held: set[bytes], roads: dict[bytes, dict[bytes, set[bytes]]]
+) -> bool:
+    """Does a chain of seals to a device lead from a key that it holds to this one?"""
+    seen: set[bytes] = set()
+    todo = [epoch]
+    while todo:
+        one = todo.pop()
+        if one in held:
+            return True
+        if one not in seen:
+            seen.add(one)
+            todo += roads.get(one, {}).get(device, ())
+    return False
 
 
 def control_log(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[bytes]:
@@ -138,17 +213,24 @@ def control_log(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Itera
         yield _encoded(db, places[verdict.id])
 
 
-def _bundles(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[Record]:
-    """Every commit under the epoch that it was written under: control commits first, then the newest logs' ends."""
+def _bundles(db: apsw.Connection, row: log.ChannelRow, graph: Graph, *, own: str = "") -> Iterator[Record]:
+    """Every commit under the epoch that it was written under: control commits first, then the newest logs' ends.
+
+    own    only those of this person
+    """
     held = {id: EpochKey(key) for id, key in log.epoch_keys(db, row.id).items()}
     control: dict[bytes, list[bytes]] = {}
     places = log.control_places(db, row.n)
     for verdict in graph.story():
+        if own and f"quire:{verdict.identity.hex()}" != own:
+            continue
         encoded = _encoded(db, places[verdict.id])
         control.setdefault(_epoch_of(graph, decode_commit(encoded)[1].control_heads), []).append(encoded)
     for epoch, commits in control.items():
         yield from _sealed(commits, held.get(epoch), row.id)
     for branch in log.logs_of(db, row.n):
+        if own and branch.signer != own:
+            continue
         yield from _log_bundles(db, row, branch, graph, held)
 
 
@@ -320,9 +402,7 @@ class Reading:
             state = resolve(
                 channel,
                 [
-                    as_control(
-                        one.head, head, [decode_control(op[OPERATION_SALT_SIZE:]) for op in one.operations]
-                    )
+                    as_control(one.head, head, [decode_control(op[SALT_SIZE:]) for op in one.operations])
                     for one, head in decoded
                     if head.channel == channel
                 ],
@@ -352,6 +432,7 @@ class Reading:
         report.new += result.new
         report.repeated += result.repeated
         report.parked += result.parked
+        report.forked += [one for one in result.forked if one not in report.forked]
         report.refused += [one.error for one in result.refused]
         if result.new:
             self._keys = self._tags()

@@ -141,6 +141,45 @@ def all_may_read(state: Membership, epoch: bytes) -> bool:
     return all(reach <= state.epochs.admissible(identity) for identity in narrow)
 
 
+def reunion(db: apsw.Connection, channel: log.ChannelRow, graph: Graph) -> list[ControlOperation]:
+    """Ways to keys of ours that the present one does not lead to, for members who may read what they open.
+
+    Rotations that did not know of each other leave such keys: each leaves out whom its author put out, who may be in
+    all the same.
+    """
+    state = graph.state
+    current = state.epochs.current
+    held = {id: EpochKey(key) for id, key in log.epoch_keys(db, channel.id).items()}
+    if current is None or current.epoch not in held:
+        return []
+    operations: list[ControlOperation] = []
+    reach = state.epochs.reach(current.epoch)
+    for info in state.epochs.every():
+        if info.epoch not in held or info.epoch in reach:
+            continue
+        if all_may_read(state, info.epoch):
+            sealed = crypto.seal_link(held[current.epoch], held[info.epoch], channel.id, os.urandom)
+            operations.append(Link(current.epoch, info.epoch, sealed))
+            reach |= state.epochs.reach(info.epoch)
+        elif left_out := _left_out(state, info.epoch):
+            operations += seals(held[info.epoch], channel.id, recipients(db, channel, state, left_out))
+    return operations
+
+
+def _left_out(state: Membership, epoch: bytes) -> list[bytes]:
+    """Devices of members who may read all that a key opens, and were sealed neither it nor one that leads to it."""
+    opened = state.epochs.reach(epoch)
+    above = [info.epoch for info in state.epochs.every() if epoch in state.epochs.reach(info.epoch)]
+    having = frozenset[bytes]().union(*(state.epochs.recipients(one) for one in above))
+    return [
+        device
+        for identity, member in state.members.items()
+        if not having.issuperset(member.devices) and opened <= state.epochs.admissible(identity)
+        for device in member.devices
+        if device not in having
+    ]
+
+
 def welcome_keys(
     db: apsw.Connection, channel: log.ChannelRow, graph: Graph, history: int, newcomer: Mapping[bytes, bytes]
 ) -> list[ControlOperation]:
