@@ -61,7 +61,7 @@ def told(operations: tuple[ControlOperation, ...], names: Names, author: bytes) 
     lines = [line for one in operations if (line := _line(one, names, author))]
     if lines:
         if any(isinstance(one, Rotate) for one in operations):
-            lines.append("and changed the key")
+            lines.append("changed the key")
         return lines
     if any(isinstance(one, Rotate) for one in operations):
         return ["changed the key"]
