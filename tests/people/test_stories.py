@@ -29,7 +29,7 @@ def refused(attempt: object, rule: str) -> None:
 # Talking
 
 
-@pytest.mark.parametrize("count", [2, 3, 4, 20])
+@pytest.mark.parametrize("count", [2, 3, 4, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.bounded])])
 def test_everybody_joins_talks_and_one_is_put_out(people: Make, count: int) -> None:
     founder, *others = people(*(f"person {n}" for n in range(count)))
     team = founder.chat.create_channel("team", topic="work").id
