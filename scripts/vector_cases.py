@@ -587,14 +587,15 @@ def chains() -> Iterator[Case]:
     both = {"new": 3, "parked": 0}
     yield *case("fork", [log.genesis, *two], VALID, "two commits of one place: both branches are kept"), both
     log = Log("link")
-    yield case("link", [log.genesis, log.said(2, fixed("another"))], "link", "it continues something else")
+    astray = log.said(2, fixed("another"))
+    yield case("link", [log.genesis, astray], VALID, "it continues something else, which makes it a branch")
     log = Log("link-after")
     third = log.said(3, fixed("another"))
     yield case(
         "link-after",
         [log.genesis, third, log.said(2, log.first)],
-        "link",
-        "the one after it continues another",
+        VALID,
+        "the one after it continues another: two branches",
     )
     log = Log("channel-unknown")
     yield case("channel-unknown", [log.said(2, log.first)], "channel_unknown", "nobody founded it")

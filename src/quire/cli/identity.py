@@ -12,7 +12,7 @@ from quire.cli import records
 from quire.cli.naming import name_of, person, short
 from quire.cli.session import Session, confirm, opened
 from quire.cli.text import line
-from quire.errors import NotFoundError, UsageError
+from quire.errors import NotFoundError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -148,7 +148,7 @@ def _card(session: Session, path: Path) -> None:
     try:
         path.write_text(f"{text}\n")
     except OSError as error:
-        raise UsageError(
+        raise StorageError(
             f"cannot write {line(str(path), 200)}: {error.strerror}",
             rule="file_unwritable",
             hint="choose another place",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quire.cli.text import line
-from quire.errors import MalformedError, NotFoundError, UsageError
+from quire.errors import FormatError, MalformedError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from quire.cli.session import Session
@@ -100,7 +100,7 @@ def given_text(typed: str) -> str:
                 data = file.read(TEXT_BYTES_MAX)
         return data.decode().strip()
     except UnicodeDecodeError:
-        raise MalformedError("that is no text", rule="not_utf8") from None
+        raise FormatError("that is no text", rule="not_utf8") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or "not a file name"
         raise UsageError(
