@@ -1,0 +1,142 @@
+"""One person's devices: recovered from the words and any member's bundle file, linked by a short code, revoked."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from quire.channels.manager import ChannelManager
+from quire.core.crypto.secrets import KeyFile
+from quire.errors import QuireError, UnauthorisedError, UsageError
+from quire.storage.outside import create_key_file
+from quire.store.linking import LinkGuest, LinkHost
+from quire.store.local import LocalStore
+from quire.testing.people import Person, meet
+from tests.people.conftest import Make, team_of
+from tests.vaults import in_fresh_process
+
+LOOK = """
+from quire.core.ids import ChannelId
+channel = ChannelId(bytes.fromhex(arguments[0]))
+answer = {
+    "bodies": [message.body for message in manager.get_stored_messages(channel)],
+    "bookmarks": [message.body for message in manager.bookmarks()],
+    "unread": manager.unread_counts()[channel][0],
+    "role": manager.get_member_role(channel),
+    "problems": [repr(problem) for problem in store.verify().problems],
+}
+"""
+
+
+def key_file(folder: Path, name: str) -> KeyFile:
+    create_key_file(folder / f"{name}.key")
+    return KeyFile(str(folder / f"{name}.key"))
+
+
+def linked(host: Person, folder: Path, name: str) -> Person:
+    """A second device of `host`, linked by the code, with all that the first one has."""
+    guest_key = key_file(folder, name)
+    showing = LinkHost(host.store)
+    typing = LinkGuest(showing.code.text())
+    message = showing.grant(typing.offer(showing.answer(typing.start())), name=name)
+    typing.finish(message, folder / name, guest_key)
+    other = Person(host.name, LocalStore.open(folder / name, guest_key))
+    other.take(host.give())
+    return other
+
+
+def test_a_burnt_vault_comes_back_from_the_words_and_another_members_file(
+    people: Make, tmp_path: Path
+) -> None:
+    ada, bob = people("ada", "bob")
+    team = team_of(ada, bob)
+    first = ada.say(team, "kept by others")
+    bob_said = bob.say(team, "mine")
+    meet(ada, bob)
+    bob.chat.bookmark(first)
+    bob.chat.mark_read(team, bob_said)
+    phrase = bob.store.recovery_phrase
+    assert phrase is not None
+    meet(ada, bob)
+    ada.say(team, "said after the fire")
+    file = tmp_path / "from-ada.quire"
+    file.write_bytes(ada.give(team))
+    bob.store.close()
+    shutil.rmtree(bob.store.folder)
+
+    back = LocalStore.recover(tmp_path / "back", key_file(tmp_path, "back"), phrase, [file])
+    recovered = Person("bob", back)
+    seen = in_fresh_process(tmp_path / "back", LOOK, team.hex())
+    assert seen == {
+        "bodies": ["kept by others", "mine", "said after the fire"],
+        "bookmarks": ["kept by others"],
+        "unread": 1,
+        "role": "member",
+        "problems": [],
+    }
+    recovered.say(team, "i am back")
+    meet(ada, recovered)
+    assert ada.chat.get_stored_messages_paginated(team).messages[0].body == "i am back"
+    assert [device.this for device in recovered.chat.devices()] == [True, False]  # senior to the burnt one
+    recovered.chat.revoke_device(recovered.chat.devices()[1].id)
+    assert [device.this for device in recovered.chat.devices()] == [True]
+    back.close()
+
+
+def test_words_without_a_file_of_ones_own_recover_nothing(people: Make, tmp_path: Path) -> None:
+    ada, bob = people("ada", "bob")
+    team_of(ada)
+    phrase = bob.store.recovery_phrase
+    assert phrase is not None
+    file = tmp_path / "stranger.quire"
+    file.write_bytes(ada.give())
+    with pytest.raises(UsageError) as failure:
+        LocalStore.recover(tmp_path / "back", key_file(tmp_path, "back"), phrase, [file])
+    assert failure.value.rule == "recovery_nothing"
+    assert not (tmp_path / "back").exists()
+    assert not list(tmp_path.glob(".back*"))
+
+
+def test_a_linked_device_reads_writes_and_is_named(people: Make, tmp_path: Path) -> None:
+    ada, bob = people("ada", "bob")
+    team = team_of(ada, bob)
+    ada.say(team, "before the link")
+    laptop = linked(ada, tmp_path, "laptop")
+    names = {device.name: device for device in laptop.chat.devices()}
+    assert names["laptop"].this
+    assert not names["laptop"].by_identity
+    assert [message.body for message in laptop.chat.get_stored_messages(team)] == ["before the link"]
+    laptop.say(team, "from the laptop")
+    meet(bob, laptop)
+    newest = bob.chat.get_stored_messages_paginated(team).messages[0]
+    assert (newest.body, newest.author.id) == ("from the laptop", f"quire:{ada.identity.hex()}")
+    ada.take(laptop.give())
+    assert ada.chat.get_message(newest.id).author.own
+    assert in_fresh_process(tmp_path / "laptop", LOOK, team.hex())["problems"] == []
+
+    with pytest.raises(UnauthorisedError) as refused:  # a thief at the laptop does not throw out the phone
+        laptop.chat.revoke_device(ada.store.device)
+    assert refused.value.rule == "device_senior"
+    ada.chat.revoke_device(laptop.store.device)
+    laptop.say(team, "after the theft")
+    meet(ada, bob)
+    bob.take(laptop.give())
+    bodies = [message.body for message in bob.chat.get_stored_messages(team)]
+    assert bodies == ["before the link", "from the laptop"]
+    laptop.store.close()
+
+
+def test_a_wrong_code_links_nothing_and_is_spent(people: Make) -> None:
+    [ada] = people("ada")
+    showing, other = LinkHost(ada.store), LinkHost(ada.store)
+    typing = LinkGuest(other.code.text())
+    before = len(ada.chat.devices())
+    with pytest.raises(UnauthorisedError) as failure:
+        typing.offer(showing.answer(typing.start()))
+    assert failure.value.rule == "code_wrong"
+    with pytest.raises(QuireError):
+        showing.answer(LinkGuest(showing.code.text()).start())
+    assert len(ada.chat.devices()) == before
+    assert ChannelManager(ada.store).store.verify().ok
