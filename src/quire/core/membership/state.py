@@ -105,7 +105,8 @@ class Membership:
 
     def _alive(self, identity: bytes) -> list[Act]:
         """Grants that stand and that no removal has ended. Those that one of them certainly replaces are left out."""
-        removals = self.removals(identity)  # all: one may be in the past of a newer grant, and end an older one
+        # All removals: one may be in the past of a newer grant, and yet end an older one that did not know it.
+        removals = self.removals(identity)
         least = max((removal.record.past.base for removal in removals), default=0)
         grants: list[Act] = []
         for act in self.standing.acts(identity):
