@@ -22,7 +22,7 @@ from quire.core.operation import SALT_SIZE
 from quire.core.timeline import MAY_ALL, MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST
 from quire.errors import MalformedError, UnauthorisedError
 from quire.storage import log
-from quire.storage.database import inconsistent
+from quire.storage.database import guarded, inconsistent
 from quire.store.apply import Applier, Item
 from quire.store.withdraw import set_aside, take_out
 
@@ -46,6 +46,7 @@ class People:
         with self._lock:
             self._graphs.clear()
 
+    @guarded
     def graph(self, db: apsw.Connection, channel: log.ChannelRow) -> Graph:
         """A channel's control commits. Raises: CorruptError if the log lost one."""
         with self._lock:
