@@ -178,6 +178,7 @@ def look(store: LocalStore) -> Any:
     )
 
 
+@database.guarded
 def people(store: LocalStore) -> list[list[int]]:
     """Of each channel that changed hands: members, epochs, and the keys that are here."""
     db = store.database.reader
