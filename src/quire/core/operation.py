@@ -8,7 +8,6 @@ operations (who is here, what they may do, the keys) have a module of their own:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -246,12 +245,6 @@ def stored_operation(salted: bytes) -> Operation:
     """The operation, not a control one, in bytes this vault checked before it stored them (salt || operation)."""
     operation: Operation = _codec.trusted(salted[SALT_SIZE:])
     return operation
-
-
-def stored_operations(salted: Iterable[bytes]) -> list[Operation]:
-    """The same for many at once."""
-    decode = _codec.trusted
-    return [decode(one[SALT_SIZE:]) for one in salted]
 
 
 def check_operation(operation: Operation) -> None:

@@ -341,12 +341,6 @@ def commit_operations(db: apsw.Connection, prefix: bytes, seq: int) -> list[tupl
     return rows
 
 
-def commit_count(db: apsw.Connection) -> int:
-    """How many commits the vault holds."""
-    row: Any = db.execute("SELECT count(*) FROM commits").fetchone()
-    return int(row[0])
-
-
 def commit_at(db: apsw.Connection, place: bytes) -> bytes | None:
     """The head of the commit at a place (log prefix || seq), if it is here."""
     row: Any = db.execute(
@@ -590,10 +584,11 @@ def take_due(db: apsw.Connection, now_ms: int) -> list[tuple[int, bytes, int, st
     return list(rows)
 
 
-def waiting_of_device(db: apsw.Connection, device: bytes) -> int:
-    """How many operations of a device's logs wait."""
+def waiting_of_device(db: apsw.Connection, device: bytes, table: str = "waiting") -> int:
+    """How many operations of a device's logs wait, or are `voided`."""
+    assert table in ("waiting", "voided")
     prefixes: Any = db.execute("SELECT prefix FROM log WHERE device = ?", (device,)).fetchall()
-    count = "SELECT count(*) FROM waiting WHERE id BETWEEN ? AND ?"
+    count = f"SELECT count(*) FROM {table} WHERE id BETWEEN ? AND ?"
     found: Any = [db.execute(count, (p + bytes(6), p + b"\xff" * 6)).fetchone() for (p,) in prefixes]
     return sum(n for (n,) in found)
 

@@ -135,7 +135,7 @@ def _welcomes(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterato
     """The control log for each device of a member that no commit we could seal would bring the present key."""
     state = graph.state
     behind = epochs.recipients(db, row, state, sorted(_behind(db, row, graph)))
-    publics = list(behind.values())
+    publics = [public for public in behind.values() if epochs.is_usable(public)]
     for first in range(0, len(publics), RECIPIENTS_MAX):
         some = publics[first : first + RECIPIENTS_MAX]
         for part in in_parts(control_log(db, row, graph), WELCOME_BYTES):
@@ -443,12 +443,20 @@ class Reading:
         """Our own self-channel is taken in; another's is kept for them, the newest only."""
         found = open_carried(data)
         if found.owner == self._store.ledger.people.identity:
-            opened = [self._one(kind, part) for kind, part in found.parts]
+            opened = [self._part(kind, part) for kind, part in found.parts]
             return all(opened)
         if self._is_known(found):
             self._store.ledger.run(lambda db: log.keep(db, found.owner, found.stamp_ms, data))
             self.report.kept += 1
         return True
+
+    def _part(self, kind: int, data: bytes) -> bool:
+        """A part of our own self-channel; nothing else stands in one, so nothing nests."""
+        if kind == Kind.WELCOME:
+            return self._welcome(data)
+        if kind == Kind.BUNDLE:
+            return self._bundle(data)
+        raise MalformedError("a self-channel is welcomes and bundles", rule="carried_part", kind=kind)
 
     def _is_known(self, found: Carried) -> bool:
         """Is it by a device of somebody whom we share a channel with?"""

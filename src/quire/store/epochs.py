@@ -27,6 +27,7 @@ from quire.core.control import (
 )
 from quire.core.crypto import epochs as crypto
 from quire.core.crypto.epochs import EpochKey
+from quire.core.crypto.sealing import seal
 from quire.core.crypto.secrets import KEY_SIZE
 from quire.core.ids import ChannelId
 from quire.core.limits import SEALS_PER_OPERATION_MAX
@@ -206,12 +207,23 @@ def welcome_keys(
 def seals(key: EpochKey, channel: ChannelId, readers: Mapping[bytes, bytes]) -> list[ControlOperation]:
     """A key, sealed to each reader (recipient -> sealing public key)."""
     epoch = crypto.epoch_id(key, channel)
-    sealed = [
-        SealedKey(recipient, crypto.seal_to(key, channel, recipient, public))
-        for recipient, public in sorted(readers.items())
-    ]
+    sealed = []
+    for recipient, public in sorted(readers.items()):
+        try:
+            sealed.append(SealedKey(recipient, crypto.seal_to(key, channel, recipient, public)))
+        except MalformedError:  # no key at all: its owner's doing, and no reason for the others not to write
+            continue
     size = SEALS_PER_OPERATION_MAX
     return [Seal(epoch, tuple(sealed[at : at + size])) for at in range(0, len(sealed), size)]
+
+
+def is_usable(public: bytes) -> bool:
+    """Can anything be sealed to this? A card may hold any bytes of the right length for a key."""
+    try:
+        seal(b"", public, b"")
+    except MalformedError:
+        return False
+    return True
 
 
 def recipients(

@@ -285,6 +285,12 @@ class _Ingestion:
         if not identity:
             raise UnauthorisedError("this device may not write in the channel", rule="device_unknown")
         rights = self._rights(graph, head)
+        if not rights and log.waiting_of_device(self._db, head.device, "voided") >= WAITING_PER_DEVICE_MAX:
+            raise PeerError(
+                "too much that does not count is kept of this device",
+                rule="too_many_waiting",
+                device=head.device,
+            )
         self._require_room(arrival)
         row = self._row(n, graph, arrival, f"quire:{identity.hex()}")
         self._keep(arrival, row, rights)

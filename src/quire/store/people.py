@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import apsw
 
 from quire.core import clock, commit
-from quire.core.control import ControlOperation, Role, decode_control
+from quire.core.control import ControlOperation, Remove, RevokeDevice, Role, SetRole, decode_control
 from quire.core.ids import IdentityId, log_prefix
 from quire.core.limits import TIME_MS_MAX
 from quire.core.membership import Change, ControlCommit, Graph, Membership
@@ -177,7 +177,7 @@ def rotate_at(graph: Graph, device: bytes, now_ms: int) -> int:
 
 def takes(operation: ControlOperation) -> bool:
     """Can this end a right that content was written by?"""
-    return type(operation).__name__ in ("Remove", "SetRole", "RevokeDevice")
+    return isinstance(operation, Remove | SetRole | RevokeDevice)
 
 
 def review_content(

@@ -136,12 +136,6 @@ def safety_number(one: IdentityId, other: IdentityId) -> str:
     return " ".join(sorted([fingerprint(one), fingerprint(other)]))
 
 
-def is_safety_number(text: str, one: IdentityId, other: IdentityId) -> bool:
-    """Whether a text holds the safety number of these two, however its digits are spaced."""
-    digits = "".join(char for char in text if not char.isspace())
-    return digits == safety_number(one, other).replace(" ", "")
-
-
 def _require(holds: bool, rule: str) -> None:
     if not holds:
         raise MalformedError(f"key card: {rule.replace('_', ' ')}", rule=rule)
