@@ -17,7 +17,7 @@ from quire.core.operation import Origin, Post, React, encode_operation
 from quire.errors import MalformedError, PeerError, UnauthorisedError
 from quire.storage import log
 from quire.store import ingest as ingest_module
-from quire.store import ledger
+from quire.store import ledger, placing
 from quire.store.ingest import IngestReport
 from quire.store.local import LocalStore
 from quire.testing.authors import START_MS, Author, Channel, Pen
@@ -133,7 +133,7 @@ def test_one_signature_is_verified_for_each_unbroken_run(
         verified.append(signature)
         return keys.verify(public, signature, message)
 
-    monkeypatch.setattr(ingest_module, "verify", watched)
+    monkeypatch.setattr(placing, "verify", watched)
     other = author.pen(channel)
     commits = [channel.pen.write(Post(str(n))) for n in range(10)]
     more = [other.write(Post(str(n))) for n in range(10)]
@@ -143,6 +143,56 @@ def test_one_signature_is_verified_for_each_unbroken_run(
     assert sorted(verified) == sorted(decode_commit(last)[0].signature for last in lasts)
     store.ingest(commits)
     assert len(verified) == 3  # what is here already costs none
+
+
+def test_a_log_that_comes_newest_first_costs_one_signature_in_all(
+    store: LocalStore, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept names the one before it, also in batches and transactions that came earlier."""
+    verified: list[bytes] = []
+
+    def watched(public: bytes, signature: bytes, message: bytes) -> bool:
+        verified.append(signature)
+        return keys.verify(public, signature, message)
+
+    monkeypatch.setattr(placing, "verify", watched)
+    commits = [channel.pen.write(Post(str(n))) for n in range(12)]
+    for start in (9, 6, 3, 0):
+        store = vaults.reopened(store)
+        assert store.ingest(commits[start : start + 3]).new == 3
+    assert verified == [decode_commit(commits[-1])[0].signature]
+    assert bodies(store, channel) == [str(n) for n in range(12)]
+
+
+def test_only_what_is_kept_vouches_for_what_is_before_it(store: LocalStore, channel: Channel) -> None:
+    """Neither a refused commit nor one that waits whole lets one in that nobody signed."""
+    first = channel.pen.write(Post("first"))
+    junk = changed(first, signature=bytes(64))
+    refused = changed(channel.pen.fork().write(Post("second")), signature=bytes(64))
+    assert rules(store.ingest([junk, refused])) == ["commit_signature", "commit_signature"]
+    ahead = channel.pen.fork()
+    ahead.control_heads = (bytes(32),)
+    report = store.ingest([junk, ahead.write(Post("waits"))])
+    assert (report.parked, rules(report)) == (1, ["commit_signature"])
+    stranger = Author(seed=8).pen(channel)
+    stranger.incarnation, stranger.seq, stranger.previous = channel.pen.incarnation, 1, channel.pen.previous
+    assert rules(store.ingest([junk, stranger.write(Post("not of this log"))]))[0] == "commit_signature"
+    assert store.ingest([junk, first]).new == 1  # a false copy does not stand in the way of the true one
+    assert bodies(store, channel) == ["first"]
+
+
+def test_control_commits_and_what_waits_are_signed_themselves(
+    store: LocalStore, channel: Channel, author: Author
+) -> None:
+    bob = Author(seed=2)
+    admitted = changed(channel.pen.admit(bob), signature=bytes(64))
+    after = channel.pen.write(Post("names it"))
+    report = store.ingest([admitted, after])
+    assert (report.new, report.parked, rules(report)) == (0, 1, ["commit_signature"])
+    waiting = author.pen(channel)
+    waiting.control_heads = (bytes(32),)
+    forged = changed(waiting.write(Post("who says so?")), signature=bytes(64))
+    assert rules(store.ingest([forged])) == ["commit_signature"]
 
 
 def test_a_run_whose_last_signature_is_forged_keeps_the_rest(store: LocalStore, channel: Channel) -> None:

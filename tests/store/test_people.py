@@ -282,7 +282,7 @@ def test_what_is_parked_is_bounded(
     report = store.ingest(others)  # whose devices cost nothing
     assert (report.parked, rules(report)) == (1, ["too_many_waiting"])
     assert store.ingest([admitted]).new == 1
-    assert bodies(store, channel) == ["0", "1"]
+    assert bodies(store, channel) == ["1", "2"]
     assert store.ingest(early).new == 1
     monkeypatch.setattr(ingest_module, "PARKED_BYTES_MAX", 1_000)
     report = store.ingest([Pen(ada_like(bob), channel.id, (bytes(32),)).write(Post("y" * 900))])

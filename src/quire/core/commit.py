@@ -130,14 +130,25 @@ def decode_commit(data: bytes) -> tuple[Commit, Head]:
 
     Raises: MalformedError.
     """
+    commit, head = peek_commit(data)
+    check_content(commit, head)
+    return commit, head
+
+
+def peek_commit(data: bytes) -> tuple[Commit, Head]:
+    """The same with the operations not looked at: enough to know a commit again. Raises: MalformedError."""
     _require(len(data) <= limits.COMMIT_BYTES_MAX, "commit_too_large")
     commit: Commit = _commit_codec.decode(data)
     head = decode_head(commit.head)
     _require(len(commit.signature) == 64, "signature_size")
-    _require(len(commit.operations) == head.count, "count_differs")
-    _require(all(len(salted) > SALT_SIZE for salted in commit.operations), "operation_empty")
-    _require(content_root(commit.operations) == head.content_root, "content_root_differs")
     return commit, head
+
+
+def check_content(commit: Commit, head: Head) -> None:
+    """Raises: MalformedError unless the operations are those of the head."""
+    _require(len(commit.operations) == head.count, "count_differs")
+    _require(min(map(len, commit.operations), default=0) > SALT_SIZE, "operation_empty")
+    _require(content_root(commit.operations) == head.content_root, "content_root_differs")
 
 
 def _require(holds: bool, rule: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -235,6 +236,28 @@ def insert_commit(
         "INSERT INTO commits(log, seq, head, signature, rights) VALUES(?,?,?,?,?)",
         (log, seq, head, signature, rights),
     )
+
+
+def insert_commits(db: apsw.Connection, rows: Iterable[tuple[int, int, bytes, bytes, int]]) -> None:
+    """Keep many: (log, seq, head, signature, rights) each."""
+    db.executemany("INSERT INTO commits(log, seq, head, signature, rights) VALUES(?,?,?,?,?)", rows)
+
+
+def heads_at(
+    db: apsw.Connection, logs: Sequence[int], seqs: Collection[int]
+) -> Iterator[tuple[int, int, bytes]]:
+    """(log, seq, head) of those of these logs' commits that have one of these places."""
+    if not seqs:
+        return
+    if len(logs) == 1:
+        sql = "SELECT log, seq, head FROM commits WHERE log = ? AND seq IN carray(?)"
+        yield from db.execute(sql, (logs[0], apsw.carray(array("q", sorted(seqs)))))
+        return
+    wanted = set(seqs)
+    sql = "SELECT log, seq, head FROM commits WHERE log = ? AND seq BETWEEN ? AND ?"
+    for n in logs:  # a branch is short: one look at each, rather than one for each place
+        found: Any = db.execute(sql, (n, min(wanted), max(wanted)))
+        yield from (row for row in found if row[1] in wanted)
 
 
 def get_commit(db: apsw.Connection, log: int, seq: int) -> tuple[bytes, bytes] | None:

@@ -2,32 +2,32 @@
 
 Each commit is taken or refused as a whole, by itself; a refused one leaves nothing and stops no other:
 
-    form        canonical bytes, and every operation in it too, before anything is applied
+    form        canonical bytes, and every operation in it too, before anything is applied (store/arrivals.py)
     channel     known, or founded by this very commit
-    signature   one for each unbroken run of linked commits of a log: the last one's covers the run
     control     the control commits that it names are known; otherwise it waits for them, whole (`parked`)
     right       membership as of those control commits lets its author write; what a removal has cut off since is kept
                 aside, and what was never anybody's right is refused
+    signature   its own, or of content that of the one after it in the log, which is kept (store/placing.py)
     place       its log is in this channel and nobody else's; what does not link to its neighbours there is a fork
                 (store/forks.py)
 
-Control commits come first, since content may have its right from them. Gaps in a log are normal: a neighbour that
-comes later is checked then. All is written in one transaction.
+Control commits come first, since content may have its right from them. Of the content of a log the newest is decided
+first, since it may vouch for those before it. Gaps in a log are normal: a neighbour that comes later is checked then.
+All is written in one transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import apsw
 import msgspec
 
 from quire.core import clock, commit
 from quire.core.control import ControlOperation, Create, kind_of
-from quire.core.crypto.keys import verify
-from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation, log_prefix, message_id
+from quire.core.ids import ChannelId, DeviceId, Incarnation, log_prefix, message_id
 from quire.core.limits import (
     PARKED_BYTES_MAX,
     PARKED_PER_CHANNEL_MAX,
@@ -35,22 +35,22 @@ from quire.core.limits import (
     WAITING_PER_DEVICE_MAX,
 )
 from quire.core.membership import ControlCommit, Graph
-from quire.core.operation import KINDS, SALT_SIZE, Post, decode_operation
+from quire.core.operation import SALT_SIZE
 from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, PeerError, UnauthorisedError
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.store import ledger
 from quire.store.apply import Item
+from quire.store.arrivals import PARKED, Arrival, Prepared, parked, prepare, targets
 from quire.store.forks import arrange, begin_branch
 from quire.store.people import as_control, content_rights, takes
+from quire.store.placing import Chain, require_signature
 from quire.store.withdraw import set_aside
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
 
-
-PARKED = -1  # the position of a commit that was parked before and is tried again
 PERMANENT = {"device_unknown", "author_revoked", "author_not_member"}  # had no right where it was written
 
 
@@ -71,65 +71,35 @@ class IngestReport(msgspec.Struct, frozen=True):
     forked: tuple[bytes, ...] = ()  # channels in which a log proved to have been continued twice
 
 
-class Arrival(NamedTuple):
-    """A commit of right form."""
-
-    position: int
-    commit: commit.Commit
-    head: commit.Head
-    id: CommitId
-    operations: list[Any]  # Operation, or ControlOperation
-
-    @property
-    def log(self) -> tuple[bytes, bytes, bytes]:
-        return self.head.channel, self.head.device, self.head.incarnation
-
-    @property
-    def is_control(self) -> bool:
-        return type(self.operations[0]) not in KINDS
-
-    @property
-    def founds(self) -> bool:
-        return type(self.operations[0]) is Create
-
-
 def ingest(store: LocalStore, encoded_commits: Sequence[bytes]) -> IngestReport:
     """Take commits of any logs; see this module. Memory is bounded by what is given at once.
 
     Raises: StorageError, with nothing taken; a commit's own faults are in the report.
     """
-    refused: dict[int, PeerError] = {}
-    arrivals: list[Arrival] = []
-    for position, encoded in enumerate(encoded_commits):
-        try:
-            arrivals.append(_decoded(position, encoded))
-        except PeerError as error:
-            refused[position] = error
-    repeated = parked = 0
+    return take(store, prepare(store.database.reader, encoded_commits))
+
+
+def take(store: LocalStore, given: Prepared, meanwhile: Callable[[], None] | None = None) -> IngestReport:
+    """The same for commits that were looked at already.
+
+    meanwhile    called while the disk takes them, to look at the next ones; not to write
+    """
+    refused, waiting, repeated = dict(given.refused), 0, given.repeated
     forked: tuple[bytes, ...] = ()
-    if arrivals:
+    if given.arrivals:
 
-        def work(db: apsw.Connection) -> tuple[int, int, tuple[bytes, ...]]:
+        def work(db: apsw.Connection) -> _Ingestion:
             run = _Ingestion(store.ledger, store.device, db, refused)
-            return run.take(arrivals), run.parked, tuple(sorted(run.forked))
+            run.take(given.arrivals)
+            return run
 
-        repeated, parked, forked = store.ledger.run(work)
+        run = store.ledger.run(work, meanwhile)
+        repeated, waiting, forked = repeated + run.repeated, run.parked, tuple(sorted(run.forked))
+    else:
+        store.release_due()
     refused.pop(PARKED, None)
     listed = tuple(Refused(position, refused[position]) for position in sorted(refused))
-    return IngestReport(
-        len(encoded_commits) - repeated - len(refused) - parked, repeated, listed, parked, forked
-    )
-
-
-def _decoded(position: int, encoded: bytes) -> Arrival:
-    """A commit whose form, content root and every operation hold. Raises: MalformedError."""
-    received, head = commit.decode_commit(encoded)
-    operations = [decode_operation(salted[SALT_SIZE:]) for salted in received.operations]
-    if any(type(operation) is Create for operation in operations[1:]):
-        raise MalformedError("only a commit's first operation founds a channel", rule="create_misplaced")
-    if len({type(operation) in KINDS for operation in operations}) > 1:
-        raise MalformedError("a control commit holds control operations only", rule="control_mixed")
-    return Arrival(position, received, head, commit.commit_id(received.head), operations)
+    return IngestReport(given.count - repeated - len(refused) - waiting, repeated, listed, waiting, forked)
 
 
 class _Ingestion:
@@ -143,35 +113,46 @@ class _Ingestion:
         self._own_device = device
         self._db = db
         self._refused = refused
-        self._repeated = 0
+        self.repeated = 0
         self.parked = 0
         self._now = ledger.now_ms()
         self.forked: set[bytes] = set()
+        self._settled: set[bytes] = set()  # ids of what was kept or parked by now
+        self._chains: dict[tuple[bytes, bytes], Chain] = {}
+        self._full: dict[tuple[bytes, str], bool] = {}  # device and table: does it hold all it may there?
         self._tangled: dict[bytes, set[tuple[bytes, bytes]]] = {}  # by channel: logs with branches that grew
-        self._accepted: dict[bytes, list[tuple[Arrival, log.LogRow]]] = {}  # by channel
+        self._accepted: dict[bytes, list[tuple[Arrival, log.LogRow, int]]] = {}  # by channel, with rights
 
-    def take(self, arrivals: list[Arrival]) -> int:
-        """Keep and apply what may be; how many were here already."""
+    def take(self, arrivals: list[Arrival]) -> None:
+        """Keep and apply what may be."""
         for arrival in arrivals:
             if arrival.founds:
                 self._each(arrival, self._found)
         channels: dict[bytes, list[Arrival]] = {}
         for arrival in arrivals:
-            if not arrival.founds and self._each(arrival, self._require_channel):
+            if not arrival.founds:
                 channels.setdefault(arrival.head.channel, []).append(arrival)
         for id, group in channels.items():
-            self._take_channel(id, group)
-        return self._repeated
+            channel = log.channel_by_id(self._db, id)
+            if channel is not None:
+                self._take_channel(channel, group)
+            for arrival in group if channel is None else ():
+                self._refused[arrival.position] = UnauthorisedError(
+                    "this channel is not known here", rule="channel_unknown"
+                )
 
     def _each(self, arrival: Arrival, rule: Callable[[Arrival], None]) -> bool:
         """Whether a rule lets a commit pass; its refusal is noted."""
         try:
             rule(arrival)
         except PeerError as error:
-            self._refused[arrival.position] = error
-            self._unpark(arrival)
+            self._refuse(arrival, error)
             return False
         return True
+
+    def _refuse(self, arrival: Arrival, error: PeerError) -> None:
+        self._refused[arrival.position] = error
+        self._unpark(arrival)
 
     # Channels
 
@@ -190,8 +171,10 @@ class _Ingestion:
         if known is not None:
             if known.genesis != arrival.id:
                 raise PeerError("this channel began with another commit", rule="fork", channel=head.channel)
-            self._repeated += 1
+            self.repeated += 1
             return
+        if clock.is_ahead(head.time, self._now):  # its time would be the channel's from here on
+            raise PeerError("this channel was founded in the future", rule="founded_ahead")
         graph = Graph(head.channel)
         verdict = graph.add(_as_control(arrival))
         if verdict.rule:
@@ -202,7 +185,7 @@ class _Ingestion:
         if create.kind == "self" and signer != self._pen.signer:
             raise UnauthorisedError("this is not our self-channel", rule="self_channel_foreign")
         prefix = self._free_prefix(head)
-        self._require_signature(arrival)
+        require_signature(arrival)
         n = log.insert_channel(
             self._db, id=ChannelId(head.channel), genesis=arrival.id, kind=create.kind, creator=signer,
             source=create.source, key=create.key, name=create.name, time=head.time,
@@ -213,27 +196,33 @@ class _Ingestion:
         self._keep_control(arrival, row)
         self._pen.settle(self._db, n, graph, arrival.operations, review=False)
 
-    def _require_channel(self, arrival: Arrival) -> None:
-        if log.channel_by_id(self._db, arrival.head.channel) is None:
-            raise UnauthorisedError("this channel is not known here", rule="channel_unknown")
-
-    def _take_channel(self, id: bytes, arrivals: list[Arrival]) -> None:
+    def _take_channel(self, channel: log.ChannelRow, arrivals: list[Arrival]) -> None:
         """Take commits of one channel: control commits first, then content, which they may give the right to."""
-        channel = log.channel_by_id(self._db, id)
-        assert channel is not None
         graph = self._people.graph(self._db, channel)
-        logs: dict[tuple[bytes, bytes, bytes], list[Arrival]] = {}
+        reasons = log.parked_reasons(self._db, channel.id)
+        if reasons:
+            self._settled.update(log.parked_ids(self._db, channel.id))
+        if "ahead" in reasons or (reasons and any(one.is_control for one in arrivals)):
+            arrivals = parked(self._db, channel.id) + arrivals
+        logs: dict[tuple[bytes, bytes], list[Arrival]] = {}
         for arrival in arrivals:
             logs.setdefault(arrival.log, []).append(arrival)
-        fresh = [one for group in logs.values() for one in self._authentic(self._unseen(group))]
-        waiting = log.parked_reasons(self._db, id)
-        if waiting and ("ahead" in waiting or any(one.is_control for one in fresh)):
-            fresh = [_decoded(PARKED, encoded) for encoded in log.parked_commits(self._db, id)] + fresh
-        self._take_control(channel, graph, [one for one in fresh if one.is_control])
-        for one in fresh:
-            if not one.is_control:
-                self._each(one, partial(self._take_content, channel.n, graph))
+        for of, group in logs.items():
+            self._chains[of] = Chain(self._db, of, [one.head.seq for one in group])
+        self._take_control(channel, graph, [one for one in arrivals if one.is_control])
+        for of, group in logs.items():
+            self._take_content(
+                channel.n, graph, self._chains[of], [one for one in group if not one.is_control]
+            )
         self._apply(channel.n, graph)
+
+    def _is_repeated(self, arrival: Arrival) -> bool:
+        """Is it here, or waiting, or was it taken before in this batch?"""
+        if arrival.position == PARKED:
+            return False
+        repeated = arrival.id in self._settled or self._chains[arrival.log].has(arrival)
+        self.repeated += repeated
+        return repeated
 
     # Control commits
 
@@ -241,7 +230,13 @@ class _Ingestion:
         """Take control commits after those that they name, however they came."""
         review = False
         operations: list[ControlOperation] = []
-        todo = sorted(arrivals, key=lambda one: one.head.time)
+        signed: dict[bytes, Arrival] = {}
+        for one in arrivals:
+            if one.id in signed:
+                self.repeated += 1
+            elif not self._is_repeated(one) and self._each(one, self._require_own_signature):
+                signed[one.id] = one
+        todo = sorted(signed.values(), key=lambda one: one.head.time)
         while todo:
             ready = [one for one in todo if all(head in graph for head in one.head.control_heads)]
             if not ready:
@@ -266,35 +261,66 @@ class _Ingestion:
         identity = graph.author_of(control)
         if not identity:  # nobody's word: it can never have an effect
             raise UnauthorisedError("this device may not write in the channel", rule="device_unknown")
-        row = self._row(n, graph, arrival, f"quire:{identity.hex()}")
+        row = self._row(n, arrival, f"quire:{identity.hex()}")
         graph.add(control)
         self._keep(arrival, row, MAY_ALL)
         self._keep_control(arrival, row)
 
     # Content
 
-    def _take_content(self, n: int, graph: Graph, arrival: Arrival) -> None:
-        """A content commit, by the right that its author has where it was written."""
+    def _take_content(self, n: int, graph: Graph, chain: Chain, arrivals: list[Arrival]) -> None:
+        """The content of one log: decided from the newest on, so that it vouches for those before; placed in order."""
+        kept: list[tuple[Arrival, str, int]] = []
+        for arrival in sorted(arrivals, key=_seq, reverse=True):
+            if self._is_repeated(arrival):
+                continue
+            try:
+                decided = self._decide(graph, chain, arrival)
+            except PeerError as error:
+                self._refuse(arrival, error)
+                continue
+            if decided is not None:
+                kept.append((arrival, *decided))
+                self._settled.add(arrival.id)
+                chain.vouch(arrival)
+        accepted = self._accepted.setdefault(graph.channel, [])
+        commits: list[tuple[int, int, bytes, bytes, int]] = []
+        for arrival, signer, rights in reversed(kept):
+            try:
+                row = self._row(n, arrival, signer)
+            except PeerError as error:
+                self._refuse(arrival, error)
+                continue
+            received = arrival.commit
+            commits.append((row.n, arrival.head.seq, received.head, received.signature, rights))
+            self._kept(arrival, row)
+            accepted.append((arrival, row, rights))
+        log.insert_commits(self._db, commits)
+
+    def _decide(self, graph: Graph, chain: Chain, arrival: Arrival) -> tuple[str, int] | None:
+        """Who a content commit speaks for and what they may in it, by the right that its author has where it was
+        written. None: it was parked."""
         head = arrival.head
         if not head.control_heads:
             raise UnauthorisedError("it names nothing that its right could be from", rule="device_unknown")
-        if any(id not in graph for id in head.control_heads):
+        is_known = all(id in graph for id in head.control_heads)
+        if not (is_known and chain.continues(arrival)):
+            self._require_own_signature(arrival)
+        if not is_known:
             self._park(arrival, reason="control_head_unknown")
-            return
+            return None
         identity = graph.at(head.control_heads).owner_of(head.device)
         if not identity:
             raise UnauthorisedError("this device may not write in the channel", rule="device_unknown")
         rights = self._rights(graph, head)
-        if not rights and log.waiting_of_device(self._db, head.device, "voided") >= WAITING_PER_DEVICE_MAX:
+        if not rights and self._is_full(head.device, "voided"):
             raise PeerError(
                 "too much that does not count is kept of this device",
                 rule="too_many_waiting",
                 device=head.device,
             )
         self._require_room(arrival)
-        row = self._row(n, graph, arrival, f"quire:{identity.hex()}")
-        self._keep(arrival, row, rights)
-        self._accepted.setdefault(head.channel, []).append((arrival, row))
+        return f"quire:{identity.hex()}", rights
 
     @staticmethod
     def _rights(graph: Graph, head: commit.Head) -> int:
@@ -311,94 +337,31 @@ class _Ingestion:
 
     # One log
 
-    def _unseen(self, group: list[Arrival]) -> list[Arrival]:
-        """Without what is here already, or twice in the group."""
-        head = group[0].head
-        seen = {bytes(id) for id in log.parked_ids(self._db, head.channel)}
-        rows_ = log.branches(self._db, head.device, head.incarnation)
-        unseen = []
-        for arrival in group:
-            stored = [log.get_commit(self._db, row.n, arrival.head.seq) for row in rows_]
-            if arrival.id in seen or any(one and one[0] == arrival.commit.head for one in stored):
-                self._repeated += 1
-            else:
-                seen.add(arrival.id)
-                unseen.append(arrival)
-        return unseen
-
-    def _authentic(self, group: list[Arrival]) -> list[Arrival]:
-        """Those whose device signed them: by their own signature, or by that of a later one linked to them."""
-        by_id = {bytes(arrival.id): arrival for arrival in group}
-        settled: set[bytes] = set()
-        authentic = []
-        for last in sorted(group, key=lambda arrival: arrival.head.seq, reverse=True):
-            if last.id in settled or not self._each(last, self._require_signature):
-                continue
-            linked: Arrival | None = last
-            while linked is not None and linked.id not in settled:
-                settled.add(linked.id)
-                authentic.append(linked)
-                linked = by_id.get(linked.head.previous)
-        return sorted(authentic, key=lambda arrival: (arrival.head.seq, arrival.position))
-
     @staticmethod
-    def _require_signature(arrival: Arrival) -> None:
-        signed = commit.to_be_signed(arrival.commit.head)
-        if not verify(arrival.head.device, arrival.commit.signature, signed):
-            raise MalformedError("the device did not sign this", rule="commit_signature")
+    def _require_own_signature(arrival: Arrival) -> None:
+        if arrival.position != PARKED:  # that was checked before it was parked
+            require_signature(arrival)
 
-    def _row(self, n: int, graph: Graph, arrival: Arrival, signer: str) -> log.LogRow:
-        """The log, or the branch of it, that a commit continues. Raises: PeerError if its place does not fit."""
-        head = arrival.head
-        branches = log.branches(self._db, head.device, head.incarnation)
-        if not branches:
-            return self._new_log(n, head, self._free_prefix(head), signer)
-        if branches[0].channel != n:
-            raise PeerError("this log is here already, in another channel", rule="log_of_another_channel")
-        for row in branches:
-            if self._fits(row, arrival, alone=len(branches) == 1):
-                break
-        else:
-            if self._contradicts(branches, arrival):
+    def _row(self, n: int, arrival: Arrival, signer: str) -> log.LogRow:
+        """The log, or the branch of it, that a commit continues. Raises: PeerError if that is not of this channel."""
+        head, chain = arrival.head, self._chains[arrival.log]
+        chain.require_channel(n)
+        row = chain.row_for(arrival)
+        if row is None and not chain.rows:
+            row = self._new_log(n, head, self._free_prefix(head), signer)
+            chain.rows.append(row)
+        elif row is None:
+            if chain.contradicts(arrival):
                 self.forked.add(head.channel)
-            row = begin_branch(self._db, branches[0], arrival.id)
+            row = begin_branch(self._db, chain.rows[0], arrival.id)
             if head.device == self._own_device:  # a copy of this vault wrote in it: whichever side it was,
-                for one in branches:
+                for one in chain.rows:
                     log.close_log(self._db, one.n)
                 self._pen.forget_end(n)  # we begin another
-        if row.branch or len(branches) > 1:
-            self._tangled.setdefault(head.channel, set()).add((head.device, head.incarnation))
+            chain.rows.append(row)
+        if len(chain.rows) > 1:
+            self._tangled.setdefault(head.channel, set()).add(arrival.log)
         return row
-
-    def _fits(self, row: log.LogRow, arrival: Arrival, *, alone: bool) -> bool:
-        """Is its place free there, and does it link to the neighbours that are here?"""
-        seq = arrival.head.seq
-        if log.get_commit(self._db, row.n, seq) is not None:
-            return False
-        before = log.get_commit(self._db, row.n, seq - 1)
-        after = log.get_commit(self._db, row.n, seq + 1)
-        if before is None and not alone:
-            return False
-        if before is not None and commit.commit_id(before[0]) != arrival.head.previous:
-            return False
-        return after is None or commit.decode_head(after[0]).previous == arrival.id
-
-    def _contradicts(self, branches: list[log.LogRow], arrival: Arrival) -> bool:
-        """Is there proof that the log was continued twice? Raises: MalformedError if one side is not signed by itself."""
-        head, rivals = arrival.head, []
-        for row in branches:
-            at, before, after = (log.get_commit(self._db, row.n, head.seq + step) for step in (0, -1, 1))
-            if at is not None:
-                rivals.append(at)
-            if before is not None and commit.commit_id(before[0]) != head.previous:
-                rivals.append(before)
-            if after is not None and commit.decode_head(after[0]).previous != arrival.id:
-                rivals.append(after)
-        sides = [*rivals, (arrival.commit.head, arrival.commit.signature)] if rivals else []
-        for encoded, signature in sides:
-            if not verify(head.device, signature, commit.to_be_signed(encoded)):
-                raise MalformedError("one side of a fork is not signed", rule="commit_signature")
-        return bool(rivals)
 
     def _free_prefix(self, head: commit.Head) -> bytes:
         """The prefix of a log that is new here."""
@@ -413,13 +376,19 @@ class _Ingestion:
 
     def _require_room(self, arrival: Arrival) -> None:
         """A device's operations may wait for what they refer to, or for their time, but not without bound."""
-        if not log.waiting_exists(self._db):
-            return
         device = arrival.head.device
-        if log.waiting_of_device(self._db, device) < WAITING_PER_DEVICE_MAX:
+        if not self._is_full(device, "waiting"):
             return
-        if clock.is_ahead(arrival.head.time, self._now) or not all(map(self._is_here, _targets(arrival))):
+        if clock.is_ahead(arrival.head.time, self._now) or not all(map(self._is_here, targets(arrival))):
             raise PeerError("too much of this device waits already", rule="too_many_waiting", device=device)
+
+    def _is_full(self, device: bytes, table: str) -> bool:
+        """Does as much of a device wait, or not count, as may? Asked once for a batch, which overshoots by itself at most."""
+        full = self._full.get((device, table))
+        if full is None:
+            full = log.waiting_of_device(self._db, device, table) >= WAITING_PER_DEVICE_MAX
+            self._full[device, table] = full
+        return full
 
     def _is_here(self, target: bytes) -> bool:
         return rows.get_row(self._db, target) is not None
@@ -427,7 +396,7 @@ class _Ingestion:
     # Waiting for what a commit names
 
     def _park(self, arrival: Arrival, reason: str) -> None:
-        """Keep a whole commit until what it names comes, or its time; bounded for each device and channel."""
+        """Keep a whole commit, signed itself, until what it names comes, or its time; bounded for each device and channel."""
         if arrival.position == PARKED:
             return
         head, encoded = arrival.head, commit.encode_commit(arrival.commit)
@@ -439,6 +408,7 @@ class _Ingestion:
                 rule="too_many_waiting",
                 device=head.device,
             )
+        self._settled.add(arrival.id)
         log.park(self._db, arrival.id, head.channel, head.device, reason, self._now, encoded)
         self.parked += 1
 
@@ -457,8 +427,14 @@ class _Ingestion:
         return row
 
     def _keep(self, arrival: Arrival, row: log.LogRow, rights: int) -> None:
-        head, signature = arrival.commit.head, arrival.commit.signature
-        log.insert_commit(self._db, row.n, arrival.head.seq, head, signature, rights)
+        received = arrival.commit
+        log.insert_commit(self._db, row.n, arrival.head.seq, received.head, received.signature, rights)
+        self._kept(arrival, row)
+
+    def _kept(self, arrival: Arrival, row: log.LogRow) -> None:
+        """What follows from a commit's being kept in its log."""
+        if chain := self._chains.get(arrival.log):
+            chain.keep(row, arrival)
         self._unpark(arrival)
         if row.own:
             log.close_log(self._db, row.n)
@@ -488,16 +464,16 @@ class _Ingestion:
                 graph.add_fork(prefix, seq)
             self._people.settle(self._db, self._pen.applier, n, graph, self._now, review=True)
         items: list[Item] = []
-        for arrival, of in accepted:
+        for arrival, of, rights in accepted:
             if tangled:
                 of = self._moved(arrival) or of
-            rights = log.rights_at(self._db, message_id(of.prefix, arrival.head.seq, 0))
+                rights = log.rights_at(self._db, message_id(of.prefix, arrival.head.seq, 0))
             found = _items(arrival, of, rights)
             if rights:
                 items += found
             else:
                 set_aside(self._db, row, found)
-        times = [arrival.head.time for arrival, _ in accepted]
+        times = [arrival.head.time for arrival, _, _ in accepted]
         newest = max((time for time in times if not clock.is_ahead(time, self._now)), default=0)
         if items:
             self._pen.applier.apply(self._db, row, items, self._now)
@@ -512,10 +488,15 @@ class _Ingestion:
         return None
 
 
+def _seq(arrival: Arrival) -> int:
+    return arrival.head.seq
+
+
 def _items(arrival: Arrival, row: log.LogRow, rights: int) -> list[Item]:
-    time, seq = arrival.head.time, arrival.head.seq
+    time, signer = arrival.head.time, row.signer
+    place = row.prefix + arrival.head.seq.to_bytes(4, "big")
     return [
-        Item(message_id(row.prefix, seq, index), time, row.signer, operation, salted, rights)
+        Item(place + index.to_bytes(2, "big"), time, signer, operation, salted, rights)
         for index, (operation, salted) in enumerate(
             zip(arrival.operations, arrival.commit.operations, strict=True)
         )
@@ -524,10 +505,3 @@ def _items(arrival: Arrival, row: log.LogRow, rights: int) -> list[Item]:
 
 def _as_control(arrival: Arrival) -> ControlCommit:
     return as_control(arrival.commit.head, arrival.head, arrival.operations)
-
-
-def _targets(arrival: Arrival) -> Iterable[bytes]:
-    for operation in arrival.operations:
-        target = operation.root if isinstance(operation, Post) else getattr(operation, "target", None)
-        if target is not None:
-            yield target

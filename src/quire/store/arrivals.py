@@ -1,0 +1,118 @@
+"""Commits as they arrive: their form, before any right or place is asked about.
+
+What is here already is known by its head alone, so who reads a file again, or goes on where a kill interrupted, pays
+for no operation twice. Nothing here writes; looking is done outside the transaction, since a commit that is here stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apsw
+import msgspec
+
+from quire.core.commit import Commit, Head, check_content, commit_id, peek_commit
+from quire.core.control import Create
+from quire.core.ids import CommitId
+from quire.core.operation import KINDS, SALT_SIZE, Post, decode_operation
+from quire.errors import MalformedError, PeerError
+from quire.storage import log
+
+PARKED = -1  # the position of a commit that was parked before and is tried again
+
+
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """A commit of right form."""
+
+    position: int
+    commit: Commit
+    head: Head
+    id: CommitId
+    operations: list[Any]  # Operation, or ControlOperation
+
+    @property
+    def log(self) -> tuple[bytes, bytes]:
+        return self.head.device, self.head.incarnation
+
+    @property
+    def is_control(self) -> bool:
+        return type(self.operations[0]) not in KINDS
+
+    @property
+    def founds(self) -> bool:
+        return type(self.operations[0]) is Create
+
+
+class Prepared(msgspec.Struct):
+    """Commits as they were given, looked at: of right form, here already, or refused by position."""
+
+    count: int
+    arrivals: list[Arrival]
+    repeated: int
+    refused: dict[int, PeerError]
+
+    @property
+    def is_content(self) -> bool:
+        """Can taking it make no key known and nobody a member?"""
+        return not any(one.is_control for one in self.arrivals)
+
+
+def prepare(db: apsw.Connection, encoded_commits: Sequence[bytes]) -> Prepared:
+    """Look at commits before taking them."""
+    refused: dict[int, PeerError] = {}
+    seen: list[tuple[int, Commit, Head]] = []
+    for position, encoded in enumerate(encoded_commits):
+        try:
+            seen.append((position, *peek_commit(encoded)))
+        except PeerError as error:
+            refused[position] = error
+    here = _heads_here(db, [head for _, _, head in seen])
+    arrivals: list[Arrival] = []
+    repeated = 0
+    for position, received, head in seen:
+        if received.head in here:
+            repeated += 1
+            continue
+        try:
+            arrivals.append(_checked(position, received, head))
+        except PeerError as error:
+            refused[position] = error
+    return Prepared(len(encoded_commits), arrivals, repeated, refused)
+
+
+def parked(db: apsw.Connection, channel: bytes) -> list[Arrival]:
+    """What waits whole in a channel, to be tried again."""
+    return [_checked(PARKED, *peek_commit(encoded)) for encoded in log.parked_commits(db, channel)]
+
+
+def targets(arrival: Arrival) -> Iterable[bytes]:
+    """The messages that its operations are about, or reply to."""
+    for operation in arrival.operations:
+        target = operation.root if isinstance(operation, Post) else getattr(operation, "target", None)
+        if target is not None:
+            yield target
+
+
+def _heads_here(db: apsw.Connection, heads: Iterable[Head]) -> set[bytes]:
+    """Of the places that these heads name, the encoded heads that are stored."""
+    places: dict[tuple[bytes, bytes], list[int]] = {}
+    for head in heads:
+        places.setdefault((head.device, head.incarnation), []).append(head.seq)
+    found: set[bytes] = set()
+    for (device, incarnation), seqs in places.items():
+        rows = [row.n for row in log.branches(db, device, incarnation)]
+        found.update(head for _, _, head in log.heads_at(db, rows, seqs))
+    return found
+
+
+def _checked(position: int, received: Commit, head: Head) -> Arrival:
+    """A commit whose form, content root and every operation hold. Raises: MalformedError."""
+    check_content(received, head)
+    operations = [decode_operation(salted[SALT_SIZE:]) for salted in received.operations]
+    kinds = set(map(type, operations))
+    if Create in kinds and any(type(operation) is Create for operation in operations[1:]):
+        raise MalformedError("only a commit's first operation founds a channel", rule="create_misplaced")
+    if len({kind in KINDS for kind in kinds}) > 1:
+        raise MalformedError("a control commit holds control operations only", rule="control_mixed")
+    return Arrival(position, received, head, commit_id(received.head), operations)
