@@ -46,6 +46,7 @@ def _checked_log(db: apsw.Connection, row: log.LogRow, graph: Graph) -> list[Pla
     channel = log.channel_by_n(db, row.channel)
     placed = []
     before, previous = 0, b""
+    unsigned = False  # content whose own signature is bad: the next one names it
     for seq, head_bytes, signature in log.commits(db, row.n):
         head = commit.decode_head(head_bytes)
         assert seq == head.seq
@@ -56,12 +57,15 @@ def _checked_log(db: apsw.Connection, row: log.LogRow, graph: Graph) -> list[Pla
         else:
             assert row.own in (log.OTHER, log.ELSEWHERE)
         assert (head.channel, head.device, head.incarnation) == (channel.id, row.device, row.incarnation)
-        assert verify(row.device, signature, commit.to_be_signed(head_bytes))
+        assert not unsigned or (seq, head.previous) == (before + 1, previous)
+        unsigned = not verify(row.device, signature, commit.to_be_signed(head_bytes))
         operations = log.commit_operations(db, row.prefix, seq)
         assert len(operations) == head.count
         assert [int.from_bytes(id[14:], "big") for id, _ in operations] == list(range(head.count))
         assert commit.content_root([salted for _, salted in operations]) == head.content_root
-        if not is_control(operations[0][1][SALT_SIZE:]):
+        if is_control(operations[0][1][SALT_SIZE:]):
+            assert not unsigned
+        else:
             right = rights(graph, head)
             assert right == log.rights_at(db, operations[0][0])
             held = db.execute(
@@ -74,6 +78,7 @@ def _checked_log(db: apsw.Connection, row: log.LogRow, graph: Graph) -> list[Pla
                 if right
             ]
         before, previous = seq, commit.commit_id(head_bytes)
+    assert not unsigned
     return placed
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import apsw
+
 from quire.core import commit
 from quire.core.circle import ForkView, StoryLine
 from quire.core.control import (
@@ -28,7 +30,7 @@ from quire.core.control import (
     Unban,
     Uninvite,
 )
-from quire.core.crypto.keys import decode_certificate
+from quire.core.crypto.keys import decode_certificate, verify
 from quire.storage import log
 from quire.store.people import control_commits
 
@@ -113,22 +115,50 @@ def _line(operation: ControlOperation, names: Names, author: bytes) -> str:
 
 
 def forks(store: LocalStore, row: log.ChannelRow, names: Names) -> list[ForkView]:
-    """Each branch beside what has its place in the log that it left."""
+    """Each branch beside a commit, of the log itself or another branch, that cannot stand in one log with its first."""
     db = store.database.reader
     found = []
     for branch in log.logs_of(db, row.n):
         if not branch.branch:
             continue
-        [(seq, head, signature), *_] = list(log.commits(db, branch.n))
-        main = log.branches(db, branch.device, branch.incarnation)[0]
-        other = log.get_commit(db, main.n, seq)
-        if other is not None:
+        seq, head, _ = next(iter(log.commits(db, branch.n)))
+        assert commit.commit_id(head) == branch.branch
+        others = [one for one in log.branches(db, branch.device, branch.incarnation) if one.n != branch.n]
+        rival = _rival(db, others, seq, head)
+        if rival is not None:
             identity = bytes.fromhex(branch.signer.partition(":")[2])
-            assert commit.commit_id(head) == branch.branch
+            ours, theirs = _proof(db, rival[0], rival[1]), _proof(db, branch, seq)
             found.append(
-                ForkView(branch.device, names(identity), seq, (other[0], head), (other[1], signature))
+                ForkView(branch.device, names(identity), seq, (ours[0], theirs[0]), (ours[1], theirs[1]))
             )
     return found
+
+
+def _rival(
+    db: apsw.Connection, others: list[log.LogRow], seq: int, head: bytes
+) -> tuple[log.LogRow, int] | None:
+    """What has the place of a branch's first commit, or else does not link with it though it is next to it."""
+    for other in others:
+        if log.get_commit(db, other.n, seq) is not None:
+            return other, seq
+    id, previous = commit.commit_id(head), commit.decode_head(head).previous
+    for other in others:
+        before, after = (log.get_commit(db, other.n, near) for near in (seq - 1, seq + 1))
+        if before is not None and commit.commit_id(before[0]) != previous:
+            return other, seq - 1
+        if after is not None and commit.decode_head(after[0]).previous != id:
+            return other, seq + 1
+    return None
+
+
+def _proof(db: apsw.Connection, row: log.LogRow, seq: int) -> tuple[tuple[bytes, ...], bytes]:
+    """Heads from a place on up to one that is signed itself, and its signature."""
+    heads: list[bytes] = []
+    for _, head, signature in log.commits(db, row.n, after=seq - 1):
+        heads.append(head)
+        if verify(row.device, signature, commit.to_be_signed(head)):
+            break
+    return tuple(heads), signature
 
 
 def _policy(name: str, value: int) -> str:

@@ -146,6 +146,7 @@ def device(view: DeviceView) -> Record:
         "this": view.this,
         "since": iso(view.since_ms),
         "by_identity": view.by_identity,
+        "heard": view.heard,
     }
 
 
@@ -192,7 +193,7 @@ def fork(view: ForkView) -> Record:
         "device": view.device.hex(),
         "author": view.author,
         "seq": view.seq,
-        "heads": [one.hex() for one in view.heads],
+        "heads": [[one.hex() for one in side] for side in view.heads],
         "signatures": [one.hex() for one in view.signatures],
     }
 

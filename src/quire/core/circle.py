@@ -19,6 +19,7 @@ class DeviceView(msgspec.Struct, frozen=True):
     this: bool  # the one we are at
     since_ms: int
     by_identity: bool  # certified by the recovery phrase: outranks those that are not
+    heard: bool  # something that it wrote is here; a link that broke off leaves a device of which nothing ever comes
 
 
 class MemberView(msgspec.Struct, frozen=True):
@@ -73,12 +74,16 @@ class StoryLine(msgspec.Struct, frozen=True):
 
 
 class ForkView(msgspec.Struct, frozen=True):
-    """Proof that a device's key wrote in two copies of a vault: two signed commits with one place."""
+    """Proof that a device's key wrote in two copies of a vault: two commits of which each denies the other.
+
+    Each side is encoded heads of which each names the one before, and the device's signature over the last. Nearly
+    always that is one head; more if only a later commit was signed so that it verifies.
+    """
 
     device: bytes
     author: str
     seq: int
-    heads: tuple[bytes, bytes]
+    heads: tuple[tuple[bytes, ...], tuple[bytes, ...]]
     signatures: tuple[bytes, bytes]
 
 

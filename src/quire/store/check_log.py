@@ -27,7 +27,7 @@ from quire.storage.timeline import DOC_SHIFT
 from quire.store.check_people import PeopleCheck
 from quire.store.check_views import Views
 from quire.store.findings import TICK, Run, named
-from quire.store.forks import branch_prefix, nodes_of, placement
+from quire.store.forks import Node, branch_prefix, nodes_of, placement
 
 STORED = {
     "message": "SELECT 'message', m.id, m.op, m.channel, m.time, a.key, m.flags, m.root, m.edit, m.spill, m.author,"
@@ -39,6 +39,9 @@ STORED = {
     "waiting": "SELECT 'waiting', id, op, channel, time, signer, target, due, rights FROM waiting ORDER BY id",
     "voided": "SELECT 'voided', id, op, channel FROM voided ORDER BY id",
 }
+
+
+Placed = tuple[dict[bytes, list[Node]], dict[bytes, bytes]]  # commits by branch; where each is to be
 
 
 class LogCheck:
@@ -54,6 +57,7 @@ class LogCheck:
         )
         self._next: Any = next(self._stored, None)
         self._begun: set[int] = set()  # channels whose genesis was seen
+        self._placed: dict[tuple[bytes, bytes], Placed] = {}  # of the logs that branch
         self._total = _count_operations(run.db)
 
     def check(self) -> None:
@@ -83,6 +87,7 @@ class LogCheck:
             self._add("log_misplaced", where, "no such channel" if channel is None else "the prefix differs")
             return
         last, previous = self._beginning(row, where) if row.branch else (0, b"")
+        unsigned = ""  # content that is not signed itself, so that the next commit is to name it
         for seq, encoded, signature, rights in log.commits_with_rights(self._run.db, row.n):
             self._run.commits += 1
             stored = self._take(row.prefix + seq.to_bytes(4, "big"))
@@ -94,8 +99,15 @@ class LogCheck:
                     channel.id, row.device, row.incarnation, seq,
                 ):  # fmt: skip
                     self._add("head_misplaced", here)
+                if unsigned and (seq, head.previous) != (last + 1, previous):
+                    self._add("commit_signature", unsigned)
+                is_control = any(one[0] == "control" for one in stored)
+                unsigned = ""
                 if not verify(row.device, signature, commit.to_be_signed(encoded)):
-                    self._add("commit_signature", here)
+                    if is_control:
+                        self._add("commit_signature", here)
+                    else:
+                        unsigned = here
                 if seq != last + 1 and row.own in (log.OPEN, log.CLOSED):  # others' logs may have gaps
                     self._add("commit_missing", here, f"{seq - last - 1} commits before it are not here")
                 elif seq == last + 1 and head.previous != previous:
@@ -103,23 +115,27 @@ class LogCheck:
                 operations = self._operations(here, head, stored)
                 if id == channel.genesis:
                     self._check_genesis(channel, row, head, operations)
-                is_control = any(one[0] == "control" for one in stored)
                 self._people.commit(channel, row, here, id, head, rights, is_control)
                 self._check_rows(channel, row, head, rights, stored, operations)
             last, previous = seq, id
+        if unsigned:
+            self._add("commit_signature", unsigned)
 
     def _beginning(self, row: log.LogRow, where: str) -> tuple[int, bytes]:
         """(seq, id) of what a branch goes on from. Each commit of its log is to be where the rules say."""
-        rows = log.branches(self._run.db, row.device, row.incarnation)
+        of = (row.device, row.incarnation)
         try:
-            nodes = {one.branch: nodes_of(self._run.db, one) for one in rows}
+            if of not in self._placed:
+                rows = log.branches(self._run.db, *of)
+                nodes = {one.branch: nodes_of(self._run.db, one) for one in rows}
+                self._placed[of] = nodes, placement(node for some in nodes.values() for node in some)
         except MalformedError:
             return 0, b""  # which is named where that head is read
-        right = placement(node for of in nodes.values() for node in of)
+        nodes, right = self._placed[of]
         own = nodes[row.branch]
         if not own or own[0].id != row.branch:
             self._add("log_misplaced", where, "it branches off nothing")
-        elif any(right[node.id] != branch for branch, of in nodes.items() for node in of):
+        elif any(right[node.id] != row.branch for node in own):
             self._add("log_misplaced", where, "its commits are another branch's")
         return (own[0].seq - 1, own[0].previous) if own else (0, b"")
 

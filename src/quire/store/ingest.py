@@ -236,20 +236,22 @@ class _Ingestion:
                 self.repeated += 1
             elif not self._is_repeated(one) and self._each(one, self._require_own_signature):
                 signed[one.id] = one
-        todo = sorted(signed.values(), key=lambda one: one.head.time)
+        todo = sorted(signed.values(), key=lambda one: one.head.time, reverse=True)
+        early: dict[bytes, list[Arrival]] = {}  # by a control commit that they name and that is not here
         while todo:
-            ready = [one for one in todo if all(head in graph for head in one.head.control_heads)]
-            if not ready:
-                break
-            for one in ready:
-                behind = set(one.head.control_heads) != set(graph.heads)
-                if self._each(one, partial(self._take_one_control, channel.n, graph)):
-                    operations += one.operations
-                    review = review or behind or any(map(takes, one.operations))
-            tried = {one.id for one in ready}
-            todo = [one for one in todo if one.id not in tried]
-        for one in todo:
-            self._each(one, partial(self._park, reason="control_head_unknown"))
+            one = todo.pop()
+            missing = next((head for head in one.head.control_heads if head not in graph), None)
+            if missing is not None:
+                early.setdefault(missing, []).append(one)
+                continue
+            behind = not graph.is_newest(one.head.control_heads)
+            if self._each(one, partial(self._take_one_control, channel.n, graph)):
+                operations += one.operations
+                review = review or behind or any(map(takes, one.operations))
+                todo += early.pop(one.id, ())
+        for some in early.values():
+            for one in some:
+                self._each(one, partial(self._park, reason="control_head_unknown"))
         if operations:
             self._pen.settle(self._db, channel.n, graph, operations, review=review)
 

@@ -25,7 +25,7 @@ from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import SigningKey
 from quire.core.crypto.secrets import Secret
 from quire.core.ids import ChannelId, DeviceId, IdentityId, Incarnation, MessageId, log_prefix, message_id
-from quire.core.limits import OPERATIONS_PER_COMMIT_MAX
+from quire.core.limits import CONTROL_HEADS_MAX, OPERATIONS_PER_COMMIT_MAX
 from quire.core.membership import Graph
 from quire.core.operation import EpochKey as EpochKeyOperation
 from quire.core.operation import Operation, encode_operation
@@ -268,6 +268,12 @@ class Ledger:
             end = self._ends[channel.n] = (own, *log.newest_commit(db, own.n))
         return Draft(self, db, channel, *end)
 
+    def heads_named(self, db: apsw.Connection, channel: log.ChannelRow) -> tuple[bytes, ...]:
+        """The control heads that our next commit in a channel names; a commit has room for so many."""
+        if len(channel.control_heads) <= CONTROL_HEADS_MAX:
+            return channel.control_heads
+        return self.people.graph(db, channel).frontier(self._device)
+
     def remember_end(self, channel: int, own: log.LogRow, seq: int, head_id: bytes) -> None:
         """Where our log of a channel ends now, so that the next commit need not look."""
         if len(self._ends) >= ENDS_MAX:
@@ -383,8 +389,13 @@ class Ledger:
             self._remember_key(db, channel, epoch, key)
         fault("after_keys")
         channel = self.people.settle(db, self.applier, n, graph, now_ms(), review=review)
-        reports = [one for one in dict.fromkeys(wrong) if channel.role and one in graph.state.epochs]
-        if reports and not any(self._device in graph.state.epochs.reported(one) for one in reports):
+        known = graph.state.epochs
+        reports = [
+            one
+            for one in dict.fromkeys(wrong)
+            if channel.role and one in known and self._device not in known.reported(one)
+        ]
+        if reports:
             channel = self.add_control(db, channel, graph, epochs.report(reports))
         return channel
 
@@ -516,7 +527,7 @@ class Draft:
             incarnation=self._own.incarnation,
             seq=self._seq,
             previous=self._previous,
-            control_heads=self._channel.control_heads,
+            control_heads=self._ledger.heads_named(self._db, self._channel),
             time=self._time,
             salted=salted,
         )

@@ -36,6 +36,7 @@ from quire.core.control import (
     Unban,
     Uninvite,
 )
+from quire.core.limits import CONTROL_HEADS_MAX
 from quire.core.membership.certificates import read_certificate
 from quire.core.membership.content import Authority, authority
 from quire.core.membership.index import Index, InviteAct, Past, Record, union
@@ -80,6 +81,32 @@ class Graph:
         """Commits that no other names, ascending."""
         return tuple(sorted(self._heads))
 
+    def is_newest(self, heads: Sequence[bytes]) -> bool:
+        """Are these all the heads?"""
+        return len(heads) == len(self._heads) and self._heads.issuperset(heads)
+
+    def frontier(self, device: bytes) -> tuple[bytes, ...]:
+        """The heads that this device's next commit names: all, or of too many those that carry most.
+
+        What stands comes first, and the stronger before others, so that nobody's heads push out a senior's act; and some
+        that know by what right the device writes, and under which key.
+        """
+        if len(self._heads) <= CONTROL_HEADS_MAX:
+            return self.heads
+        state = self.state
+        heads = [self._records[id] for id in self._heads]
+        heads.sort(key=lambda one: (not state.standing.stands(one), one.strength, one.time, one.id))
+        binding = state.binding_of(device)
+        current = state.epochs.current
+        needed = [] if binding is None else [state.grant(binding.identity).record, binding.record]
+        needed += [self._records[current.commit]] if current else []
+        named: list[Record] = []
+        for record in needed:
+            if not any(one is record or one.knows(record) for one in named):
+                named.append(next(one for one in heads if one is record or one.knows(record)))
+        named += [one for one in heads if one not in named]
+        return tuple(sorted(one.id for one in named[:CONTROL_HEADS_MAX]))
+
     def add(self, commit: ControlCommit) -> Verdict:
         """Take a commit and say what becomes of it among those here. One that is here changes nothing.
 
@@ -115,7 +142,7 @@ class Graph:
         Raises: UsageError(rule="control_head_unknown").
         """
         key = tuple(sorted(heads))
-        if key == self.heads and not self._forks:
+        if not self._forks and self.is_newest(key):
             return self.state
         if key not in self._views:
             self._views[key] = self._view(key, self._past(key), {})
@@ -162,7 +189,7 @@ class Graph:
         time    the commit's hybrid time
         Raises: UnauthorisedError(rule), with the role that would do in `details["role"]`, NONE if that is not it.
         """
-        commit = ControlCommit(b"", device, b"", 0, time, self.heads, tuple(operations))
+        commit = ControlCommit(b"", device, b"", 0, time, self.frontier(device), tuple(operations))
         record = self._judge(commit).record
         if record.rule:
             raise refusal(record.rule, record.needs if record.needs > record.role else Role.NONE)

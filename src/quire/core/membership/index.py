@@ -14,6 +14,8 @@ from typing import NamedTuple
 from quire.core.control import Role
 from quire.core.membership.model import Key
 
+LAST_SEQS_MAX = 4_096  # a log and a removal: a million commits beyond a cut ask for the same one
+
 
 class Past(NamedTuple):
     """A set of commits that holds all ancestors of its members: those below `base`, and bit i for `base + i`."""
@@ -161,6 +163,7 @@ class Index:
     logs: dict[bytes, dict[int, list[Record]]] = field(default_factory=dict)
     forks: dict[bytes, list[int]] = field(default_factory=dict)  # places of a log that have several commits
 
+    last_seqs: dict[tuple[bytes, int], int] = field(default_factory=dict)  # of a log, in a record's past
     names: dict[bytes, bytes] = field(default_factory=dict)
 
     def name(self, id: bytes) -> bytes:
@@ -174,6 +177,12 @@ class Index:
                 yield self.logs[prefix][place]
 
     def last_seq(self, prefix: bytes, record: Record) -> int:
-        """The last control commit of a log that a record's author knew; 0 if none."""
-        log = self.logs.get(prefix, {})
-        return max((seq for seq, at in log.items() if any(record.knows(one) for one in at)), default=0)
+        """The last control commit of a log that a record's author knew; 0 if none. A past never grows."""
+        found = self.last_seqs.get((prefix, record.number))
+        if found is None:
+            log = self.logs.get(prefix, {})
+            found = max((seq for seq, at in log.items() if any(record.knows(one) for one in at)), default=0)
+            if len(self.last_seqs) >= LAST_SEQS_MAX:
+                self.last_seqs.clear()
+            self.last_seqs[prefix, record.number] = found
+        return found
