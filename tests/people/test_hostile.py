@@ -12,7 +12,7 @@ from quire.core.encoding import encode
 from quire.core.ids import DeviceId, IdentityId
 from quire.core.operation import Post
 from quire.store import ingest as ingest_module
-from quire.store.bundling import Carried
+from quire.store.carrying import Carried
 from quire.testing.authors import Author
 from quire.testing.people import meet
 from tests.people.conftest import Make, team_of

@@ -22,7 +22,7 @@ from quire.core.invite import InviteLink
 
 if TYPE_CHECKING:
     from quire.channels.manager import ChannelManager
-    from quire.store.bundling import BundleReport
+    from quire.store.unbundling import BundleReport
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from quire.core.ids import ChannelId
     from quire.core.views import ChannelInfo
     from quire.errors import PeerError
-    from quire.store.bundling import BundleReport
+    from quire.store.unbundling import BundleReport
 
 __all__ = ["app"]
 

@@ -298,11 +298,11 @@ def commits(db: apsw.Connection, log: int, after: int = 0) -> Iterator[tuple[int
     return iter(cursor)
 
 
-def commits_between(db: apsw.Connection, log: int, first: int, last: int) -> list[tuple[int, bytes, bytes]]:
-    """(seq, head, signature) of a log's commits from seq `first` to `last`."""
+def commits_before(db: apsw.Connection, log: int, seq: int, count: int) -> list[tuple[int, bytes, bytes]]:
+    """(seq, head, signature) of the last commits of a log before a place, the last one first."""
     rows: Any = db.execute(
-        "SELECT seq, head, signature FROM commits WHERE log = ? AND seq BETWEEN ? AND ? ORDER BY seq",
-        (log, first, last),
+        "SELECT seq, head, signature FROM commits WHERE log = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+        (log, seq, count),
     ).fetchall()
     return list(rows)
 
@@ -470,6 +470,11 @@ def joinings(db: apsw.Connection) -> list[tuple[bytes, str, str, int]]:
     """(channel, link, name, since) of every channel that we ever asked to be let into."""
     rows: Any = db.execute("SELECT channel, link, name, since_ms FROM joining ORDER BY since_ms").fetchall()
     return list(rows)
+
+
+def has_log_of(db: apsw.Connection, device: bytes) -> bool:
+    """Is anything here that a device wrote?"""
+    return db.execute("SELECT 1 FROM log WHERE device = ? LIMIT 1", (device,)).fetchone() is not None
 
 
 def introduced(db: apsw.Connection, channel: int, author: str) -> bool:

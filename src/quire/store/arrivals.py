@@ -57,16 +57,33 @@ class Prepared(msgspec.Struct):
         """Can taking it make no key known and nobody a member?"""
         return not any(one.is_control for one in self.arrivals)
 
+    def add(self, other: Prepared) -> None:
+        """These as well; their positions come after."""
+        for one in other.arrivals:
+            self.arrivals.append(msgspec.structs.replace(one, position=one.position + self.count))
+        self.refused.update({position + self.count: error for position, error in other.refused.items()})
+        self.count += other.count
+        self.repeated += other.repeated
 
-def prepare(db: apsw.Connection, encoded_commits: Sequence[bytes]) -> Prepared:
-    """Look at commits before taking them."""
+
+def prepare(
+    db: apsw.Connection, encoded_commits: Sequence[bytes], *, channel: bytes | None = None
+) -> Prepared:
+    """Look at commits before taking them.
+
+    channel    that all must be of. Raises: MalformedError(rule="bundle_channel")
+    """
     refused: dict[int, PeerError] = {}
     seen: list[tuple[int, Commit, Head]] = []
     for position, encoded in enumerate(encoded_commits):
         try:
-            seen.append((position, *peek_commit(encoded)))
+            received, head = peek_commit(encoded)
         except PeerError as error:
             refused[position] = error
+            continue
+        if channel is not None and head.channel != channel:
+            raise MalformedError("a commit of another channel was put in", rule="bundle_channel")
+        seen.append((position, received, head))
     here = _heads_here(db, [head for _, _, head in seen])
     arrivals: list[Arrival] = []
     repeated = 0

@@ -57,7 +57,7 @@ def create_recovered(folder: Path, unlock: Unlock, phrase: RecoveryPhrase, bundl
 
     Raises: UsageError with rule "vault_exists", "file_unreadable", or "recovery_nothing".
     """
-    from quire.store.bundling import read_file
+    from quire.store.unbundling import read_file
     from quire.store.local import LocalStore
 
     device = NewDevice.by_identity(phrase)

@@ -28,7 +28,7 @@ from quire.storage.outside import create_key_file
 from quire.store.local import LocalStore
 
 if TYPE_CHECKING:
-    from quire.store.bundling import BundleReport
+    from quire.store.unbundling import BundleReport
 
 ROUNDS_MAX = 8  # of carrying everything to everybody before we call it endless
 

@@ -1,0 +1,85 @@
+"""Who in a channel must be welcomed: devices that no commit we could seal would bring the present key.
+
+A seal travels under the epoch before it. So who was away for a removal and let in again, or was sealed the wrong key, or
+is new, has nothing that opens the commit that their key is in. Who only reads shows nobody what they hold, and is
+welcomed each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import apsw
+
+from quire.core.commit import decode_head
+from quire.core.control import CONTROL_KINDS as KINDS
+from quire.core.control import Report, Seal, decode_control
+from quire.core.membership import Graph
+from quire.core.operation import SALT_SIZE
+from quire.storage import log
+
+
+def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> set[bytes]:
+    """Devices that cannot come to the present key by what they hold for sure: the keys they made or wrote under."""
+    epochs_ = graph.state.epochs
+    assert epochs_.current is not None
+    places = log.control_places(db, row.n)
+    by_place = {place: id for id, place in places.items()}
+    under: dict[bytes, bytes] = {}  # commit -> the epoch it travels under
+    roads: dict[bytes, dict[bytes, set[bytes]]] = {}  # epoch -> device -> epochs that lead to it
+    for id, op in log.control_rows(db, row.n, KINDS[Seal]):
+        seal, commit = decode_control(op[SALT_SIZE:]), by_place[id[:14]]
+        assert isinstance(seal, Seal)
+        if commit not in under:
+            encoded = log.commit_at(db, id[:14])
+            assert encoded is not None
+            under[commit] = epoch_of(graph, decode_head(encoded).control_heads)
+        for one in seal.keys:
+            roads.setdefault(seal.epoch, {}).setdefault(one.recipient, set()).add(under[commit])
+    for id, op in log.control_rows(db, row.n, KINDS[Report]):
+        report, branch = decode_control(op[SALT_SIZE:]), log.log_by_prefix(db, id[:10])
+        assert isinstance(report, Report)
+        assert branch is not None
+        roads.get(report.epoch, {}).pop(branch.device, None)  # what was sealed to it did not open
+    held: dict[bytes, set[bytes]] = {}
+    for info in epochs_.every():
+        held.setdefault(info.device, set()).add(info.epoch)
+    for branch in log.logs_of(db, row.n):
+        if heads := _newest_content_heads(db, branch, by_place):
+            held.setdefault(branch.device, set()).add(epoch_of(graph, heads))
+    return {
+        device
+        for device in graph.state.devices
+        if not _leads(epochs_.current.epoch, device, held.get(device, set()), roads)
+    }
+
+
+def _newest_content_heads(
+    db: apsw.Connection, of: log.LogRow, control: Mapping[bytes, bytes]
+) -> tuple[bytes, ...]:
+    for seq in range(log.newest_commit(db, of.n)[0], 0, -1):
+        if of.prefix + seq.to_bytes(4, "big") not in control and (found := log.get_commit(db, of.n, seq)):
+            return decode_head(found[0]).control_heads
+    return ()
+
+
+def _leads(
+    epoch: bytes, device: bytes, held: set[bytes], roads: dict[bytes, dict[bytes, set[bytes]]]
+) -> bool:
+    """Does a chain of seals to a device lead from a key that it holds to this one?"""
+    seen: set[bytes] = set()
+    todo = [epoch]
+    while todo:
+        one = todo.pop()
+        if one in held:
+            return True
+        if one not in seen:
+            seen.add(one)
+            todo += roads.get(one, {}).get(device, ())
+    return False
+
+
+def epoch_of(graph: Graph, heads: tuple[bytes, ...]) -> bytes:
+    """The epoch that a commit naming these heads was written under; what is older than all goes with the first."""
+    found = graph.epoch_at(heads) if heads else None
+    return found.epoch if found else graph.state.epochs.every()[-1].epoch
