@@ -236,7 +236,7 @@ def child(folder: str, spec: Spec, pipe: int) -> None:
 
 
 _forks = get_context("forkserver")
-_forks.set_forkserver_preload(["tests.crash.session"])
+_forks.set_forkserver_preload(["tests.crash.session", "tests.crash.flows"])
 
 
 def in_doomed_process(folder: Path, spec: Spec) -> tuple[int | None, list[Any]]:

@@ -6,7 +6,7 @@ A person is named by their identity, by what we or they call them, or by the sta
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,20 +51,23 @@ from quire.core.invite import (
     seal_request,
     tag_of_request,
 )
+from quire.core.limits import TIME_MS_MAX
 from quire.core.membership import CAPABILITIES, Graph, Member, Membership
 from quire.core.operation import Contact, DeviceName, Profile
+from quire.core.timeline import MAY_POST
 from quire.core.views import Event
 from quire.errors import MalformedError, NotFoundError, StorageError, UsageError
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
+from quire.storage.files import beside, flush_folder
 from quire.store import group
 from quire.store.ledger import now_ms
 
 if TYPE_CHECKING:
     from quire.channels.events import EventHub
-    from quire.store.unbundling import BundleReport
     from quire.store.local import LocalStore
+    from quire.store.bundling import BundleReport
 
 PREFIX_CHARS_MIN = 4
 EXPIRES = timedelta(days=7)
@@ -217,7 +220,7 @@ class People:
         for device in member.devices.values():
             yield DeviceView(
                 device.device, names.get(device.device, ""), own, device.device == self.store.device,
-                device.created_ms, device.by_identity,
+                device.created_ms, device.by_identity, log.has_log_of(self.store.database.reader, device.device),
             )  # fmt: skip
 
     def _state(self, channel: ChannelId | str) -> Membership:
@@ -257,7 +260,6 @@ class People:
             return [Invite(secret.key(id).public, as_role(role), uses, expires_ms, scope, only, approval)]
 
         row = self.store.ledger.write_control(id, prepare)
-        self._introduce(id)
         self._hub.publish(Event("people", id))
         return InviteLink(secret, id, self.identity, expires_ms, row.name)
 
@@ -303,6 +305,7 @@ class People:
         history: History | int | None,
         invite: bytes = b"",
         proof: bytes = b"",
+        called: Sequence[Contact] = (),
     ) -> None:
         ledger = self.store.ledger
 
@@ -313,9 +316,10 @@ class People:
             group.admit(
                 ledger, db, row, devices, role, _scope(ledger.people.state(db, row), history), invite, proof
             )
+            if called:
+                ledger.append(db, log.self_channel(db), called)
 
         ledger.run(work)
-        self._introduce(id)
         self._hub.publish(Event("people", id))
 
     def join_channel(self, link: str, *, name: str = "") -> Joining:
@@ -340,13 +344,10 @@ class People:
     @guarded
     def joining(self) -> list[Joining]:
         """Channels that we asked to be let into, and are not in yet."""
-        db = self.store.database.reader
-        found = []
-        for channel, link, _, since in log.joinings(db):
-            row = log.channel_by_id(db, channel)
-            if row is None or not row.role:
-                found.append(Joining(ChannelId(channel), parse_link(link).name, since))
-        return found
+        return [
+            Joining(ChannelId(channel), parse_link(link).name, since)
+            for channel, link, _, since in log.joinings(self.store.database.reader)
+        ]
 
     def cancel_join(self, channel: ChannelId) -> None:
         """Ask no longer."""
@@ -382,8 +383,10 @@ class People:
                         return self._pass_on(row.id, state, request, devices)
                     if not state.may(self.identity, "invite"):
                         return False
-                    self._admit(row.id, devices, invite.role, invite.history, invite.key, request.proof)
-                    self._note_name(request)
+                    self._admit(
+                        row.id, devices, invite.role, invite.history, invite.key, request.proof,
+                        called=self._contact(request),
+                    )  # fmt: skip
                     return True
         return False
 
@@ -394,13 +397,16 @@ class People:
             return False
         if state.ask(request.card.identity) is None:
             self._act(id, lambda db, row, graph: [Ask(devices, request.invite, request.proof)])
-        self._note_name(request)
+        for one in self._contact(request):
+            self._note(one)
         return True
 
-    def _note_name(self, request: JoinRequest) -> None:
-        """Remember what somebody wishes to be called, if we call them nothing yet."""
-        if request.name and request.card.identity not in rows.contacts(self.store.database.reader):
-            self.set_contact(IdentityId(request.card.identity), name=request.name)
+    def _contact(self, request: JoinRequest) -> list[Contact]:
+        """What somebody wishes to be called, if we call them nothing yet."""
+        identity = request.card.identity
+        if not request.name or identity in rows.contacts(self.store.database.reader):
+            return []
+        return [Contact(identity, request.name, False)]
 
     @guarded
     def requests(self, channel: ChannelId | str) -> list[RequestView]:
@@ -556,10 +562,9 @@ class People:
 
         Raises: UnauthorisedError(rule="device_senior").
         """
-        db = self.store.database.reader
-        for row in sorted(log.all_channels(db), key=lambda row: (row.kind != "self", row.n)):
-            if self.store.ledger.people.state(db, row).device(device):
-                self._act(row.id, lambda db, row, graph: group.revoke_device(db, row, graph, device))
+        ledger = self.store.ledger
+        for id in ledger.run(lambda db: group.end_device(ledger, db, device)):
+            self._hub.publish(Event("people", id))
 
     # Bundles
 
@@ -584,41 +589,40 @@ class People:
 
         db = self.store.database.reader
         ids = None if channels is None else {self.resolve(channel) for channel in channels}
-        waiting = {one.channel for one in self.joining()}
-        yield from [self._request(link, name) for id, link, name, _ in log.joinings(db) if id in waiting]
-        chosen = [row for row in log.channels(db) if ids is None or row.id in ids]
-        yield from records(self.store, chosen)
+        self._introduce()
+        yield from [self._request(link, name) for _, link, name, _ in log.joinings(db)]
+        yield from records(self.store, [row for row in log.channels(db) if ids is None or row.id in ids])
 
     def read_bundle(self, path: str | os.PathLike[str]) -> BundleReport:
         """Take in what a bundle file holds for us. Raises: StorageError if it cannot be read."""
-        from quire.store.unbundling import file_pieces
+        from quire.store.bundling import file_pieces
 
         return self._take_in(lambda: file_pieces(Path(path)))
 
     def _take_in(self, pieces: Callable[[], Iterable[bytes]]) -> BundleReport:
         """The same from any road that can bring the bytes again."""
-        from quire.store.unbundling import Reading
+        from quire.store.bundling import Reading
 
         report = Reading(self.store, pieces, on_request=self.answer_request).run()
-        waiting = {one.channel for one in self.joining()}
-        for channel, *_ in log.joinings(self.store.database.reader):
-            if channel not in waiting:  # we are in: who leaves later does not ask again by that
-                self.cancel_join(ChannelId(channel))
         for id in report.forked:
             self._hub.publish(Event("fork", ChannelId(id)))
         for id in report.channels:
-            self._introduce(ChannelId(id))
             self._hub.publish(Event("channel", ChannelId(id)))
         return report
 
-    def _introduce(self, id: ChannelId) -> None:
-        """Tell a channel what we are called, once."""
-        name = self._own_name()
-        row = self.store.channel_row(id)
-        if not name or row.kind == "self" or not row.rights:
-            return
-        if not log.introduced(self.store.database.reader, row.n, self.store.own_key):
-            self.store.write_operations(id, Profile("", "", name))
+    def _introduce(self) -> None:
+        """Before anything leaves: all our devices are in our channels, and where others are, what we are called.
+
+        Done here and not with the act that brings somebody in, it is made good wherever a crash came between.
+        """
+        ledger, name = self.store.ledger, self._own_name()
+        if len(self.devices()) > 1:
+            ledger.run(lambda db: group.share_devices(ledger, db))
+        db = self.store.database.reader
+        for row in log.channels(db):
+            shared = row.rights & MAY_POST and row.rotate_ms < TIME_MS_MAX
+            if name and shared and not log.introduced(db, row.n, self.store.own_key):
+                self.store.write_operations(row.id, Profile("", "", name))
 
     def _own_name(self) -> str:
         n = self.store.own_author()
@@ -699,19 +703,16 @@ def in_order(card: Card) -> tuple[Device, ...]:
 
 def _write_file(path: Path, pieces: Iterable[bytes]) -> None:
     """A file that is whole or not there."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with fresh.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        with beside(path) as fresh:
+            with fresh.open("wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+            flush_folder(path.parent)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise StorageError(
             f"cannot write {path}: {error.strerror}", rule="file_unwritable", hint="choose another place"
         ) from error
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise

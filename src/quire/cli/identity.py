@@ -207,7 +207,8 @@ def _devices(found: list[DeviceView], console: Console) -> Iterator[Text]:
         (
             (line(one.name, 40) or "no name") + (" (this one)" if one.this else ""), short(one.id),
             stamp(one.since_ms), "the 24 words" if one.by_identity else "another device",
+            "" if one.heard or one.this else "not yet",
         )
         for one in found
     ]  # fmt: skip
-    return table(("device", "id", "since", "made by"), rows, console, bold=[one.this for one in found])
+    return table(("device", "id", "since", "made by", "heard of"), rows, console, bold=[one.this for one in found])

@@ -3,7 +3,8 @@
 A replacement is written beside the file, flushed to the disk, renamed over it, and the folder flushed
 too: a kill or a power cut at any point leaves one whole version. The lock is `flock` on a file of its
 own (the data file itself is renamed away under any lock on it); the kernel drops it when its holder
-dies, so there is no stale lock to clean up.
+dies, so there is no stale lock to clean up. What is made under a name of its own, to be renamed when it is
+whole, is locked likewise: so what a killed process left there is known, and taken away by the next.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import os
+import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from quire.errors import BusyError, FullError, StorageError
@@ -32,18 +36,59 @@ def replace_file(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)  # of a process that was killed
         _write_new(temporary, data)
         os.replace(temporary, path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise write_error(path, error) from error
 
 
+@contextlib.contextmanager
+def beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """A new empty file or folder beside `path`, to be filled and renamed to it; gone afterwards if it was not.
+
+    Raises: OSError.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        _take_away_if_left(left)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    if folder:
+        fresh.mkdir(mode=0o700)
+        file = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)
+    else:
+        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: then nothing is ever taken away
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield fresh
+    finally:
+        _remove(fresh)
+        os.close(file)
+
+
+def _take_away_if_left(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(path)
+        finally:
+            os.close(file)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
 def create_file(path: Path, data: bytes) -> None:
     """Put `data` in a new file, durably, readable by its owner only. Raises: FileExistsError, as above."""
     try:
         _write_new(path, data)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except FileExistsError:
         raise
     except OSError as error:
@@ -126,7 +171,8 @@ def _write_new(path: Path, data: bytes) -> None:
         os.close(file)
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Let what was renamed in a folder last."""
     file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _flush(file)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from quire.core.welcome import open_welcome
 from quire.errors import FullError, StorageError, UsageError
 from quire.storage import log, schema
 from quire.storage.database import Database, fault, guarded
+from quire.storage.files import beside, flush_folder
 from quire.storage.keyslots import KeySlots
 from quire.store.ledger import Ledger, now_ms
 from quire.store.witness import Witness
@@ -40,7 +42,7 @@ def create_vault(folder: Path, unlock: Unlock) -> RecoveryPhrase:
     """Make a vault; its recovery phrase. Raises: UsageError(rule="vault_exists"), StorageError."""
     phrase = RecoveryPhrase.generate(os.urandom)
     device = NewDevice.by_identity(phrase)
-    with _NewFolder(folder) as fresh:
+    with _new_folder(folder) as fresh:
         database, vault_id = _write_vault(fresh, device, [unlock, phrase])
         witness = Witness(fresh / FILE_NAME, vault_id)
         ledger = Ledger(database, device.own_key, device.signing, device.entry, witness)
@@ -57,11 +59,12 @@ def create_recovered(folder: Path, unlock: Unlock, phrase: RecoveryPhrase, bundl
 
     Raises: UsageError with rule "vault_exists", "file_unreadable", or "recovery_nothing".
     """
-    from quire.store.unbundling import read_file
+    from quire.store import group
     from quire.store.local import LocalStore
+    from quire.store.bundling import read_file
 
     device = NewDevice.by_identity(phrase)
-    with _NewFolder(folder) as fresh:
+    with _new_folder(folder) as fresh:
         _write_vault(fresh, device, [unlock, phrase])[0].close()
         with LocalStore.open(fresh, unlock) as store:
             store.ledger.recovery_seed = recovery_seed(phrase)
@@ -70,7 +73,8 @@ def create_recovered(folder: Path, unlock: Unlock, phrase: RecoveryPhrase, bundl
                 read_file(store, bundle, on_request=lambda sealed: False)
             _require_self_channel(store)
             fault("recover_read")
-            join_own_channels(store)
+            ledger = store.ledger
+            ledger.run(lambda db: group.add_own_device(ledger, db, ledger.entry))
 
 
 @guarded
@@ -84,7 +88,7 @@ def create_linked(folder: Path, unlock: Unlock, device: NewDevice, welcome: byte
     from quire.store.local import LocalStore
 
     opened = open_welcome(welcome, device.sealing_seed.reveal())
-    with _NewFolder(folder) as fresh:
+    with _new_folder(folder) as fresh:
         _write_vault(fresh, device, [unlock])[0].close()
         with LocalStore.open(fresh, unlock) as store:
             store.ingest(opened.commits)
@@ -99,20 +103,6 @@ def _require_self_channel(store: LocalStore) -> None:
             rule="recovery_nothing",
             hint="take a bundle file that you, or somebody who shares a channel with you, wrote",
         )
-
-
-def join_own_channels(store: LocalStore) -> None:
-    """Make this device known in every channel that we are in, the self-channel first."""
-    from quire.store import group
-
-    db = store.database.reader
-    rows = sorted(log.all_channels(db), key=lambda row: (row.kind != "self", row.n))
-    for row in rows:
-        state = store.ledger.people.state(db, row)
-        if state.member(store.ledger.people.identity) and not state.device(store.device):
-            store.ledger.write_control(
-                row.id, lambda db, row, graph: group.add_device(db, row, graph, store.ledger.entry)
-            )
 
 
 class NewDevice:
@@ -172,7 +162,7 @@ def _write_vault(fresh: Path, device: NewDevice, unlocks: list[Unlock]) -> tuple
 
 def write_backup(store: LocalStore, folder: Path, progress: Progress | None) -> None:
     """Copy a vault as of now and read every page of the copy (docs/decisions/0006-backup-device-key.md)."""
-    with _NewFolder(folder) as fresh:
+    with _new_folder(folder) as fresh:
         target = Database(fresh / FILE_NAME, store.database.key)
         copy = target.connect(create=True)
         source = store.database.reader
@@ -195,37 +185,24 @@ def ensure_free(folder: Path) -> None:
         raise UsageError(f"{folder} exists and is not empty", rule="vault_exists", hint="choose a new folder")
 
 
-class _NewFolder:
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
     """A folder that appears under its name only when all in it is written."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-
-    def __enter__(self) -> Path:
-        ensure_free(self._folder)
+    ensure_free(folder)
+    made = ExitStack()
+    with made:
         try:
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(self._fresh, ignore_errors=True)
-            self._fresh.mkdir(mode=0o700)
-            (self._fresh / FILE_NAME).touch(mode=0o600)  # SQLite would let everyone read it, and its WAL
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            fresh = made.enter_context(beside(folder, folder=True))
+            (fresh / FILE_NAME).touch(mode=0o600)  # SQLite would let everyone read it, and its WAL
         except OSError as error:
             raise FullError(
-                f"cannot write {self._folder.parent}: {error.strerror}",
+                f"cannot write {folder.parent}: {error.strerror}",
                 rule="read_only",
                 hint="choose another folder",
             ) from error
-        return self._fresh
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self._fresh, ignore_errors=True)
-            return
-        if self._folder.exists():
-            self._folder.rmdir()
-        self._fresh.rename(self._folder)
-        descriptor = os.open(self._folder.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        yield fresh
+        if folder.exists():
+            folder.rmdir()
+        fresh.rename(folder)
+        flush_folder(folder.parent)

@@ -1,12 +1,15 @@
 """What each act on a channel's people is, as operations: who is let in or put out, and what becomes of the key.
 
-Each function is a `prepare` of `Ledger.write_control`: it looks at the channel as it is inside the transaction, and
-gives the operations of one control commit. Whether they are allowed is for core/membership to say.
+Most functions are a `prepare` of `Ledger.write_control`: they look at the channel as it is inside the transaction, and
+give the operations of one control commit. Those that take a ledger write more than one, in a transaction of their
+caller's: what concerns a device happens in all channels or in none, wherever a crash comes between. Whether it is
+allowed is for core/membership to say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import apsw
@@ -24,8 +27,12 @@ from quire.core.control import (
 )
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import decode_certificate
+from quire.core.ids import ChannelId
 from quire.core.membership import Graph
+from quire.core.operation import DeviceName
+from quire.errors import UnauthorisedError
 from quire.storage import log
+from quire.storage.database import fault
 from quire.store import epochs
 
 if TYPE_CHECKING:
@@ -98,6 +105,48 @@ def add_device(
     if current is not None and key is not None and id not in graph.state.epochs.recipients(current.epoch):
         operations += epochs.seals(EpochKey(key), channel.id, {id: device.sealing})
     return operations
+
+
+def add_own_device(ledger: Ledger, db: apsw.Connection, fresh: Device, name: str = "") -> None:
+    """Make a new device one of ours, in every channel that we are in. Raises: UnauthorisedError if it may not be.
+
+    name    what we call it
+    """
+    own = log.self_channel(db)
+    graph = ledger.people.graph(db, own)
+    own = ledger.add_control(db, own, graph, add_device(db, own, graph, fresh))
+    fault("device_added")
+    if name:
+        ledger.append(db, own, [DeviceName(decode_certificate(fresh.certificate).device, name)])
+    share_devices(ledger, db)
+
+
+def share_devices(ledger: Ledger, db: apsw.Connection) -> None:
+    """Make our devices known where they are not yet: a channel may have come, or a device, unknown to the other."""
+    identity, own = ledger.people.identity, log.self_channel(db)
+    member = ledger.people.state(db, own).member(identity)
+    devices = dict(member.devices) if member else {}
+    for row in log.channels(db):
+        graph = ledger.people.graph(db, row)
+        here = graph.state.member(identity)
+        missing = [one for device, one in devices.items() if here and device not in here.devices]
+        for entry in epochs.device_entries(db, own, missing):
+            with suppress(UnauthorisedError):  # it was revoked there, or there are too many
+                row = ledger.add_control(db, row, graph, add_device(db, row, graph, entry))
+                fault("device_added")
+
+
+def end_device(ledger: Ledger, db: apsw.Connection, device: bytes) -> list[ChannelId]:
+    """Revoke a device of ours, in every channel; in which it was. Raises: UnauthorisedError(rule="device_senior")."""
+    ended = []
+    for known in log.all_channels(db):
+        row = log.channel_by_n(db, known.n)  # a key that became known was noted in the self-channel
+        graph = ledger.people.graph(db, row)
+        if graph.state.device(device):
+            ledger.add_control(db, row, graph, revoke_device(db, row, graph, device))
+            fault("device_ended")
+            ended.append(row.id)
+    return ended
 
 
 def revoke_device(

@@ -17,19 +17,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import apsw
-
-from quire.core.control import ControlOperation, Device
+from quire.core.control import Device
 from quire.core.crypto import linking, sealing
 from quire.core.crypto.keys import SigningKey, certify, decode_certificate
 from quire.core.crypto.link_code import LinkCode
 from quire.core.crypto.secrets import Secret, Unlock
 from quire.core.ids import DeviceId, IdentityId
-from quire.core.membership import Graph
-from quire.core.operation import DeviceName
 from quire.core.welcome import seal_welcome
 from quire.storage import log
-from quire.storage.database import fault
 from quire.store import group
 from quire.store.bundling import control_log, with_key
 from quire.store.creation import NewDevice, create_linked
@@ -61,24 +56,18 @@ class LinkHost:
         Raises: MalformedError, UnauthorisedError(rule="code_wrong"), UsageError(rule="code_spent").
         """
         offer = self._side.receive(message)
-        store = self._store
-        pen = store.ledger
+        store, pen = self._store, self._store.ledger
         identity, device = pen.people.identity, DeviceId(offer.device)
         certificate = certify(
             pen.signing_key, identity, device, offer.sealing, self._created_ms, offer.consent
         ).encode()
         entry = Device(certificate, offer.sealing)
         db = store.database.reader
-        own = log.self_channel(db)
-        with_key(store, own.id)
-        for row in [own, *(row for row in log.channels(db) if row.role)]:
-            store.ledger.write_control(row.id, _adding(entry))
-            fault("link_added")
-        if name:
-            store.write_operations(own.id, DeviceName(device, name))
-        row = store.channel_row(own.id)
+        with_key(store, log.self_channel(db).id)
+        pen.run(lambda db: group.add_own_device(pen, db, entry, name))
+        row = log.self_channel(db)
         commits = list(control_log(db, row, pen.people.graph(db, row)))
-        return self._side.grant(certificate, seal_welcome(own.id, commits, [offer.sealing], os.urandom))
+        return self._side.grant(certificate, seal_welcome(row.id, commits, [offer.sealing], os.urandom))
 
 
 class LinkGuest:
@@ -107,10 +96,3 @@ class LinkGuest:
         device = NewDevice(IdentityId(certificate.identity), self._signing, self._seed)
         device.certificate = grant.certificate
         create_linked(folder, unlock, device, grant.welcome)
-
-
-def _adding(entry: Device) -> group.Prepare:
-    def prepare(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> list[ControlOperation]:
-        return group.add_device(db, row, graph, entry)
-
-    return prepare

@@ -80,6 +80,8 @@ class People:
                 rotate_at(graph, self._device, now_ms),
             )
             channel = log.channel_by_n(db, n)
+            if channel.role:  # who is in asks no longer, nor again once they are out
+                log.drop_joining(db, channel.id)
             if review:
                 review_content(db, applier, channel, graph, now_ms)
         return channel

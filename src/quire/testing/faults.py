@@ -5,7 +5,8 @@
 
 The shim lies below the encryption, so it sees what the disk sees: ciphertext, page by page, and each sync.
 A plan is asked before every write, sync, truncation and deletion, which are numbered from 1; the default
-plan lets everything through and counts. `Kill` ends this process with SIGKILL, perhaps half-way through the
+plan lets everything through and counts. `watch` has it asked, and numbers, also when this process itself makes,
+renames or removes files and folders. `Kill` ends this process with SIGKILL, perhaps half-way through the
 write. `PowerCut` is harsher: what was written but not synced lives only in memory, and at the cut an
 arbitrary part of it reaches the disk, in any order, whole or torn. For use in a process made to die.
 """
@@ -15,6 +16,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import apsw
@@ -50,6 +53,10 @@ class Plan:
         self.calls += 1
         disk.through_delete(name, sync_folder)
 
+    def rearrange(self) -> None:
+        """Before a file or folder is made, renamed or removed without SQLite."""
+        self.calls += 1
+
 
 class Kill(Plan):
     """SIGKILL at the `at`-th call; `tear` is how much of a write is done first (0 none … 1 all of it)."""
@@ -78,6 +85,10 @@ class Kill(Plan):
     def delete(self, disk: FaultyDisk, name: str, sync_folder: bool) -> None:
         self._maybe_die()
         super().delete(disk, name, sync_folder)
+
+    def rearrange(self) -> None:
+        self._maybe_die()
+        super().rearrange()
 
     def _maybe_die(self) -> None:
         if self.calls + 1 == self._at:
@@ -215,6 +226,20 @@ class Image:
                 os.pwrite(descriptor, data if whole else data[: chance.randrange(len(data) + 1)], offset)
         os.fsync(descriptor)
         os.close(descriptor)
+
+
+def watch(folder: Path, plan: Plan) -> None:
+    """Ask a plan before everything that this process does to files in `folder` without SQLite, as long as it lives."""
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            changes = isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        else:
+            changes = event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
+        if changes and str(folder) in str(arguments[0]):
+            plan.rearrange()
+
+    sys.addaudithook(hook)
 
 
 class FaultyDisk(apsw.VFS):
