@@ -67,7 +67,7 @@ from quire.store.ledger import now_ms
 if TYPE_CHECKING:
     from quire.channels.events import EventHub
     from quire.store.local import LocalStore
-    from quire.store.bundling import BundleReport
+    from quire.store.unbundling import BundleReport
 
 PREFIX_CHARS_MIN = 4
 EXPIRES = timedelta(days=7)
@@ -595,13 +595,13 @@ class People:
 
     def read_bundle(self, path: str | os.PathLike[str]) -> BundleReport:
         """Take in what a bundle file holds for us. Raises: StorageError if it cannot be read."""
-        from quire.store.bundling import file_pieces
+        from quire.store.unbundling import file_pieces
 
         return self._take_in(lambda: file_pieces(Path(path)))
 
     def _take_in(self, pieces: Callable[[], Iterable[bytes]]) -> BundleReport:
         """The same from any road that can bring the bytes again."""
-        from quire.store.bundling import Reading
+        from quire.store.unbundling import Reading
 
         report = Reading(self.store, pieces, on_request=self.answer_request).run()
         for id in report.forked:

@@ -477,11 +477,6 @@ def has_log_of(db: apsw.Connection, device: bytes) -> bool:
     return db.execute("SELECT 1 FROM log WHERE device = ? LIMIT 1", (device,)).fetchone() is not None
 
 
-def has_log_of(db: apsw.Connection, device: bytes) -> bool:
-    """Is anything here that a device wrote?"""
-    return db.execute("SELECT 1 FROM log WHERE device = ? LIMIT 1", (device,)).fetchone() is not None
-
-
 def introduced(db: apsw.Connection, channel: int, author: str) -> bool:
     """Has somebody told a channel what they are called?"""
     sql = "SELECT 1 FROM operation WHERE channel = ? AND kind = 10 AND author = (SELECT n FROM author WHERE key = ?)"

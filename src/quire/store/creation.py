@@ -61,7 +61,7 @@ def create_recovered(folder: Path, unlock: Unlock, phrase: RecoveryPhrase, bundl
     """
     from quire.store import group
     from quire.store.local import LocalStore
-    from quire.store.bundling import read_file
+    from quire.store.unbundling import read_file
 
     device = NewDevice.by_identity(phrase)
     with _new_folder(folder) as fresh:
