@@ -14,7 +14,7 @@ from quire.storage.outside import create_key_file
 from quire.store.linking import LinkGuest, LinkHost
 from quire.store.local import LocalStore
 from quire.testing.people import Person, meet
-from tests.people.conftest import Make, team_of
+from tests.people.conftest import Make, agree, team_of
 from tests.vaults import in_fresh_process
 
 LOOK = """
@@ -126,6 +126,33 @@ def test_a_linked_device_reads_writes_and_is_named(people: Make, tmp_path: Path)
     bodies = [message.body for message in bob.chat.get_stored_messages(team)]
     assert bodies == ["before the link", "from the laptop"]
     laptop.store.close()
+
+
+def test_a_channel_of_one_device_is_there_on_all_whichever_founded_it(people: Make, tmp_path: Path) -> None:
+    ada, bob = people("ada", "bob")
+    laptop = linked(ada, tmp_path, "laptop")
+    tablet = linked(laptop, tmp_path, "tablet")  # two certificates away from the words
+    by_ada, by_tablet = (one.chat.create_channel(f"by {one}").id for one in (ada, tablet))
+    tablet.say(by_tablet, "first")
+    bob.chat.join_channel(tablet.chat.create_invite(by_tablet).text())
+    meet(tablet, ada, laptop, bob)
+    for one in (ada, laptop, tablet):
+        one.say(by_ada, f"on device {one.store.device.hex()}")
+        one.say(by_tablet, f"on device {one.store.device.hex()}")
+    meet(ada, laptop, tablet, bob)
+    assert bob.role(by_tablet) == "member"
+    for channel in (by_ada, by_tablet):
+        assert len(ada.reads(channel)) == 3 + (channel == by_tablet)
+        agree(channel, ada, laptop, tablet, *([bob] if channel == by_tablet else []), fresh=ada)
+    assert len(ada.chat.members(by_tablet)[0].devices) == 3
+
+    ada.chat.revoke_device(laptop.store.device)
+    meet(ada, tablet)
+    with pytest.raises(UnauthorisedError) as refused:  # whose maker is revoked proves nothing to strangers
+        tablet.chat.create_channel("alone")
+    assert refused.value.rule == "certificate_chain"
+    laptop.store.close()
+    tablet.store.close()
 
 
 def test_a_wrong_code_links_nothing_and_is_spent(people: Make) -> None:

@@ -17,7 +17,7 @@ import apsw
 
 from quire.core import commit
 from quire.core.commit import Head, commit_id
-from quire.core.control import ControlOperation, Create, kind_of
+from quire.core.control import AddDevice, ControlOperation, Create, kind_of
 from quire.core.crypto.keys import decode_certificate, verify
 from quire.core.ids import channel_id_text, log_prefix, message_id
 from quire.core.operation import SALT_SIZE, Operation, Post, decode_operation, encode_operation
@@ -161,12 +161,15 @@ class LogCheck:
             return
         self._views.founded(channel, create, head.time, message_id(row.prefix, head.seq, 0))
         try:
-            certificate = decode_certificate(create.device.certificate)
-            certificate.verify()
+            founders = [one.device for one in operations if isinstance(one, Create | AddDevice)]
+            certificates = [decode_certificate(one.certificate) for one in founders]
+            for certificate in certificates:
+                certificate.verify()
         except MalformedError as error:
             self._add("certificate", where, error.rule)
             return
-        if certificate.device != row.device or channel.creator != f"quire:{certificate.identity.hex()}":
+        is_founder = any(certificate.device == row.device for certificate in certificates)
+        if not is_founder or channel.creator != f"quire:{certificates[0].identity.hex()}":
             self._add("certificate", where, "it is another's")
         if commit.channel_id(encode_operation(create)) != channel.id:
             self._add("genesis", where, "its Create founds another channel")

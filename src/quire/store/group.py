@@ -27,7 +27,7 @@ from quire.core.control import (
 )
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import decode_certificate
-from quire.core.ids import ChannelId
+from quire.core.ids import ChannelId, DeviceId
 from quire.core.membership import Graph
 from quire.core.operation import DeviceName
 from quire.errors import UnauthorisedError
@@ -134,6 +134,25 @@ def share_devices(ledger: Ledger, db: apsw.Connection) -> None:
             with suppress(UnauthorisedError):  # it was revoked there, or there are too many
                 row = ledger.add_control(db, row, graph, add_device(db, row, graph, entry))
                 fault("device_added")
+
+
+def chain_to(ledger: Ledger, db: apsw.Connection) -> list[Device]:
+    """This device and those by whose certificates it is ours, the first of them certified by the identity.
+
+    Raises: UnauthorisedError(rule="certificate_chain") if one of them is revoked.
+    """
+    chain, own = [ledger.entry], None
+    while not (certificate := decode_certificate(chain[0].certificate)).by_identity:
+        own = own or log.self_channel(db)
+        issuer = ledger.people.state(db, own).device(DeviceId(certificate.issuer))
+        if issuer is None:
+            raise UnauthorisedError(
+                "the device that made this one yours was revoked",
+                rule="certificate_chain",
+                hint="found the channel on another device of yours, or link this one again",
+            )
+        chain[:0] = epochs.device_entries(db, own, [issuer])
+    return chain
 
 
 def end_device(ledger: Ledger, db: apsw.Connection, device: bytes) -> list[ChannelId]:

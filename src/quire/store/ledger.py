@@ -20,7 +20,7 @@ from typing import TypeVar
 import apsw
 
 from quire.core import clock, commit
-from quire.core.control import ControlOperation, Create, Device, Role, kind_of
+from quire.core.control import AddDevice, ControlOperation, Create, Device, Role, kind_of
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import SigningKey
 from quire.core.crypto.secrets import Secret
@@ -33,7 +33,7 @@ from quire.core.timeline import MAY_ALL, MAY_POST, lacks_right
 from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
 from quire.storage import log
 from quire.storage.database import Database, fault, translate
-from quire.store import epochs
+from quire.store import epochs, group
 from quire.store.apply import Applier, Item
 from quire.store.people import People, as_control, takes
 from quire.store.witness import Witness
@@ -314,12 +314,14 @@ class Ledger:
     ) -> log.ChannelRow:
         """Found a channel: its first commit, by which everything in it is anchored."""
         recovery = bytes(log.get_meta(db, "recovery")) if kind == "self" else b""
-        create = Create(kind, name, os.urandom(16), self.entry, recovery, source, key)
-        encoded = encode_operation(create)
-        id = commit.channel_id(encoded)
+        first_device, *others = [self.entry] if kind == "self" else group.chain_to(self, db)
+        create = Create(kind, name, os.urandom(16), first_device, recovery, source, key)
+        operations: list[ControlOperation] = [create, *map(AddDevice, others)]
+        encoded = [encode_operation(operation) for operation in operations]
+        id = commit.channel_id(encoded[0])
         incarnation = Incarnation(os.urandom(16))
         prefix = log_prefix(self._device, incarnation)
-        salted = commit.with_salts([encoded], os.urandom)
+        salted = commit.with_salts(encoded, os.urandom)
         time = clock.tick(now_ms(), 0)
         head = commit.build_head(
             channel=id, device=self._device, incarnation=incarnation, seq=1, previous=b"",
@@ -332,8 +334,16 @@ class Ledger:
         )  # fmt: skip
         row = log.insert_log(db, n, self._device, incarnation, prefix, self.signer, own=True)
         self.commit(db, row, 1, head)
+        log.insert_control(
+            db,
+            [
+                (message_id(prefix, 1, index), n, kind_of(operation), bytes_)
+                for index, (operation, bytes_) in enumerate(zip(operations, salted, strict=True))
+            ],
+        )
         channel = log.channel_by_n(db, n)
-        log.insert_control(db, [(first, n, kind_of(create), salted[0])])
+        if others:
+            channel = self.settle(db, n, self.people.graph(db, channel), operations, review=False)
         return channel
 
     # Control commits

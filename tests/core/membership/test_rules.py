@@ -238,6 +238,32 @@ def test_a_channel_is_founded_once_and_by_its_creator() -> None:
     assert not graph.state.members
 
 
+def test_a_channel_is_founded_by_any_device_whose_certificates_lead_to_its_creator() -> None:
+    second, third = add_device("Alice", 2, device_of("Alice")), add_device("Alice", 3, device_of("Alice", 2))
+    cases: list[tuple[str, str, tuple[ControlOperation, ...]]] = [
+        ("", device_of("Alice", 3), (second, third)),
+        ("", device_of("Alice"), (second,)),
+        ("certificate_chain", device_of("Alice", 3), (third, second)),  # each after the one that certified it
+        ("certificate_chain", device_of("Alice", 3), (third,)),
+        ("certificate_device", device_of("Mallory"), (second,)),  # who copied them and owns none
+        ("device_foreign", device_of("Mallory", 2), (add_device("Mallory", 2),)),
+        ("device_exists", device_of("Alice"), (second, second)),
+        ("devices_max", device_of("Alice"), tuple(add_device("Alice", n) for n in range(2, 34))),
+    ]
+    for rule, writer, added in cases:
+        world = World("Alice")
+        graph = type(world.graph)(world.graph.channel)
+        founding = commit_of(writer, 1, clock.at(START_MS), (), (create("Alice"), *added))
+        assert graph.add(founding).rule == rule
+        if rule:
+            assert not graph.state.members
+        else:
+            assert set(graph.state.devices) == {
+                id_of(device_of("Alice", n)) for n in range(1, len(added) + 2)
+            }
+            assert graph.state.role(graph.verdict(founding.id).identity) is Role.OWNER
+
+
 def test_the_self_channel_has_one_person() -> None:
     world = World("Alice", "self")
     for operation in (

@@ -16,6 +16,7 @@ from quire.core.control import (
     Rotate,
     SetRole,
 )
+from quire.core.limits import DEVICES_PER_MEMBER_MAX
 from quire.core.membership import rules
 from quire.core.membership.certificates import read_certificate, read_devices
 from quire.core.membership.index import Act, Binding, Past, Record, Use
@@ -73,27 +74,47 @@ def _found(judgement: Judgement, state: Membership, commit: ControlCommit, chann
     create = commit.operations[0]
     if state.heads or not isinstance(create, Create):
         return judgement.void("founded_twice" if state.heads else "create_misplaced")
-    bindings = read_devices((create.device,), record, 0, {})
-    if isinstance(bindings, str):
-        return judgement.void(bindings)
-    if bindings[0].device != commit.device:
+    if rule := _founders(judgement, commit):
+        return judgement.void(rule)
+    author = next((one for one in judgement.bindings if one.device == commit.device), None)
+    if author is None:
         return judgement.void("certificate_device")
-    judgement.bindings = bindings
-    record.binding, record.identity = bindings[0], bindings[0].identity
+    record.binding, record.identity = author, author.identity
     record.role = record.needs = Role.OWNER
-    point = Point(state, channel, record, None, Role.OWNER, bindings[0].key, commit.operations)
+    point = Point(state, channel, record, None, Role.OWNER, author.key, commit.operations)
     for operation in commit.operations[1:]:
+        if isinstance(operation, AddDevice):
+            continue
         rule = rules.broken(point, operation) if isinstance(operation, rules.FOUNDING) else "create_misplaced"
         if rule:
             return judgement.void(rule)
         if isinstance(operation, Rotate):
             point.rotated.add(operation.epoch)
     record.newest = commit.time
-    record.strength = (-Role.OWNER - 1, (0, b"", 0), bindings[0].key, commit.time, commit.id)
+    record.strength = (-Role.OWNER - 1, (0, b"", 0), author.key, commit.time, commit.id)
     record.device_strength = record.strength[2:]
     key = (-Role.OWNER, (commit.time, commit.id, 0))
     record.acts = (Act(record, record.identity, Role.OWNER, False, key, 0, record, {}, False, ()),)
     return judgement
+
+
+def _founders(judgement: Judgement, commit: ControlCommit) -> str:
+    """The rule that the devices of a founding commit break, or nothing. Each after the first is by one before it, so
+    that a device which another certified may found a channel, too.
+    """
+    for place, operation in enumerate(commit.operations):
+        if not isinstance(operation, Create | AddDevice):
+            continue
+        known = {one.device: one for one in judgement.bindings}
+        found = read_devices((operation.device,), judgement.record, place, known)
+        if isinstance(found, str):
+            return found
+        if known and found[0].identity != judgement.bindings[0].identity:
+            return "device_foreign"
+        if found[0].device in known:
+            return "device_exists"
+        judgement.bindings += found
+    return "devices_max" if len(judgement.bindings) > DEVICES_PER_MEMBER_MAX else ""
 
 
 def _identify(judgement: Judgement, state: Membership, commit: ControlCommit) -> str:
