@@ -25,7 +25,7 @@ from quire.core.operation import stored_operation
 from quire.core.query import parse_query
 from quire.storage import schema, search
 from quire.storage import timeline as rows
-from quire.storage.database import Database
+from quire.storage.database import Database, Statement
 from quire.storage.timeline import Row
 
 PAGE_SQL = (
@@ -52,7 +52,7 @@ class Caught:
         return taken
 
 
-_insert_posts, _insert_search = rows.insert_posts, search.insert
+_insert_posts, _insertion = rows.insert_posts, search.insertion
 
 
 @contextmanager
@@ -65,15 +65,15 @@ def catching() -> Iterator[Caught]:
         caught.posts += kept
         _insert_posts(db, kept)
 
-    def found(db: apsw.Connection, rows: list[tuple[int, str, str]]) -> None:
+    def found(rows: list[tuple[int, str, str]]) -> Statement:
         caught.found += rows
-        _insert_search(db, rows)
+        return _insertion(rows)
 
-    rows.insert_posts, search.insert = posts, found
+    rows.insert_posts, search.insertion = posts, found
     try:
         yield caught
     finally:
-        rows.insert_posts, search.insert = _insert_posts, _insert_search
+        rows.insert_posts, search.insertion = _insert_posts, _insertion
 
 
 def indexed(posts: list[Row]) -> list[tuple[int, str, str]]:
@@ -118,7 +118,7 @@ class Floor:
         with self._database.transaction() as db:
             _insert_posts(db, posts)
             db.executemany("INSERT INTO doc(n, channel, spill) VALUES(?, ?, ?)", docs)
-            _insert_search(db, found)
+            db.executemany("INSERT INTO search(rowid, body, tags) VALUES(?, ?, ?)", found)
 
     def finish(self) -> None:
         start = time.perf_counter()

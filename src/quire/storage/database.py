@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import apsw
@@ -29,6 +29,8 @@ WRITE_CACHE_KIB = 32 << 10
 BULK_CACHE_KIB = 96 << 10  # an import keeps the inner pages of its trees in memory
 BULK_CHECKPOINT_PAGES = 8_000  # 64 MiB of WAL between checkpoints while importing
 CHECKPOINT_PAGES = 1_000
+
+Statement: TypeAlias = tuple[str, tuple[Any, ...]]  # SQL and its values
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -146,11 +148,21 @@ class Database:
         return self._writer
 
     @contextmanager
-    def transaction(self, meanwhile: Callable[[], None] | None = None) -> Iterator[apsw.Connection]:
+    def transaction(
+        self, meanwhile: Callable[[], None] | None = None, last: Sequence[Statement] = ()
+    ) -> Iterator[apsw.Connection]:
         """One write transaction: all of it is on disk when this returns, or none of it ever is.
 
-        meanwhile    called in this thread while another waits for the disk; it must not write
+        meanwhile    called in this thread while another carries out what is `last`, and waits for the disk; it
+                     must not touch the connection
+        last         what is to be done just before the end
         """
+
+        def end() -> None:
+            for statement in last:
+                connection.execute(*statement)
+            connection.execute("COMMIT")
+
         with self._write_lock:
             connection = self.writer
             connection.execute("BEGIN IMMEDIATE")
@@ -158,9 +170,9 @@ class Database:
                 yield connection
                 fault("before_commit")
                 if meanwhile is None:
-                    connection.execute("COMMIT")
+                    end()
                 else:
-                    _beside(lambda: connection.execute("COMMIT"), meanwhile)
+                    _beside(end, meanwhile)
                 fault("after_commit")
             except BaseException:
                 if connection.in_transaction:

@@ -25,7 +25,7 @@ from quire.core.operation import NOTICES, Post, stored_operation
 from quire.core.query import Query
 from quire.core.words import index_text
 from quire.storage import timeline as flags
-from quire.storage.database import fault
+from quire.storage.database import Statement, fault
 from quire.storage.schema import SEARCH_COLUMNS
 
 TAIL_MAX = 256  # messages: a search that meets the tail first indexes it, in about 10 us each
@@ -36,6 +36,11 @@ RECENT = f"fts5({SEARCH_COLUMNS}, contentless_delete=1)"
 _MESSAGE = (
     "CROSS JOIN message m ON m.channel = d.channel AND m.spill = d.spill"
     f" AND m.time >= (d.n - d.spill) << {flags.DOC_SHIFT} AND m.time < (d.n - d.spill + 1) << {flags.DOC_SHIFT}"
+)
+_INSERT_ALL = (
+    "INSERT INTO search(rowid, body, tags) SELECT CAST(substr(value, 1, 16) AS INTEGER),"
+    " CAST(substr(value, 20 + substr(value, 17, 3)) AS TEXT), CAST(substr(value, 20, substr(value, 17, 3)) AS TEXT)"
+    " FROM carray(?)"
 )
 _link = re.compile(r"https?://", re.IGNORECASE)
 
@@ -49,7 +54,12 @@ def text_of(post: Post, body: str) -> str:
 
 def tags_of(post: Post, body: str, channel: int, author: int) -> str:
     """The words by which filters find a message."""
-    tags = f"c{channel} a{author}"
+    return f"c{channel} a{author}{kinds_of(post, body)}"
+
+
+def kinds_of(post: Post, body: str) -> str:
+    """Those of them that say what it is and has, each after a space."""
+    tags = ""
     if "://" in body and _link.search(body):
         tags += " link"
     if "`" in body:
@@ -70,9 +80,14 @@ def _rarer_tags(post: Post) -> str:
     return tags
 
 
-def insert(db: apsw.Connection, rows: list[tuple[int, str, str]]) -> None:
-    """(doc, text, tags) each, sorted by doc: FTS5 flushes when row numbers go back."""
-    db.executemany("INSERT INTO search(rowid, body, tags) VALUES(?,?,?)", rows)
+def insertion(rows: list[tuple[int, str, str]]) -> Statement:
+    """Put (doc, text, tags) of each into the index; sorted by doc: FTS5 flushes when row numbers go back.
+
+    One statement for all, its rows packed as 16 digits, 3 digits, tags, text: so SQLite never comes back for the
+    next row, and another thread has the interpreter for itself.
+    """
+    packed = tuple([f"{doc:016}{len(tags):03}{tags}{text}".encode() for doc, text, tags in rows])
+    return _INSERT_ALL, (apsw.carray(packed),)
 
 
 def note_spill(db: apsw.Connection, spill: int) -> int:
@@ -106,7 +121,7 @@ def replace(db: apsw.Connection, doc: int, old: tuple[str, str], new: tuple[str,
             return
         index_tail(db)
     remove(db, doc, old)
-    insert(db, [(doc, *new)])
+    db.execute(*insertion([(doc, *new)]))
 
 
 # The tail
@@ -114,20 +129,29 @@ def replace(db: apsw.Connection, doc: int, old: tuple[str, str], new: tuple[str,
 _recent: WeakKeyDictionary[apsw.Connection, dict[int, tuple[bytes, int]]] = WeakKeyDictionary()
 
 
-def add(db: apsw.Connection, rows: list[tuple[int, str, str, bytes]]) -> None:
-    """(doc, text, tags, message id) of new messages: into the tail while there is room, else all into the index."""
+def add(db: apsw.Connection, rows: list[tuple[int, str, str, bytes]]) -> Statement | None:
+    """(doc, text, tags, message id) of new messages: into the tail while there is room, else all into the index,
+    by the statement returned."""
     count: Any = db.execute("SELECT count(*) FROM tail").fetchone()
     if count[0] + len(rows) > TAIL_MAX or max([len(row[1]) for row in rows]) > TAIL_CHARS_MAX:
-        index_tail(db, [row[:3] for row in rows])
-    else:
-        db.executemany("INSERT INTO tail(n, id, edits) VALUES(?, ?, 0)", [(row[0], row[3]) for row in rows])
+        return _with_tail(db, [row[:3] for row in rows])
+    db.executemany("INSERT INTO tail(n, id, edits) VALUES(?, ?, 0)", [(row[0], row[3]) for row in rows])
+    return None
 
 
-def index_tail(db: apsw.Connection, rows: Iterable[tuple[int, str, str]] = ()) -> None:
-    """Put the tail, and with it these rows, into the index."""
+def index_tail(db: apsw.Connection) -> None:
+    """Put the tail into the index."""
+    statement = _with_tail(db, [])
+    if statement:
+        db.execute(*statement)
+
+
+def _with_tail(db: apsw.Connection, rows: list[tuple[int, str, str]]) -> Statement | None:
+    """Empty the tail; what puts it, and with it these rows, into the index."""
     left: Any = db.execute("DELETE FROM tail RETURNING id").fetchall()
     fault("tail_taken")
-    insert(db, sorted([*_shown(db, [id for (id,) in left]), *rows]))
+    every = sorted([*_shown(db, [id for (id,) in left]), *rows])
+    return insertion(every) if every else None
 
 
 def tail(db: apsw.Connection) -> dict[int, tuple[bytes, int]]:

@@ -8,8 +8,10 @@ applied first and together (an import brings tens of thousands), then the rest, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from operator import attrgetter, itemgetter
+from typing import Any
 
 import apsw
 import msgspec
@@ -41,7 +43,7 @@ from quire.core.operation import (
 from quire.core.timeline import MAY_ALL, author_of, lacks_right, may_delete, may_edit, order_time
 from quire.storage import log, search
 from quire.storage import timeline as rows
-from quire.storage.database import fault
+from quire.storage.database import Statement, fault
 from quire.storage.docs import DocNumbers
 from quire.storage.timeline import MessageRow
 from quire.store.epochs import is_key
@@ -62,6 +64,17 @@ class Item(msgspec.Struct, gc=False):
     operation: Operation
     salted: bytes
     rights: int = MAY_ALL  # of its commit
+
+
+class Posts(msgspec.Struct, gc=False):
+    """Posts of one commit log that name no other message and have no title, column by column, in order of time."""
+
+    times: list[int]
+    by: list[str]  # author keys
+    flags: list[int]  # rows.IMPORTED, and the kind of notice
+    salted: list[bytes]
+    texts: list[str]  # search.text_of
+    kinds: list[str]  # search.kinds_of
 
 
 class Applier:
@@ -214,7 +227,13 @@ class Applier:
             placed.append((time, item.id, author, flags, root, item))
         fault("before_posts")
         if placed:
-            self._insert(db, channel_n, placed)
+            placed.sort(key=_order)
+            times, ids, authors, all_flags, roots, of = (list(column) for column in zip(*placed, strict=True))
+            posts: list[Any] = [item.operation for item in of]
+            texts = [search.text_of(post, post.body) for post in posts]
+            kinds = [search.kinds_of(post, post.body) for post in posts]
+            salted = [item.salted for item in of]
+            self._insert(db, channel_n, times, ids, authors, all_flags, roots, salted, texts, kinds)
         fault("after_posts")
         if waiting:
             log.insert_waiting(db, waiting)
@@ -223,30 +242,55 @@ class Applier:
         log.touch_channel(db, channel_n, clock=clock_time, messages=len(placed), threads=threads, last=last)
         return [row[1] for row in placed]
 
-    def _insert(self, db: apsw.Connection, channel: int, placed: list[rows.Row]) -> None:
-        placed.sort(key=_order)
-        spills = self._docs.take(db, channel, [row[0] for row in placed])
-        rows.insert_posts(
-            db,
-            [
-                (channel, time, id, spill, author, flags, root, item.salted)
-                for (time, id, author, flags, root, item), spill in zip(placed, spills, strict=True)
-            ],
+    def place(
+        self,
+        db: apsw.Connection,
+        channel: log.ChannelRow,
+        ids: Sequence[bytes],
+        posts: Posts,
+        clock_time: int,
+    ) -> None:
+        """Apply new posts, all at once; `ids` ascend. No other device can have named them yet: nothing waits for them."""
+        fault("before_posts")
+        known = self._authors
+        authors = [known.get(by) or self.author(db, by) for by in posts.by]
+        words = posts.texts, posts.kinds
+        self._insert(
+            db, channel.n, posts.times, ids, authors, posts.flags, repeat(None), posts.salted, *words
         )
-        shift, unindexed = rows.DOC_SHIFT, self._unindexed
-        for (time, id, author, _, _, item), spill in zip(placed, spills, strict=True):
-            post = item.operation
-            body = post.body
-            tags = search.tags_of(post, body, channel, author)
-            unindexed.append(((time >> shift) + spill, search.text_of(post, body), tags, id))
+        fault("after_posts")
+        log.touch_channel(db, channel.n, clock=clock_time, messages=len(ids), last=posts.times[-1])
+
+    def _insert(
+        self, db: apsw.Connection, channel: int, times: list[int], ids: Sequence[bytes], authors: Sequence[int],
+        flags: Iterable[int], roots: Iterable[bytes | None], salted: Iterable[bytes], texts: Iterable[str],
+        kinds: Iterable[str],
+    ) -> None:  # fmt: skip
+        """Rows for posts in order of time and id, column by column."""
+        spills = self._docs.take(db, channel, times)
+        rows.insert_posts(
+            db, list(zip(repeat(channel), times, ids, spills, authors, flags, roots, salted, strict=False))
+        )
+        shift = rows.DOC_SHIFT
+        self._unindexed += [
+            ((time >> shift) + spill, text, f"c{channel} a{author}{kind}", id)
+            for time, spill, text, author, kind, id in zip(
+                times, spills, texts, authors, kinds, ids, strict=True
+            )
+        ]
         if len(self._unindexed) > UNINDEXED_MAX:
             self.flush(db)
 
     def flush(self, db: apsw.Connection) -> None:
-        """Make what was placed searchable; the ledger does so before each commit."""
-        if self._unindexed:
-            rows, self._unindexed = self._unindexed, []
-            search.add(db, rows)
+        """Make what was placed searchable."""
+        for statement in self.last(db):
+            db.execute(*statement)
+
+    def last(self, db: apsw.Connection) -> list[Statement]:
+        """What is left to do to make it so, for the end of the transaction."""
+        placed, self._unindexed = self._unindexed, []
+        statement = search.add(db, placed) if placed else None
+        return [statement] if statement else []
 
     def _find_root(self, db: apsw.Connection, channel: int, target: bytes) -> bytes | None:
         root = rows.root_of(db, channel, target)

@@ -13,6 +13,7 @@ Those are added, as operations like any other.
 from __future__ import annotations
 
 import itertools
+import os
 import time as wall
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import apsw
 import msgspec
 
-from quire.core import limits
+from quire.core import commit, limits
 from quire.core.ids import MessageId
 from quire.core.operation import (
     ACTION,
@@ -42,9 +43,10 @@ from quire.errors import FormatError, MalformedError
 from quire.exchange import model
 from quire.exchange.detect import detect
 from quire.exchange.sources import open_source
-from quire.storage import log
+from quire.storage import log, search
 from quire.storage import timeline as rows
 from quire.store.additions import EVENTS, Additions, Event
+from quire.store.apply import Posts
 from quire.store.ledger import Draft
 from quire.store.tally import Tally
 
@@ -120,10 +122,25 @@ class Place(msgspec.Struct, gc=False):
 Ready: TypeAlias = tuple[int, model.Message, Post | None, bytes]
 
 
+class Plain(msgspec.Struct, gc=False):
+    """Messages that name no other and have no title: nearly all. Ready but for their ids, column by column."""
+
+    slots: list[int]
+    messages: list[model.Message]
+    posts: Posts
+
+
+class Group(msgspec.Struct, gc=False):
+    """What a batch has of one channel, in order of time."""
+
+    plain: Plain | None
+    others: list[Ready]
+
+
 class Prepared(msgspec.Struct, gc=False):
     """A batch, by channel."""
 
-    messages: dict[str, list[Ready]]
+    messages: dict[str, Group]
     events: dict[str, list[Event]]
 
 
@@ -191,20 +208,37 @@ class ImportRun:
                 self._tally.note(record)
         return Prepared({key: self._ready(key, group) for key, group in groups.items()}, events)
 
-    def _ready(self, key: str, group: list[model.Message]) -> list[Ready]:
+    def _ready(self, key: str, group: list[model.Message]) -> Group:
         group.sort(key=_time)  # an answer comes after what it answers
-        ready: list[Ready] = []
+        others: list[Ready] = []
+        plain: list[tuple[int, model.Message, Post, bytes]] = []
         for message in group:
             slot = hash((key, message.id))
             if message.thread or message.reply_to:
-                ready.append((slot, message, None, b""))
+                others.append((slot, message, None, b""))
                 continue
             post = self._post(message, None, None)
             try:
-                ready.append((slot, message, post, encode_operation(post)))
+                (others if message.title else plain).append((slot, message, post, encode_operation(post)))
             except MalformedError as error:
                 self._skip(message, error)
-        return ready
+        return Group(self._plain(plain) if plain else None, others)
+
+    def _plain(self, ready: list[tuple[int, model.Message, Post, bytes]]) -> Plain:
+        slots, messages, posts, encoded = (list(column) for column in zip(*ready, strict=True))
+        source = f"{self._source}:"
+        return Plain(
+            slots,
+            messages,
+            Posts(
+                [message.time_ms << 16 for message in messages],
+                [source + message.author for message in messages],
+                [post.notice | rows.IMPORTED for post in posts],
+                commit.with_salts(encoded, os.urandom),
+                [search.text_of(post, post.body) for post in posts],
+                [search.kinds_of(post, post.body) for post in posts],
+            ),
+        )
 
     def _skip(self, message: model.Message, error: MalformedError) -> None:
         self._tally.skip(model.Skipped(message.channel[:80], f"message {message.id[:80]}", str(error)))
@@ -228,7 +262,8 @@ class ImportRun:
         """A dry run: what would be written to an empty vault."""
         for key, group in prepared.messages.items():
             self.channel_name = self._name(key)
-            for slot, message, _, _ in group:
+            plain = zip(group.plain.slots, group.plain.messages, strict=True) if group.plain else ()
+            for slot, message in [*plain, *((other[0], other[1]) for other in group.others)]:
                 if slot in self._known:
                     self._tally.duplicates += 1
                     continue
@@ -294,17 +329,77 @@ class ImportRun:
 
     # Messages
 
-    def _write_messages(
-        self, db: apsw.Connection, place: Place, key: str, group: list[Ready], last: bool
-    ) -> None:
+    def _write_messages(self, db: apsw.Connection, place: Place, key: str, group: Group, last: bool) -> None:
         self.channel_name = place.name
         draft = self._store.ledger.draft(db, place.row)
-        self._introduce(draft, dict.fromkeys([message.author for _, message, _, _ in group]))
-        refers = any([post is None for _, _, post, _ in group])
-        present = {slot for slot, _, _, _ in group} if refers and not last else set()
+        plain = group.plain
+        authors = [message.author for message in plain.messages] if plain else []
+        self._introduce(draft, dict.fromkeys(authors + [message.author for _, message, _, _ in group.others]))
         again: list[tuple[model.Message, bytes]] = []
-        fresh: list[Ready] = []  # not yet in the draft
         written: list[tuple[model.Message, MessageId]] = []
+        if plain:
+            self._put_plain(db, draft, place, plain, written, again)
+        if group.others:
+            self._put_others(db, draft, place, key, group.others, last, written, again)
+        self._tally.messages_written([message for message, _ in written], place.name)
+        additions = Additions(self._store.ledger, db, place.row, self._source, self._tally, draft)
+        for message, id in written:
+            if (
+                message.reactions
+                or message.edits
+                or message.deleted
+                or message.pinned
+                or message.edited_ms is not None
+            ):
+                additions.of_new(message, id)
+        additions.finish()
+        if again:
+            self._tally.duplicates += len(again)
+            row = log.channel_by_n(db, place.row.n)
+            news = Additions(self._store.ledger, db, row, self._source, self._tally)
+            for message, known_id in again:
+                news.of_repeated(message, known_id)
+            news.finish()
+
+    def _put_plain(
+        self, db: apsw.Connection, draft: Draft, place: Place, plain: Plain,
+        written: list[tuple[model.Message, MessageId]], again: list[tuple[model.Message, bytes]],
+    ) -> None:  # fmt: skip
+        """Give a channel's plain messages to the draft, but for those that are here."""
+        known, slots = self._known, plain.slots
+        if not place.fresh or len(set(slots)) < len(slots) or not known.keys().isdisjoint(slots):
+            fresh: dict[int, int] = {}  # slot -> where it stands
+            twice: list[int] = []
+            for at, (slot, message) in enumerate(zip(slots, plain.messages, strict=True)):
+                there = known.get(slot)
+                if there is None and not place.fresh:
+                    there = self._stored(db, place, message, slot)
+                if there is not None:
+                    again.append((message, there))
+                elif fresh.setdefault(slot, at) != at:
+                    twice.append(at)
+            repeated = [(plain.messages[at], slots[at]) for at in twice]
+            if fresh:
+                self._put_columns(draft, _some(plain, list(fresh.values())), written)
+            again += [(message, known[slot]) for message, slot in repeated]
+        else:
+            self._put_columns(draft, plain, written)
+
+    def _put_columns(
+        self, draft: Draft, plain: Plain, written: list[tuple[model.Message, MessageId]]
+    ) -> None:
+        ids = draft.extend_posts(plain.posts)
+        self._known.update(zip(plain.slots, ids, strict=True))
+        written += zip(plain.messages, ids, strict=True)
+        self._forget_oldest()
+
+    def _put_others(
+        self, db: apsw.Connection, draft: Draft, place: Place, key: str, group: list[Ready], last: bool,
+        written: list[tuple[model.Message, MessageId]], again: list[tuple[model.Message, bytes]],
+    ) -> None:  # fmt: skip
+        """Give messages to the draft that name others, each after what it names."""
+        present = {slot for slot, _, _, _ in group} if not last else set()
+        fresh: list[Ready] = []  # not yet in the draft
         known, pending, is_fresh = self._known, set[int](), place.fresh
         for ready in group:
             slot = ready[0]
@@ -333,25 +428,6 @@ class ImportRun:
             fresh.append(ready)
             pending.add(slot)
         self._put(draft, fresh, written)
-        self._tally.messages_written([message for message, _ in written], place.name)
-        additions = Additions(self._store.ledger, db, place.row, self._source, self._tally, draft)
-        for message, id in written:
-            if (
-                message.reactions
-                or message.edits
-                or message.deleted
-                or message.pinned
-                or message.edited_ms is not None
-            ):
-                additions.of_new(message, id)
-        additions.finish()
-        if again:
-            self._tally.duplicates += len(again)
-            row = log.channel_by_n(db, place.row.n)
-            news = Additions(self._store.ledger, db, row, self._source, self._tally)
-            for message, known_id in again:
-                news.of_repeated(message, known_id)
-            news.finish()
 
     def _put(self, draft: Draft, fresh: list[Ready], written: list[tuple[model.Message, MessageId]]) -> None:
         """Give messages to the draft."""
@@ -361,6 +437,9 @@ class ImportRun:
             self._known[slot] = id
             written.append((message, id))
         fresh.clear()
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
         if len(self._known) > REMEMBERED_MAX:  # the oldest half goes: a dict keeps its order
             for old in list(itertools.islice(self._known, REMEMBERED_MAX // 2)):
                 del self._known[old]
@@ -450,6 +529,16 @@ class ImportRun:
             else:
                 self._tally.unresolved += 1
         additions.finish()
+
+
+def _some(plain: Plain, places: list[int]) -> Plain:
+    """Those of plain messages that stand at these places."""
+
+    def take(column: list[Any]) -> list[Any]:
+        return [column[at] for at in places]
+
+    columns = (take(getattr(plain.posts, name)) for name in Posts.__struct_fields__)
+    return Plain(take(plain.slots), take(plain.messages), Posts(*columns))
 
 
 def _attachment(attachment: model.Attachment) -> Attachment:

@@ -32,9 +32,9 @@ from quire.core.operation import Operation, encode_operation
 from quire.core.timeline import MAY_ALL, MAY_POST, lacks_right
 from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
 from quire.storage import log
-from quire.storage.database import Database, fault, translate
+from quire.storage.database import Database, Statement, fault, translate
 from quire.store import epochs, group
-from quire.store.apply import Applier, Item
+from quire.store.apply import Applier, Item, Posts
 from quire.store.people import People, as_control, takes
 from quire.store.witness import Witness
 
@@ -117,15 +117,16 @@ class Ledger:
     def run(self, work: Callable[[apsw.Connection], T], meanwhile: Callable[[], None] | None = None) -> T:
         """A larger piece of work (an import's batch) in a transaction of its own.
 
-        meanwhile    called while the disk takes the transaction, to make the next one ready; not to write
+        meanwhile    called while index and disk take the transaction, to make the next one ready; not to write
         """
+        last: list[Statement] = []
         with self._turn(Request(ChannelId(b""), lambda db, channel: [], post=False, alone=True)):
             self._last = None
             try:
-                with self._database.transaction(meanwhile) as db:
+                with self._database.transaction(meanwhile, last) as db:
                     self.begin(db)
                     result = work(db)
-                    self._note(db)
+                    last += self._note(db)
                 return result
             except apsw.Error as error:
                 self._undo()
@@ -168,12 +169,13 @@ class Ledger:
         with self._mutex:
             waiting = [request for request in list(self._waiting)[:GROUP_MAX] if not request.done]
         group = list(itertools.takewhile(lambda request: not request.alone, waiting))
+        last: list[Statement] = []
         self._last = None
         try:
-            with self._database.transaction() as db:
+            with self._database.transaction(last=last) as db:
                 self.begin(db)
                 self._prepare_and_append(db, group)
-                self._note(db)
+                last += self._note(db)
         except BaseException as error:
             self._undo()
             if not isinstance(error, Exception):  # an interrupt: this thread's, not the others'
@@ -430,10 +432,11 @@ class Ledger:
         prefix = log_prefix(self._device, incarnation)
         return log.insert_log(db, channel, self._device, incarnation, prefix, self.signer, own=True)
 
-    def _note(self, db: apsw.Connection) -> None:
-        self.applier.flush(db)
+    def _note(self, db: apsw.Connection) -> list[Statement]:
+        """At the end of a transaction; what is left to do in it."""
         if self._last is not None:
             self._witness.note(self._last[0])
+        return self.applier.last(db)
 
     def _undo(self) -> None:
         """After a rollback: what the caches learned did not happen. The witness is asked again: if it names
@@ -464,8 +467,10 @@ class Draft:
         self._now = now_ms()
         self._time = channel.clock
         self._size = 0
-        self._open: list[Item] = []  # the commit being filled
+        self._open: list[bytes] = []  # salt || operation of each, in the commit being filled
+        self._unsigned: list[Item] = []  # those of them that are applied one by one
         self._items: list[Item] = []
+        self._posts: list[tuple[list[MessageId], Posts]] = []  # those that are applied all at once
 
     def add(self, operation: Operation) -> MessageId:
         """Take one more operation; its id. Raises: MalformedError (a limit), with nothing added."""
@@ -479,6 +484,24 @@ class Draft:
         """The same for operations and their bytes, as `encode_operation` gave them."""
         ids: list[MessageId] = []
         salted = commit.with_salts(encoded, os.urandom)
+        signer, rights = self._own.signer, self._channel.rights
+        for first, some in self._take(salted):
+            part = slice(first, first + len(some))
+            self._unsigned += [
+                Item(id, 0, signer, operation, bytes_, rights)
+                for id, operation, bytes_ in zip(some, operations[part], salted[part], strict=True)
+            ]
+            ids += some
+        return ids
+
+    def extend_posts(self, posts: Posts) -> list[MessageId]:
+        """The same for posts that are encoded and salted."""
+        ids = [id for _, some in self._take(posts.salted) for id in some]
+        self._posts.append((ids, posts))
+        return ids
+
+    def _take(self, salted: Sequence[bytes]) -> Iterator[tuple[int, list[MessageId]]]:
+        """Fill commits; for as many as go into each, where they begin and their ids."""
         first = 0
         while first < len(salted):
             last = self._fitting(salted, first)
@@ -486,17 +509,9 @@ class Draft:
                 self._seal()
                 continue
             at, place = len(self._open), self._own.prefix + (self._seq + 1).to_bytes(4, "big")
-            some = [MessageId(place + index.to_bytes(2, "big")) for index in range(at, at + last - first)]
-            signer, rights = self._own.signer, self._channel.rights
-            self._open += [
-                Item(id, 0, signer, operation, bytes_, rights)
-                for id, operation, bytes_ in zip(
-                    some, operations[first:last], salted[first:last], strict=True
-                )
-            ]
-            ids += some
+            self._open += salted[first:last]
+            yield first, [MessageId(place + i.to_bytes(2, "big")) for i in range(at, at + last - first)]
             first = last
-        return ids
 
     def _fitting(self, salted: Sequence[bytes], first: int) -> int:
         """Up to where operations fit into the open commit; one always fits an empty one."""
@@ -512,9 +527,11 @@ class Draft:
         return last
 
     def finish(self) -> list[Item]:
-        """Sign what is open and apply everything; what was applied, in order."""
+        """Sign what is open and apply everything; what was applied one by one, in order."""
         self._seal()
         fault("after_commits")
+        for ids, posts in self._posts:
+            self._ledger.applier.place(self._db, self._channel, ids, posts, self._time)
         if self._items:
             self._ledger.applier.apply(self._db, self._channel, self._items, self._now, self._time)
         return self._items
@@ -522,11 +539,11 @@ class Draft:
     def _seal(self) -> None:
         if not self._open:
             return
-        self._sign([item.salted for item in self._open], self._channel.rights)
-        for item in self._open:
+        self._sign(self._open, self._channel.rights)
+        for item in self._unsigned:
             item.time = self._time
-        self._items.extend(self._open)
-        self._open, self._size = [], 0
+        self._items += self._unsigned
+        self._open, self._unsigned, self._size = [], [], 0
 
     def _sign(self, salted: list[bytes], rights: int) -> bytes:
         """The next commit of this log; its encoded head."""
