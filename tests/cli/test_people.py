@@ -212,6 +212,8 @@ def test_link_and_revoke_and_recover(tmp_path: Path, compiled: Path) -> None:
     old("channel", "create", "general")
     old("post", "general", "before")
     road, file = str(tmp_path / "road"), tmp_path / "x"
+    for left in ("quire-link-3", ".quire-link-2.1.new"):  # of an attempt that was killed
+        (tmp_path / "road" / left).write_bytes(b"left")
     host = subprocess.Popen(
         old.command("link", road, "--name", "laptop"), env=old.environment_with(PYTHONUNBUFFERED="1"),
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -222,9 +224,13 @@ def test_link_and_revoke_and_recover(tmp_path: Path, compiled: Path) -> None:
     assert host.wait(30) == 0
     host.stdout.close()
     assert list((tmp_path / "road").iterdir()) == []
+    assert re.search(r"laptop .* not yet", old("devices").out)
     carry(old, new, file)
     assert "before" in new("read", "general").out
     assert "laptop (this one)" in new("devices").out
+    new("post", "general", "after")
+    carry(new, old, file)
+    assert "not yet" not in old("devices").out
     assert new("link", road, "--new", "--json", stdin=code, code=2).error["rule"] == "vault_exists"
     assert later("link", road, "--new", "--json", stdin="1234\n", code=2).error["rule"] == "code_form"
     old("revoke", "laptop", "--yes")
@@ -234,7 +240,7 @@ def test_link_and_revoke_and_recover(tmp_path: Path, compiled: Path) -> None:
     with (tmp_path / "words").open() as given:
         fd = given.fileno()
         done = later("recover", str(file), "--passphrase-fd", str(fd), "--json", fds=(fd,))
-    assert [(one["name"], one["messages"]) for one in done.json["channels"]] == [("general", 1)]
+    assert [(one["name"], one["messages"]) for one in done.json["channels"]] == [("general", 2)]
     assert "before" in later("read", "general").out
 
 

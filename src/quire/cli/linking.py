@@ -114,13 +114,16 @@ class Road:
         self._folder = folder
 
     def clear(self) -> None:
-        """Take away what an attempt before this one left."""
-        for step in range(1, 5):
-            self._path(step).unlink(missing_ok=True)
+        """Take away what an attempt before this one left, also half written."""
+        for left in [
+            *self._folder.glob(STEP_NAME.format("*")),
+            *self._folder.glob(f".{STEP_NAME.format('*')}"),
+        ]:
+            left.unlink(missing_ok=True)
 
     def send(self, step: int, message: bytes) -> None:
         path = self._path(step)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
             with fresh.open("wb") as file:
                 file.write(message)
