@@ -118,13 +118,13 @@ def forks(store: LocalStore, row: log.ChannelRow, names: Names) -> list[ForkView
     """Each branch beside a commit, of the log itself or another branch, that cannot stand in one log with its first."""
     db = store.database.reader
     found = []
-    for branch in log.logs_of(db, row.n):
-        if not branch.branch:
-            continue
+    logs: dict[tuple[bytes, bytes], list[log.LogRow]] = {}
+    for one in log.logs_of(db, row.n):
+        logs.setdefault((one.device, one.incarnation), []).append(one)
+    for branch in (one for rows in logs.values() for one in rows if one.branch):
         seq, head, _ = next(iter(log.commits(db, branch.n)))
         assert commit.commit_id(head) == branch.branch
-        others = [one for one in log.branches(db, branch.device, branch.incarnation) if one.n != branch.n]
-        rival = _rival(db, others, seq, head)
+        rival = _rival(db, branch, logs[branch.device, branch.incarnation], seq, head)
         if rival is not None:
             identity = bytes.fromhex(branch.signer.partition(":")[2])
             ours, theirs = _proof(db, rival[0], rival[1]), _proof(db, branch, seq)
@@ -135,14 +135,14 @@ def forks(store: LocalStore, row: log.ChannelRow, names: Names) -> list[ForkView
 
 
 def _rival(
-    db: apsw.Connection, others: list[log.LogRow], seq: int, head: bytes
+    db: apsw.Connection, branch: log.LogRow, rows: list[log.LogRow], seq: int, head: bytes
 ) -> tuple[log.LogRow, int] | None:
     """What has the place of a branch's first commit, or else does not link with it though it is next to it."""
-    for other in others:
-        if log.get_commit(db, other.n, seq) is not None:
+    for other in rows:
+        if other.n != branch.n and log.get_commit(db, other.n, seq) is not None:
             return other, seq
     id, previous = commit.commit_id(head), commit.decode_head(head).previous
-    for other in others:
+    for other in rows:
         before, after = (log.get_commit(db, other.n, near) for near in (seq - 1, seq + 1))
         if before is not None and commit.commit_id(before[0]) != previous:
             return other, seq - 1
