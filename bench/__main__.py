@@ -18,10 +18,10 @@ from pathlib import Path
 
 import msgspec
 
-from bench import building, chart, data, memory, opening, reading, report, sending
+from bench import building, chart, data, memory, opening, people, reading, report, sending
 from bench.measuring import ROOT, Row
 
-PARTS = (building.PART, sending.PART, reading.PART, opening.PART, memory.PART)
+PARTS = (building.PART, sending.PART, reading.PART, opening.PART, memory.PART, people.PART)
 SIZES = (10_000, 100_000, 1_000_000)
 QUICK = 10_000
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -61,7 +61,15 @@ def run(
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=1) + b"\n")
 
+        if people.PART in parts:
+            say("people")
+            keep(people.groups(scratch))
         for size in sizes:
+            if people.PART in parts:
+                say(f"{size:,} messages: joining")
+                keep(people.join(history, size, scratch))
+            if parts == [people.PART]:
+                continue
             say(f"{size:,} messages: building")
             built, rows = building.build(history, size, scratch)
             if building.PART in parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from bench import building, memory, opening, reading, sending
+from bench import building, memory, opening, people, reading, sending
 from bench.measuring import FLOOR, OURS, SQLITE, Row
 from bench.ours import KINDS
 
@@ -40,6 +40,12 @@ TARGETS = (
     Target(opening.PART, "quire read", "at most", 10, SQLITE),
     Target(memory.PART, "reading", "at most", 150),
     Target(memory.PART, "importing", "at most", 350),
+    Target(people.PART, "rotate", "at most", 1.5),
+    Target(people.PART, "rotate, a device", "at most", 1_500),
+    Target(people.PART, "resolve, one more control commit", "at most", 5),
+    Target(people.PART, "join, first page", "at most", 1_000),
+    Target(people.PART, "join", "at least", 0.6, FLOOR, size_min=100_000),
+    Target(people.PART, "join, signature checks", "at most", 1),
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from bench import __main__ as bench
-from bench import building, data, memory, opening, reading, report, sending, targets
+from bench import building, data, memory, opening, people, reading, report, sending, targets
 from bench.measuring import FLOOR, OURS, SQLITE, Row
 from bench.ours import KINDS
 
@@ -29,6 +29,14 @@ def few_rounds(monkeypatch: pytest.MonkeyPatch, state_home: Path) -> None:
         (opening, "PROCESS_ROUNDS"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, 1)
+    for name, small in (
+        ("DEVICES", 10),
+        ("CONTROLS", 30),
+        ("MEMBERS", 10),
+        ("RESOLVED", 5),
+        ("ROTATIONS", 1),
+    ):
+        monkeypatch.setattr(people, name, small)
     monkeypatch.setattr(sending, "SENDS", 5)
     monkeypatch.setattr(sending, "SENDS_EACH", 2)
     monkeypatch.setattr(opening, "_quire", lambda: "true")  # the command has tests of its own, and is slow
