@@ -10,7 +10,7 @@ import pytest
 
 from quire.core import clock
 from quire.core.bundle_file import Kind, Record
-from quire.core.commit import Commit, decode_commit, encode_commit
+from quire.core.commit import Commit, decode_commit, decode_head, encode_commit
 from quire.core.control import AddDevice, Admit, Policy, Role, Rotate, Seal, SealedKey
 from quire.core.ids import ChannelId
 from quire.core.limits import AHEAD_MS_MAX
@@ -260,3 +260,36 @@ def test_what_a_removed_admin_wrote_beyond_the_cut_is_weighed_at_once(people: Ma
 
     little, much = spent(100, 40), spent(800, 50)
     assert much < 16 * little + 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.bounded
+def test_seventy_rightful_acts_at_once_push_out_nothing_that_a_senior_did(trio: Trio) -> None:
+    """All stand, and are newer than the removal of their author, which the others' commits must go on naming."""
+    ada, bob, carol, team = trio
+    hostile = Hostile(bob)
+    heads = bob.store.channel_row(team).control_heads
+    pens = [hostile.pen(team, heads) for _ in range(70)]
+    flood = [pen.control(Rotate(os.urandom(32))) for pen in pens]
+    ada.chat.remove_member(team, "bob")
+    ada.say(team, "first")
+    for victim in (ada, carol):
+        victim.take([hostile.sealed(team, *flood)])
+    carry(ada, carol)
+    ada.say(team, "second")
+    carol.say(team, "third")
+    meet(ada, carol)
+    for victim in (ada, carol):
+        assert victim.role(team, bob) == "none"
+    assert seen_afterwards(carol, team)["bodies"] == ["first", "second", "third"]
+    held = set(bob.keys(team))
+    for victim in (ada, carol):
+        db = victim.store.database.reader
+        for row in log.logs_of(db, victim.store.channel_row(team).n):
+            for _, head, _ in log.commits(db, row.n):
+                named = decode_head(head).control_heads
+                if row.device != bob.store.device and decode_head(head).time > pens[0].time:
+                    under = victim.graph(team).epoch_at(named)
+                    assert under is not None
+                    assert under.epoch not in held or heads == named
+    agree(team, ada, carol)

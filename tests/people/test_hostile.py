@@ -11,6 +11,7 @@ from quire.core.crypto.keys import Label, SigningKey, certify, consent_to
 from quire.core.encoding import encode
 from quire.core.ids import DeviceId, IdentityId
 from quire.core.operation import Post
+from quire.store import bundling
 from quire.store import ingest as ingest_module
 from quire.store.carrying import Carried
 from quire.testing.authors import Author
@@ -69,3 +70,28 @@ def test_what_does_not_count_is_bounded_for_each_device(
     assert [report.new for report in reports] == [1, 1, 1, 0, 0]
     assert [one.error.rule for one in reports[-1].refused] == ["too_many_waiting"]
     assert ada.store.verify().ok
+
+
+def test_a_self_channel_of_any_length_is_carried_and_what_is_replaced_stays_behind(
+    people: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bob = people("ada", "bob")
+    team = team_of(ada, bob)
+    said = [ada.say(team, str(n)) for n in range(40)]
+
+    def carried() -> bytes:
+        return bundling.carried(ada.store).data
+
+    ada.chat.mark_read(team, said[0])
+    before = len(carried())
+    for id in said[1:]:
+        ada.chat.mark_read(team, id)
+    assert len(carried()) < before + 1_000  # one marker says where she is
+    for id in said:
+        ada.chat.bookmark(id)
+    whole = len(carried())
+    assert whole > before + 4_000  # each bookmark says something
+    monkeypatch.setattr(bundling, "PART_BYTES", 2_000)
+    monkeypatch.setattr(bundling, "CARRIED_BYTES", whole - 2_000)
+    assert before - 2_000 < len(carried()) < whole - 2_000  # the oldest stay behind, and it is written all the same
+    meet(ada, bob)

@@ -36,7 +36,7 @@ REQUEST_BYTES_MAX = 80 << 10  # a card and a name, padded
 INVITE_LINK_CHARS_MAX = 200  # a QR code that a telephone reads from a screen (version 10)
 INVITE_NAME_BYTES_MAX = 48  # what such a link leaves for the channel's name
 
-CARRIED_PARTS_MAX = 256  # of one self-channel that others carry: 256 MiB would be decades of marks
+CARRIED_PARTS_MAX = 256  # of one self-channel that others carry, which is one record at most
 
 # Time.
 TIME_MS_MAX = (1 << 43) - 1  # year 2248: time, tie-break and sign share 64 bits in the index key

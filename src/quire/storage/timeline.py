@@ -343,6 +343,13 @@ def is_bookmarked(db: apsw.Connection, message: bytes) -> bool:
     return bool(row and row[0])
 
 
+def standing_notes(db: apsw.Connection) -> set[bytes]:
+    """The operations of the self-channel that its views come from: of each marker, bookmark and name the newest."""
+    tables = ("marker", "bookmark", "contact", "device_name")
+    rows: Any = db.execute(" UNION ALL ".join(f"SELECT id FROM {table}" for table in tables))
+    return {id for (id,) in rows}
+
+
 def bookmarks(db: apsw.Connection) -> list[bytes]:
     """Ids of bookmarked messages, the newest mark first."""
     rows: Any = db.execute("SELECT message FROM bookmark WHERE standing = 1 ORDER BY time DESC, id DESC")

@@ -27,9 +27,10 @@ from quire.core.ids import ChannelId
 from quire.core.membership import Graph
 from quire.core.welcome import RECIPIENTS_MAX, seal_welcome
 from quire.storage import log
+from quire.storage import timeline as rows
 from quire.store import epochs
 from quire.store.behind import devices_behind, epoch_of
-from quire.store.carrying import Carried, sign_carried
+from quire.store.carrying import Carried, Goes, sign_carried, still_says
 from quire.store.ledger import now_ms
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 WELCOME_BYTES = limits.BUNDLE_PLAIN_BYTES_MAX - (1 << 20)  # one welcome: a control log is read whole
 PART_BYTES = 1 << 20  # one bundle: what a relay carries at once
 WINDOW_COMMITS, WINDOW_OPERATIONS = 64, 2_000  # of one log, in memory
+CARRIED_BYTES = limits.BUNDLE_BYTES_MAX - (1 << 10)  # all parts of a self-channel that others carry
+PART_FRAME = 8  # what a part of it costs besides its bytes
 PARTS_OPEN_MAX = 4  # epochs that writers are in at once: some know of a new one, some not yet
 
 
@@ -146,13 +149,15 @@ def _newest_first(one: Piece | Part) -> int:
     return -(one.head.time if isinstance(one, Piece) else one.time)
 
 
-def _content(db: apsw.Connection, row: log.ChannelRow, graph: Graph, own: str = "") -> Iterator[Part]:
+def _content(
+    db: apsw.Connection, row: log.ChannelRow, graph: Graph, own: str = "", goes: Goes | None = None
+) -> Iterator[Part]:
     """The content of a channel, of all logs together, the newest first; each commit under its epoch."""
     held = _keys(db, row)
     under: dict[tuple[bytes, ...], bytes] = {}
     parts: dict[bytes, tuple[list[Piece], int]] = {}  # epoch -> the bundle being filled, and its size
     logs = [of for of in log.logs_of(db, row.n) if not own or of.signer == own]
-    for piece in heapq.merge(*(_backwards(db, of) for of in logs), key=_newest_first):
+    for piece in heapq.merge(*(_backwards(db, of, goes) for of in logs), key=_newest_first):
         heads = piece.head.control_heads
         epoch = under.get(heads)
         if epoch is None:
@@ -172,8 +177,8 @@ def _content(db: apsw.Connection, row: log.ChannelRow, graph: Graph, own: str = 
         yield _part(pieces, held[epoch], row.id)
 
 
-def _backwards(db: apsw.Connection, of: log.LogRow) -> Iterator[Piece]:
-    """The content commits of a log, the last one first."""
+def _backwards(db: apsw.Connection, of: log.LogRow, goes: Goes | None) -> Iterator[Piece]:
+    """The content commits of a log, or those that are to go, the last one first."""
     end = limits.SEQ_MAX + 1
     while window := log.commits_before(db, of.n, end, WINDOW_COMMITS):
         pieces: list[tuple[Head, bytes, bytes]] = []
@@ -187,7 +192,8 @@ def _backwards(db: apsw.Connection, of: log.LogRow) -> Iterator[Piece]:
             end = seq
         found = log.operations_between(db, of.prefix, end, pieces[0][0].seq)
         for head, encoded, signature in pieces:
-            if salted := found.get(head.seq):
+            salted = found.get(head.seq)
+            if salted and (goes is None or goes(of.prefix + head.seq.to_bytes(4, "big"), salted)):
                 yield Piece(head, encode_commit(Commit(encoded, signature, tuple(salted))))
 
 
@@ -226,6 +232,11 @@ def carried(store: LocalStore) -> Record:
         for part in in_parts(control_log(db, row, graph), PART_BYTES)
     ]
     parts += [(int(kind), data) for kind, data in _control(db, row, graph)]
-    parts += [(int(part.record.kind), part.record.data) for part in _content(db, row, graph)]
+    room = CARRIED_BYTES - sum(len(data) + PART_FRAME for _, data in parts)
+    for part in _content(db, row, graph, goes=still_says(rows.standing_notes(db))):
+        room -= len(part.record.data) + PART_FRAME
+        if room < 0 or len(parts) == limits.CARRIED_PARTS_MAX:
+            break  # the newest goes: others are not to keep more for us than this
+        parts.append((int(part.record.kind), part.record.data))
     found = Carried(store.ledger.people.identity, now_ms(), store.device, tuple(parts))
     return Record(Kind.KEPT, sign_carried(found, store.ledger.sign))
