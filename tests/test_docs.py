@@ -20,6 +20,7 @@ from quire.exchange.detect import importers
 from quire.storage.schema import TOKENIZER
 from quire.store.local import LocalStore
 from tests import vaults
+from tests.cli.conftest import in_this_process
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -46,8 +47,9 @@ def test_the_readme_s_examples_in_fresh_processes(tmp_path: Path) -> None:
         assert (done.stdout, done.stderr) == (shown, "")
 
 
-def test_the_readme_s_transcript(tmp_path: Path) -> None:
-    """Commands run in order; lines shown between `…` come out, ids and dates aside."""
+@pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.bounded])])
+def test_the_readme_s_transcript(tmp_path: Path, fresh: bool) -> None:
+    """Commands run in order, in fresh processes; lines shown between `…` come out, ids and dates aside."""
     [block] = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
     steps = [
         (command, shown.splitlines())
@@ -67,16 +69,18 @@ def test_the_readme_s_transcript(tmp_path: Path) -> None:
         known = ID.sub(lambda match: ids[match[0]], command)
         arguments = shlex.split(known)
         assert arguments[0] == "quire"
-        done = subprocess.run(
-            [sys.executable, "-m", "quire", *arguments[1:]], cwd=ROOT, env=environment, capture_output=True,
-            text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        printed = [loose(line) for line in (done.stdout + done.stderr).splitlines()]
+        if fresh:
+            done = subprocess.run(
+                [sys.executable, "-m", "quire", *arguments[1:]], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout
+        out = done.stdout if fresh else in_this_process(known, environment)
+        printed = [loose(line) for line in out.splitlines()]
         for line in shown:
             if line != "…":
-                assert loose(line) in printed, f"$ {known}\n{done.stdout}"
-        for ours, theirs in zip(ID.findall("\n".join(shown)), ID.findall(done.stdout), strict=False):
+                assert loose(line) in printed, f"$ {known}\n{out}"
+        for ours, theirs in zip(ID.findall("\n".join(shown)), ID.findall(out), strict=False):
             ids.setdefault(ours, theirs)
 
 

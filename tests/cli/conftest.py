@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from quire.cli.main import main
+from quire.storage import unlocking
+from tests.vaults import ROOT
 
 TIMEOUT_SECONDS = 60
 CHEAP = "import quire.storage.unlocking as u; u.CALIBRATE_MS = 1"  # new passphrases cost the least allowed
@@ -132,10 +135,20 @@ class InProcess(Quire):
         return done
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the processes of all tests keep compiled modules."""
-    return tmp_path_factory.mktemp("compiled")
+def in_this_process(command: str, environment: dict[str, str]) -> str:
+    """What `quire` and words print in this process, under this environment."""
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("QUIRE_")]:
+            patch.delenv(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.chdir(ROOT)
+        patch.setattr(unlocking, "CALIBRATE_MS", 1)
+        patch.setattr("sys.stdin", io.StringIO())
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            main(shlex.split(command)[1:])
+    return out.buffer.getvalue().decode()
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,11 @@ import pytest
 from quire.cli.exits import EXITS
 from quire.cli.settings import ENVIRONMENT
 from quire.cli.startup import MODULES
+from tests.cli.conftest import CHEAP, in_this_process
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
+IN_PROCESS = re.compile(r"quire [^|<>&;$`~*]*")
 ID = re.compile(r"[a-z2-7]{4,16}-\d+\.\d+")
 LOOSE = (
     (re.compile(r"── \w+ \d+ \w+ \d{4} ─+"), "DAY"),
@@ -75,12 +77,17 @@ def matches(shown: list[str], printed: list[str], ids: dict[str, str]) -> bool:
     return re.fullmatch(pattern, loose(printed[0])) is not None and matches(shown[1:], printed[1:], ids)
 
 
-def test_the_guide(tmp_path: Path, compiled: Path) -> None:
+@pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.bounded])])
+def test_the_guide(tmp_path: Path, compiled: Path, fresh: bool) -> None:
+    """In fresh processes; the fast suite runs in this one what needs no shell."""
     found = steps()
     assert len(found) > 20  # a changed fence must not look like success
     commands = tmp_path / "bin"
     commands.mkdir()
-    (commands / "quire").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m quire "$@"\n')
+    code = f"{CHEAP}\nfrom quire.cli.main import run\nrun()"
+    (commands / "quire").write_text(
+        f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(code)} "$@"\n'
+    )
     (commands / "quire").chmod(0o755)
     environment = {
         "PATH": f"{commands}:{os.environ['PATH']}",
@@ -101,17 +108,17 @@ def test_the_guide(tmp_path: Path, compiled: Path) -> None:
             environment[name] = value.replace("~", str(tmp_path))
             environment.pop("QUIRE_PASSPHRASE", None)  # nobody types it from here on
             continue
-        done = subprocess.run(
-            ["sh", "-c", command],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=60,
-            check=False,
-        )
-        printed = done.stdout.decode().splitlines()
+        run = in_a_shell if fresh or not IN_PROCESS.fullmatch(command) else in_this_process
+        printed = run(command, environment).splitlines()
         assert matches(step.output, printed, ids), f"$ {command}\n" + "\n".join(printed)
+
+
+def in_a_shell(command: str, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        timeout=60, check=False,
+    )  # fmt: skip
+    return done.stdout.decode()
 
 
 def test_the_tables_are_those_of_the_code() -> None:

@@ -1,8 +1,9 @@
-"""People on the command line: several vaults, files between them, a fresh process for each command that is a story's."""
+"""People on the command line: several vaults, files between them. CI runs the stories with a fresh process for each command."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,19 +14,32 @@ from quire.core.membership.rules import RULES
 from tests.cli.conftest import InProcess, Quire
 
 People = dict[str, InProcess]
+FRESH = pytest.mark.parametrize(
+    "kind", [InProcess, pytest.param(Quire, marks=[pytest.mark.slow, pytest.mark.bounded])]
+)
+NAMES = ("Ada", "Bob", "Eve")
 
 
-@pytest.fixture
-def people(tmp_path: Path, compiled: Path) -> People:
-    """Ada with a channel; Bob and Eve with empty vaults."""
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
+    """The folder of the people that each test has copies of."""
+    folder = tmp_path_factory.mktemp("people")
     found = {}
-    for name in ("Ada", "Bob", "Eve"):
-        (tmp_path / name).mkdir()
-        found[name] = InProcess(tmp_path / name, compiled)
+    for name in NAMES:
+        (folder / name).mkdir()
+        found[name] = InProcess(folder / name, compiled)
         found[name]("init", "--name", name)
     found["Ada"]("channel", "create", "general")
     found["Ada"]("post", "general", "welcome")
-    return found
+    return folder
+
+
+@pytest.fixture
+def people(tmp_path: Path, founded: Path, compiled: Path) -> People:
+    """Ada with a channel; Bob and Eve with empty vaults."""
+    for name in NAMES:
+        shutil.copytree(founded / name, tmp_path / name)
+    return {name: InProcess(tmp_path / name, compiled) for name in NAMES}
 
 
 def carry(sender: Quire, receiver: Quire, path: Path, *, code: int = 0) -> dict[str, object]:
@@ -44,9 +58,11 @@ def let_in(people: People, name: str, path: Path, *options: str) -> None:
     carry(people["Ada"], people[name], path)
 
 
-def test_create_invite_join_talk_promote_remove(tmp_path: Path, people: People, compiled: Path) -> None:
-    """In a fresh process each."""
-    ada, bob = (Quire(people[name].folder, compiled) for name in ("Ada", "Bob"))
+@FRESH
+def test_create_invite_join_talk_promote_remove(
+    tmp_path: Path, people: People, compiled: Path, kind: type[Quire]
+) -> None:
+    ada, bob = (kind(people[name].folder, compiled) for name in ("Ada", "Bob"))
     file = tmp_path / "x.bundle"
     (tmp_path / "link").write_text(link_of(ada))
     assert "asking to be let into #general" in bob("join", str(tmp_path / "link"), "--out", str(file)).out
@@ -203,11 +219,12 @@ def test_leave_ban_unban(tmp_path: Path, people: People) -> None:
     assert len(ada("members", "general", "--json").json["members"]) == 2
 
 
-@pytest.mark.timeout(60)
-def test_link_and_revoke_and_recover(tmp_path: Path, compiled: Path) -> None:
+@pytest.mark.timeout(120)
+@FRESH
+def test_link_and_revoke_and_recover(tmp_path: Path, compiled: Path, kind: type[Quire]) -> None:
     for name in ("old", "new", "later", "road"):
         (tmp_path / name).mkdir()
-    old, new, later = (Quire(tmp_path / name, compiled) for name in ("old", "new", "later"))
+    old, new, later = (kind(tmp_path / name, compiled) for name in ("old", "new", "later"))
     words = old("init", "--name", "Ada", "--json").json["recovery_phrase"]
     old("channel", "create", "general")
     old("post", "general", "before")
