@@ -47,6 +47,19 @@ TABLES = {
 }
 
 
+FAST, SAMPLE = 12, 50  # histories: of the fast suite, of CI
+
+
+def sampled(examples: int) -> settings:
+    """Some histories; a failure is not shrunk, which would take minutes."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+
+
 class World:
     """Copies of one prepared vault, and a clock that the test sets."""
 
@@ -175,16 +188,19 @@ def check_any_order(world: World, script: list[Any], random: random.Random) -> N
     shutil.rmtree(second.folder)
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@sampled(FAST)
 @given(script=histories, random=st.randoms(use_true_random=False))
 def test_any_order_grouping_and_repetition_gives_one_timeline(
     world: World, script: list[Any], random: random.Random
 ) -> None:
+    check_any_order(world, script, random)
+
+
+@pytest.mark.slow
+@pytest.mark.bounded
+@sampled(SAMPLE)
+@given(script=histories, random=st.randoms(use_true_random=False))
+def test_the_same_in_a_sample(world: World, script: list[Any], random: random.Random) -> None:
     check_any_order(world, script, random)
 
 
@@ -223,16 +239,19 @@ def check_any_order_of_people(world: World, script: list[Any], random: random.Ra
         shutil.rmtree(store.folder)
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@sampled(FAST)
 @given(script=groups, random=st.randoms(use_true_random=False))
 def test_people_in_any_order_give_one_timeline_and_the_same_rights(
     world: World, script: list[Any], random: random.Random
 ) -> None:
+    check_any_order_of_people(world, script, random)
+
+
+@pytest.mark.slow
+@pytest.mark.bounded
+@sampled(SAMPLE)
+@given(script=groups, random=st.randoms(use_true_random=False))
+def test_people_in_a_sample(world: World, script: list[Any], random: random.Random) -> None:
     check_any_order_of_people(world, script, random)
 
 
