@@ -11,7 +11,8 @@ import pytest
 
 from quire.channels.manager import ChannelManager
 from quire.core.commit import Commit, decode_commit, encode_commit
-from quire.core.control import Report, Role
+from quire.core.control import Policy, Report, Role
+from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import Edit, Name, Pin, Post, Profile, React
 from quire.storage import log
 from quire.store import ingest as ingest_module
@@ -310,6 +311,32 @@ def test_a_control_commit_from_the_future_waits_for_its_time(
     assert log.parked_ids(store.database.reader, channel.id) == []
     del said
     check_whole(store)
+
+
+def test_what_waited_for_its_time_is_taken_without_anybody_sending_anything(
+    store: LocalStore, bob: Author, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the next start of the program; or at the next write, wherever it goes."""
+    future_ms = ledger.now_ms() + 86_400_000
+    store.ingest([channel.founding])
+    pen = channel.pen
+    first = pen.control(Policy("rotation", 3_600_000), time_ms=future_ms)
+    after_first = pen.previous
+    second = pen.control(Policy("rotation", 7_200_000), time_ms=future_ms + 3_600_000)
+    assert store.ingest([second]).parked == 1  # first for the one that it names, then for its time
+    assert store.ingest([first]).parked == 1
+    monkeypatch.setattr(ledger, "now_ms", lambda: future_ms - AHEAD_MS_MAX + 1)
+    store = vaults.reopened(store)
+    assert len(log.parked_ids(store.database.reader, channel.id)) == 1
+    assert store.channel_row(channel.id).heads == after_first
+    check_whole(store)
+    monkeypatch.setattr(ledger, "now_ms", lambda: future_ms + 3_600_000)
+    ChannelManager(store).create_channel("elsewhere")
+    assert log.parked_ids(store.database.reader, channel.id) == []
+    assert store.channel_row(channel.id).heads == pen.previous
+    assert log.get_meta(store.database.reader, log.PARKED_DUE) is None
+    check_whole(store)
+    store.close()
 
 
 # Forks

@@ -68,6 +68,8 @@ OPEN = 1  # this vault writes in it
 CLOSED = 2  # this vault wrote in it
 ELSEWHERE = 3  # this device's, but some of it came from another copy of the vault
 
+PARKED_DUE = "parked_due_ms"  # meta: the earliest time that a parked commit waits for
+
 _CHANNEL = (
     "SELECT n, id, genesis, kind, creator, source, key, name, topic, clock, messages, threads, last_time,"
     " heads, role, rights, rotate_ms FROM channel"
@@ -397,6 +399,31 @@ def park(
         "INSERT OR IGNORE INTO parked(id, channel, device, reason, since_ms, encoded) VALUES(?,?,?,?,?,?)",
         (id, channel, device, reason, now_ms, encoded),
     )
+
+
+def note_parked_due(db: apsw.Connection, due_ms: int) -> None:
+    """A parked commit waits for this time: when the earliest has come, `is_parked_due`."""
+    earliest = get_meta(db, PARKED_DUE)
+    if earliest is None or due_ms < earliest:
+        set_meta(db, PARKED_DUE, due_ms)
+
+
+def is_parked_due(db: apsw.Connection, now_ms: int) -> bool:
+    """Has the time come of anything that is parked?"""
+    earliest = get_meta(db, PARKED_DUE)
+    return earliest is not None and earliest <= now_ms
+
+
+def take_parked_due(db: apsw.Connection) -> list[bytes]:
+    """Channels in which commits wait for their time; none is noted any more."""
+    db.execute("DELETE FROM meta WHERE key = ?", (PARKED_DUE,))
+    rows: Any = db.execute("SELECT DISTINCT channel FROM parked WHERE reason = 'ahead'").fetchall()
+    return [channel for (channel,) in rows]
+
+
+def set_parked_reason(db: apsw.Connection, id: bytes, reason: str) -> None:
+    """What a parked commit waits for now."""
+    db.execute("UPDATE parked SET reason = ? WHERE id = ?", (reason, id))
 
 
 def parked_counts(db: apsw.Connection, device: bytes, channel: bytes) -> tuple[int, int, int]:

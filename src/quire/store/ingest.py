@@ -29,6 +29,7 @@ from quire.core import clock, commit
 from quire.core.control import ControlOperation, Create, kind_of
 from quire.core.ids import ChannelId, DeviceId, Incarnation, log_prefix, message_id
 from quire.core.limits import (
+    AHEAD_MS_MAX,
     PARKED_BYTES_MAX,
     PARKED_PER_CHANNEL_MAX,
     PARKED_PER_DEVICE_MAX,
@@ -102,6 +103,14 @@ def take(store: LocalStore, given: Prepared, meanwhile: Callable[[], None] | Non
     return IngestReport(given.count - repeated - len(refused) - waiting, repeated, listed, waiting, forked)
 
 
+def retry_due(pen: ledger.Ledger, device: DeviceId, db: apsw.Connection) -> None:
+    """Try what waited whole for its time, which has come; inside a transaction."""
+    for id in log.take_parked_due(db):
+        channel = log.channel_by_id(db, id)
+        if channel is not None:
+            _Ingestion(pen, device, db, {}).retry(channel)
+
+
 class _Ingestion:
     """One call's work, inside its transaction. Refusals are noted by position."""
 
@@ -140,6 +149,10 @@ class _Ingestion:
                 self._refused[arrival.position] = UnauthorisedError(
                     "this channel is not known here", rule="channel_unknown"
                 )
+
+    def retry(self, channel: log.ChannelRow) -> None:
+        """Look again at what waits whole in a channel."""
+        self._take_channel(channel, [])
 
     def _each(self, arrival: Arrival, rule: Callable[[Arrival], None]) -> bool:
         """Whether a rule lets a commit pass; its refusal is noted."""
@@ -399,7 +412,10 @@ class _Ingestion:
 
     def _park(self, arrival: Arrival, reason: str) -> None:
         """Keep a whole commit, signed itself, until what it names comes, or its time; bounded for each device and channel."""
+        if reason == "ahead":
+            log.note_parked_due(self._db, (arrival.head.time >> clock.COUNTER_BITS) - AHEAD_MS_MAX)
         if arrival.position == PARKED:
+            log.set_parked_reason(self._db, arrival.id, reason)
             return
         head, encoded = arrival.head, commit.encode_commit(arrival.commit)
         of_device, of_channel, size = log.parked_counts(self._db, head.device, head.channel)

@@ -256,6 +256,10 @@ class Ledger:
             self._due_ms = now
             if log.is_due(db, now):
                 self.applier.release_due(db, now)
+            if log.is_parked_due(db, now):
+                from quire.store.ingest import retry_due  # which imports this module
+
+                retry_due(self, self._device, db)
 
     def draft(self, db: apsw.Connection, channel: log.ChannelRow) -> Draft:
         """Commits to come in our log of a channel; ids are known as operations are added."""

@@ -226,11 +226,14 @@ class LocalStore:
 
     def release_due(self) -> None:
         """Show what was held for a time that has come; every write does so too, and every opening."""
-        if self.database.read_only or not log.waiting_exists(self.database.reader):
+        db = self.database.reader
+        may_wait = log.waiting_exists(db) or log.get_meta(db, log.PARKED_DUE) is not None
+        if self.database.read_only or not may_wait:
             return
         from quire.store.ledger import now_ms
 
-        if log.is_due(self.database.reader, now_ms()):
+        now = now_ms()
+        if log.is_due(db, now) or log.is_parked_due(db, now):
             with suppress(BusyError, FullError):  # whoever writes now, or next, does it
                 self.ledger.run(lambda db: None)
 
