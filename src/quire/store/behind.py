@@ -3,6 +3,9 @@
 A seal travels under the epoch before it. So who was away for a removal and let in again, or was sealed the wrong key, or
 is new, has nothing that opens the commit that their key is in. Who only reads shows nobody what they hold, and is
 welcomed each time.
+
+What we wrote ourselves in an epoch whose key we lack (a liar's, who sealed us another) we cannot seal at all: neither that
+the key is wrong, nor a new one. It goes in welcomes to all who have not shown that they know it.
 """
 
 from __future__ import annotations
@@ -47,11 +50,40 @@ def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> se
     for branch in log.logs_of(db, row.n):
         if heads := _newest_content_heads(db, branch, by_place):
             held.setdefault(branch.device, set()).add(epoch_of(graph, heads))
-    return {
+    behind = {
         device
         for device in graph.state.devices
         if not _leads(epochs_.current.epoch, device, held.get(device, set()), roads)
     }
+    return behind | _unaware(db, row, graph, by_place)
+
+
+def _unaware(
+    db: apsw.Connection, row: log.ChannelRow, graph: Graph, control: Mapping[bytes, bytes]
+) -> set[bytes]:
+    """Devices that have not shown to know a control commit of ours that we cannot seal."""
+    own, keys = bytes(log.get_meta(db, "device")), log.epoch_keys(db, row.id)
+    heads: dict[bytes, tuple[bytes, ...]] = {}
+    stuck: set[bytes] = set()
+    for place, id in control.items():
+        encoded = log.commit_at(db, place)
+        assert encoded is not None
+        head = decode_head(encoded)
+        heads[id] = head.control_heads
+        if head.device == own and head.control_heads and epoch_of(graph, head.control_heads) not in keys:
+            stuck.add(id)
+    story = graph.story() if stuck else []
+    logs = log.logs_of(db, row.n)
+    unaware: set[bytes] = set()
+    for one in stuck:
+        after, aware = {one}, {own}
+        for verdict in story:  # in order of time: what knows it comes later
+            if not after.isdisjoint(heads[verdict.id]):
+                after.add(verdict.id)
+                aware.add(verdict.device)
+        aware |= {of.device for of in logs if not after.isdisjoint(_newest_content_heads(db, of, control))}
+        unaware |= set(graph.state.devices) - aware
+    return unaware
 
 
 def _newest_content_heads(

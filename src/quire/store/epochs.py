@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import apsw
 
@@ -154,23 +155,50 @@ def reunion(db: apsw.Connection, channel: log.ChannelRow, graph: Graph) -> list[
     if current is None or current.epoch not in held:
         return []
     operations: list[ControlOperation] = []
-    reach = state.epochs.reach(current.epoch)
+    parents = true_links(db, channel, held)
+    reach = reach_of(current.epoch, parents)
     for info in state.epochs.every():
         if info.epoch not in held or info.epoch in reach:
             continue
         if all_may_read(state, info.epoch):
             sealed = crypto.seal_link(held[current.epoch], held[info.epoch], channel.id, os.urandom)
             operations.append(Link(current.epoch, info.epoch, sealed))
-            reach |= state.epochs.reach(info.epoch)
-        elif left_out := _left_out(state, info.epoch):
+            reach |= reach_of(info.epoch, parents)
+        elif left_out := _left_out(state, info.epoch, parents):
             operations += seals(held[info.epoch], channel.id, recipients(db, channel, state, left_out))
     return operations
 
 
-def _left_out(state: Membership, epoch: bytes) -> list[bytes]:
+Parents = Mapping[bytes, set[bytes]]  # epoch -> those whose keys its own opens
+
+
+def true_links(db: apsw.Connection, channel: log.ChannelRow, held: Mapping[bytes, EpochKey]) -> Parents:
+    """What links between keys of ours do open: a liar's say that they do, and who relied on them would seal too little."""
+    parents: dict[bytes, set[bytes]] = {}
+    for _, op in log.control_rows(db, channel.n, KINDS[Link]):
+        link = decode_control(op[SALT_SIZE:])
+        assert isinstance(link, Link)
+        if link.epoch in held and link.parent in held and link.parent not in parents.get(link.epoch, ()):
+            with suppress(MalformedError):
+                crypto.open_link(link.sealed, held[link.epoch], channel.id, link.parent)
+                parents.setdefault(link.epoch, set()).add(link.parent)
+    return parents
+
+
+def reach_of(epoch: bytes, parents: Parents) -> set[bytes]:
+    """Every epoch that opens for who has this key, itself included."""
+    reach, todo = {epoch}, [epoch]
+    while todo:
+        fresh = parents.get(todo.pop(), set()) - reach
+        reach |= fresh
+        todo += fresh
+    return reach
+
+
+def _left_out(state: Membership, epoch: bytes, parents: Parents) -> list[bytes]:
     """Devices of members who may read all that a key opens, and were sealed neither it nor one that leads to it."""
     opened = state.epochs.reach(epoch)
-    above = [info.epoch for info in state.epochs.every() if epoch in state.epochs.reach(info.epoch)]
+    above = [info.epoch for info in state.epochs.every() if epoch in reach_of(info.epoch, parents)]
     having = frozenset[bytes]().union(*(state.epochs.recipients(one) for one in above))
     return [
         device
@@ -190,17 +218,18 @@ def welcome_keys(
     current = state.epochs.current
     present = recipients(db, channel, state, state.epochs.expected())
     operations: list[ControlOperation] = []
-    covered: frozenset[bytes] = frozenset()
+    covered: set[bytes] = set()
+    parents = true_links(db, channel, held)
     if history or current is None or current.epoch not in held:
         operations += rotation(db, channel, graph, {**present, **newcomer}, newcomer_history=history or None)
     for info in state.epochs.every():
-        reach = state.epochs.reach(info.epoch)
+        opened = state.epochs.reach(info.epoch)
         shown = not history or (
-            history > 1 and all(one.time >> 16 >= history for one in state.epochs.infos(reach))
+            history > 1 and all(one.time >> 16 >= history for one in state.epochs.infos(opened))
         )
         if info.epoch in held and shown and info.epoch not in covered:
             operations += seals(held[info.epoch], channel.id, newcomer)
-            covered |= reach
+            covered |= reach_of(info.epoch, parents)
     return operations
 
 

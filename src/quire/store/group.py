@@ -97,11 +97,14 @@ def set_role(
 def add_device(
     db: apsw.Connection, channel: log.ChannelRow, graph: Graph, device: Device
 ) -> list[ControlOperation]:
-    """Make another device of a member known, and give it the key."""
+    """Make another device of a member known, and give it the key if the member may: else the next writer does."""
     operations: list[ControlOperation] = [AddDevice(device)]
+    certificate = decode_certificate(device.certificate)
+    if not graph.state.may(certificate.identity, "rotate"):
+        return operations
     current = graph.state.epochs.current
     key = log.epoch_keys(db, channel.id).get(current.epoch) if current else None
-    id = decode_certificate(device.certificate).device
+    id = certificate.device
     if current is not None and key is not None and id not in graph.state.epochs.recipients(current.epoch):
         operations += epochs.seals(EpochKey(key), channel.id, {id: device.sealing})
     return operations
@@ -171,14 +174,14 @@ def end_device(ledger: Ledger, db: apsw.Connection, device: bytes) -> list[Chann
 def revoke_device(
     db: apsw.Connection, channel: log.ChannelRow, graph: Graph, device: bytes
 ) -> list[ControlOperation]:
-    """End a device at what is here of its; the key changes in the same commit."""
+    """End a device at what is here of its; the key changes in the same commit, if its owner may change it."""
     ends = tuple(
         Cut(row.prefix, seq)
         for row in sorted(log.logs_of(db, channel.n), key=lambda row: row.prefix)
         if row.device == device and not row.branch and (seq := log.newest_commit(db, row.n)[0])
     )
     operation = RevokeDevice(device, ends)
-    if graph.state.epochs.current is None:
+    if graph.state.epochs.current is None or not graph.state.may(graph.state.owner_of(device), "rotate"):
         return [operation]
     return [operation, *_new_key(db, channel, graph, {device})]
 

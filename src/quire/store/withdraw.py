@@ -7,6 +7,7 @@ everything on its messages, and what still stands of it is applied again like ne
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from typing import Any
 
@@ -156,7 +157,7 @@ def _remark(db: apsw.Connection, channel: log.ChannelRow) -> None:
     """Markers, bookmarks, contacts and device names, from the operations of the self-channel that are left."""
     for table in ("marker", "bookmark", "contact", "device_name"):
         db.execute(f"DELETE FROM {table}")
-    kinds = tuple(KINDS[kind] for kind in SELF_ONLY)
+    kinds = array("q", [KINDS[kind] for kind in SELF_ONLY])
     left: Any = db.execute(
         "SELECT id, time, op FROM operation WHERE channel = ? AND kind IN carray(?) AND void = 0",
         (channel.n, apsw.carray(kinds)),

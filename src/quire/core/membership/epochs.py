@@ -80,6 +80,11 @@ class Epochs:
         }
         return frozenset(authors).union(*sealed)
 
+    def holders(self, epoch: bytes) -> frozenset[bytes]:
+        """Who may have this key: also who was sealed it by a commit that is void now, which had come by then."""
+        sealed = (keys for record, keys in self._index.seals.get(epoch, ()) if self._standing.has(record))
+        return self.recipients(epoch).union(*sealed)
+
     def expected(self) -> frozenset[bytes]:
         """Who should have the current key: every standing device, and in the self-channel the recovery key."""
         devices = set(self._membership.devices)
@@ -111,7 +116,7 @@ class Epochs:
         """What keeps an epoch from being adequate, its age aside; what needs a rotation first."""
         faults = []
         recipients, expected = self.recipients(info.epoch), self.expected()
-        if recipients - expected:
+        if self.holders(info.epoch) - expected:
             faults.append(Change.KNOWN_OUTSIDE)
         if missing := expected - recipients:
             devices = self._membership.devices

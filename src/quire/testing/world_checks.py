@@ -1,0 +1,408 @@
+"""What must hold in a simulated world: its vaults against the truth, and against each other.
+
+The checks know the truth from the world, not from the vaults: what each device was told is durable, what each author
+wrote, whom each writer knew to be out. Which control commits stand they ask core/membership, which has tests of its
+own; what a removal cuts off they work out themselves, from the heads that commits name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from quire.core import limits
+from quire.core.commit import Head, decode_head
+from quire.core.control import CONTROL_KINDS, HISTORY_ALL, AddDevice, Admit, Create, Remove, decode_control
+from quire.core.crypto.keys import decode_certificate
+from quire.core.ids import ChannelId, DeviceId, Incarnation, MessageId, log_prefix
+from quire.core.membership import Graph
+from quire.core.operation import SALT_SIZE
+from quire.errors import UnauthorisedError
+from quire.storage import log
+from quire.store.epochs import devices_in
+
+if TYPE_CHECKING:
+    from quire.core.views import Message
+    from quire.store.unbundling import BundleReport
+    from quire.testing.world import Machine, World
+
+PAGE = 500
+
+
+def news(report: BundleReport) -> int:
+    """How much of what came was not here."""
+    return report.new + report.requests
+
+
+class Ancestry:
+    """What control commits know of each other, by the heads they name: the same in every vault."""
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, tuple[bytes, ...]] = {}
+        self.places: dict[
+            bytes, tuple[bytes, int]
+        ] = {}  # (log, seq), whatever branch of it a vault keeps it in
+        self._known: dict[bytes, frozenset[bytes]] = {}
+
+    def learn(self, machine: Machine, channel: ChannelId) -> None:
+        """Take in a vault's control commits of a channel."""
+        db = machine.store.database.reader
+        for id, place in log.control_places(db, machine.store.channel_row(channel).n).items():
+            if id not in self._heads:
+                encoded = log.commit_at(db, place)
+                assert encoded is not None
+                head = decode_head(encoded)
+                self._heads[id], self.places[id] = head.control_heads, _place_of(head)
+
+    def known(self, heads: tuple[bytes, ...]) -> frozenset[bytes]:
+        """These commits and all before them."""
+        return frozenset[bytes]().union(*(self._of(head) for head in heads))
+
+    def _of(self, id: bytes) -> frozenset[bytes]:
+        todo = [id]
+        while todo:
+            one = todo[-1]
+            missing = [head for head in self._heads[one] if head not in self._known]
+            if missing and one not in self._known:
+                todo += missing
+            else:
+                before = (self._known[head] for head in self._heads[one])
+                self._known[one] = frozenset([one]).union(*before)
+                todo.pop()
+        return self._known[id]
+
+
+# At the moment of writing
+
+
+def people_out(world: World, machine: Machine, channel: ChannelId) -> frozenset[bytes]:
+    """Whom a writer knows to have been in and to be out."""
+    state = machine.graph(channel).state
+    return frozenset(identity for identity in state.everybody if not state.member(identity))
+
+
+def check_key(world: World, machine: Machine, channel: ChannelId) -> None:
+    """The key that a device just wrote under is with nobody whom it knows to be out."""
+    graph = machine.graph(channel)
+    current = graph.state.epochs.current
+    if current is None and set(graph.state.devices) == {machine.store.device}:
+        return  # nobody to keep it from yet
+    if current is None:
+        raise world.fail(f"{machine.name} wrote in {world.name_of(channel)} without a key")
+    for holder in world.machines:
+        device = holder.store.device
+        if current.epoch not in holder.keys(channel):
+            continue
+        if graph.state.member(holder.identity) and not graph.state.is_revoked(device):
+            continue  # one's devices share their keys
+        if holder.identity not in graph.state.everybody:
+            continue  # let in by somebody of whom the writer has not heard
+        if not _let_in_elsewhere(world, graph, channel, device):
+            raise world.fail(
+                f"{holder.name} has the key under which {machine.name}, who knows that they are out, writes in"
+                f" {world.name_of(channel)}"
+            )
+
+
+def _let_in_elsewhere(world: World, graph: Graph, channel: ChannelId, device: bytes) -> bool:
+    """Has anybody let this device in by a commit that is not in this graph?"""
+    for machine in world.machines:
+        db = machine.store.database.reader
+        row = log.channel_by_id(db, channel)
+        if row is None:
+            continue
+        places = {place: id for id, place in log.control_places(db, row.n).items()}
+        for id, operation in _grants(machine, row.n):
+            if device in operation and places[id[:14]] not in graph:
+                return True
+    return False
+
+
+def _grants(machine: Machine, n: int) -> Iterator[tuple[bytes, list[bytes]]]:
+    """(id, devices) of the operations that make devices known."""
+    db = machine.store.database.reader
+    for kind in (Create, Admit, AddDevice):
+        for id, op in log.control_rows(db, n, CONTROL_KINDS[kind]):
+            devices = devices_in(decode_control(op[SALT_SIZE:]))
+            yield id, [decode_certificate(one.certificate).device for one in devices]
+
+
+# At any time
+
+
+def check_safety(world: World) -> None:
+    """Raises: Violation."""
+    for machine in world.honest:
+        world.at(machine)
+        _check_kept(world, machine)
+    for machine in world.honest:
+        world.at(machine)
+        _check_log(world, machine)
+        _check_bounds(world, machine)
+        for channel in world.channels:
+            if log.channel_by_id(machine.store.database.reader, channel) is not None:
+                world.ancestry.learn(machine, channel)
+                shown = list(shown_in(machine, channel))
+                _check_shown(world, machine, channel, shown)
+                _check_cuts(world, machine, channel, shown)
+    one = world.random.choice(world.honest)
+    check_verified(world, world.at(one))
+
+
+def shown_in(machine: Machine, channel: ChannelId) -> Iterator[Message]:
+    """Every message of a channel that a device shows, or showed while its owner was in."""
+    return machine.store.get_channel_messages(channel)
+
+
+def check_verified(world: World, machine: Machine) -> None:
+    report = machine.store.verify()
+    if not report.ok:
+        raise world.fail(f"{machine.name} does not verify: {report.problems[:5]}")
+
+
+def _own(machine: Machine) -> set[tuple[bytes, int, bytes]]:
+    db = machine.store.database.reader
+    rows = db.execute(
+        "SELECT l.prefix, c.seq, c.head FROM commits c JOIN log l ON l.n = c.log WHERE l.device = ?",
+        (machine.store.device,),
+    )
+    return {(bytes(prefix), seq, bytes(head)) for prefix, seq, head in rows}
+
+
+def _check_kept(world: World, machine: Machine) -> None:
+    """Nothing that a device once had of its own is gone."""
+    own = _own(machine)
+    if lost := machine.kept - own:
+        raise world.fail(f"{machine.name} lost {len(lost)} of its own commits")
+    machine.kept = own
+
+
+def _check_log(world: World, machine: Machine) -> None:
+    """What stands here in the name of an honest device, that device wrote."""
+    honest = {bytes(one.store.device): one for one in world.honest}
+    rows = machine.store.database.reader.execute(
+        "SELECT l.device, l.prefix, c.seq, c.head FROM commits c JOIN log l ON l.n = c.log"
+    )
+    for device, prefix, seq, head in rows:
+        author = honest.get(bytes(device))
+        if author and (bytes(prefix), seq, bytes(head)) not in author.kept:
+            raise world.fail(
+                f"{machine.name} has a commit in the name of {author.name}, who did not write it"
+            )
+
+
+def _check_bounds(world: World, machine: Machine) -> None:
+    """What waits or does not count is bounded for each device."""
+    db = machine.store.database.reader
+    bounds = (
+        ("SELECT count(*) FROM parked GROUP BY device", limits.PARKED_PER_DEVICE_MAX),
+        ("SELECT count(*) FROM parked GROUP BY channel", limits.PARKED_PER_CHANNEL_MAX),
+        ("SELECT sum(length(encoded)) FROM parked", limits.PARKED_BYTES_MAX),
+        ("SELECT count(*) FROM waiting GROUP BY substr(id, 1, 10)", limits.WAITING_PER_DEVICE_MAX),
+        ("SELECT count(*) FROM voided GROUP BY substr(id, 1, 10)", limits.WAITING_PER_DEVICE_MAX),
+    )
+    for query, bound in bounds:
+        if any((count or 0) > bound for (count,) in db.execute(query)):
+            raise world.fail(f"{machine.name} keeps too much: {query}")
+
+
+def _check_shown(world: World, machine: Machine, channel: ChannelId, shown: list[Message]) -> None:
+    """Honest people said what is shown as theirs, and took back what is shown as taken back by them."""
+    honest = {one.store.own_key: one for one in world.honest}
+    for message in shown:
+        author = honest.get(message.author.id)
+        said = world.said.get(message.id)
+        if author is None:
+            if said:
+                raise world.fail(f"{machine.name} shows a message of an honest person as somebody else's")
+            continue
+        bodies = said.bodies if said else world.meant.get(author.identity, set())
+        if message.deleted:
+            deleter = honest.get(message.deleted.by.id)
+            if said and deleter and deleter.identity not in said.deleted_by:
+                raise world.fail(f"{machine.name} shows a message deleted by {deleter.owner}, who did not")
+        elif message.body not in bodies:
+            raise world.fail(f"{machine.name} shows {message.body!r} by {author.owner}, who did not write it")
+        if said and machine.identity in said.out and not _let_in_after(world, machine, channel, message.id):
+            raise world.fail(f"{machine.name} reads {message.body!r}, whose writer knew that they are out")
+
+
+def _head_of(machine: Machine, id: bytes) -> Head:
+    """The head of the commit that an operation is in."""
+    encoded = log.commit_at(machine.store.database.reader, id[:14])
+    assert encoded is not None
+    return decode_head(encoded)
+
+
+def _place_of(head: Head) -> tuple[bytes, int]:
+    return log_prefix(DeviceId(head.device), Incarnation(head.incarnation)), head.seq
+
+
+def _let_in_after(world: World, machine: Machine, channel: ChannelId, id: MessageId) -> bool:
+    """Has this device's owner been let in by a commit that the writer of a message did not know?"""
+    row = machine.store.channel_row(channel)
+    known = world.ancestry.known(_head_of(machine, id).control_heads)
+    places = {place: id for id, place in log.control_places(machine.store.database.reader, row.n).items()}
+    own = {one.store.device for one in world.machines if one.identity == machine.identity}
+    return any(
+        own.intersection(devices) and places[grant[:14]] not in known
+        for grant, devices in _grants(machine, row.n)
+    )
+
+
+def _check_cuts(world: World, machine: Machine, channel: ChannelId, shown: list[Message]) -> None:
+    """Nothing is shown that its author wrote beyond a removal that holds, not knowing of it."""
+    db = machine.store.database.reader
+    row = machine.store.channel_row(channel)
+    removals = [
+        (id, operation)
+        for id, op in log.control_rows(db, row.n, CONTROL_KINDS[Remove])
+        if isinstance(operation := decode_control(op[SALT_SIZE:]), Remove)
+    ]
+    if not removals:
+        return
+    verdicts = {one.id: one for one in machine.graph(channel).story()}
+    by_place = {place: id for id, place in log.control_places(db, row.n).items()}
+    holding = [
+        (by_place[id[:14]], operation)
+        for id, operation in removals
+        if verdicts[by_place[id[:14]]].standing and not verdicts[by_place[id[:14]]].contested
+    ]
+    for removal, operation in holding:
+        seen = world.ancestry.known((removal,)) - {removal}
+        ends = {cut.prefix: cut.seq for cut in operation.cuts}
+        for prefix, seq in map(world.ancestry.places.__getitem__, seen):
+            ends[prefix] = max(ends.get(prefix, 0), seq)  # what its author shows to have known counts
+        signer = f"quire:{operation.identity.hex()}"
+        for message in shown:
+            if message.author.id != signer:
+                continue
+            head = _head_of(machine, message.id)
+            prefix, seq = _place_of(head)
+            if seq > ends.get(prefix, 0) and removal not in world.ancestry.known(head.control_heads):
+                raise world.fail(
+                    f"{machine.name} shows {message.body!r} of {world.name_of(channel)}, beyond a removal"
+                )
+
+
+# At last
+
+
+def check_converged(world: World) -> None:
+    """Raises: Violation."""
+    for machine in world.honest:
+        world.at(machine).reopen()
+        check_verified(world, machine)
+    for channel in world.channels:
+        _check_channel(world, channel)
+
+
+def _check_channel(world: World, channel: ChannelId) -> None:
+    name = world.name_of(channel)
+    inside = [one for one in world.honest if channel in one.roles_here()]
+    if not inside:
+        return
+    first = inside[0]
+    graph = first.graph(channel)
+    for one in inside:
+        if one.graph(channel).heads != graph.heads:
+            raise world.fail(f"{one.name} and {first.name} have other control commits of {name}")
+    for one in world.honest:
+        theirs = one.graph(channel).heads if log.channel_by_id(one.store.database.reader, channel) else ()
+        if any(head not in graph for head in theirs):
+            continue  # somebody put them out and told nobody else; who is out hands on what is their own
+        if bool(graph.state.device(one.store.device)) is not (one in inside):
+            raise world.fail(f"{one.name} and {first.name} differ about who is in {name}")
+    _check_devices(world, channel, inside, graph)
+    _check_keys(world, channel, inside, graph)
+    _check_readers(world, channel, inside, graph)
+    _check_written(world, channel, inside, graph)
+
+
+def _check_devices(world: World, channel: ChannelId, inside: list[Machine], graph: Graph) -> None:
+    """Every device that a member's self-channel knows is in, unless it was revoked there."""
+    for one in inside:
+        db = one.store.database.reader
+        own = one.store.ledger.people.state(db, log.self_channel(db)).member(one.identity)
+        for device in own.devices if own else ():
+            if not graph.state.device(device) and not graph.state.is_revoked(device):
+                raise world.fail(f"a device of {one.owner} is not in {world.name_of(channel)}")
+
+
+def _check_keys(world: World, channel: ChannelId, inside: list[Machine], graph: Graph) -> None:
+    """Who is in has every key they may have that anybody has, and nobody else has the present one."""
+    epochs = graph.state.epochs
+    somewhere = set[bytes]().union(*(one.keys(channel) for one in inside))
+    for one in inside:
+        if missing := _due(graph, one) & somewhere - set(one.keys(channel)):
+            raise world.fail(f"{one.name} lacks {len(missing)} keys of {world.name_of(channel)}")
+    if epochs.current is None or epochs.current.epoch not in somewhere:
+        raise world.fail(f"nobody in {world.name_of(channel)} has the present key")
+    for one in world.machines:
+        is_in = graph.state.member(one.identity) and not graph.state.is_revoked(one.store.device)
+        if epochs.current.epoch in one.keys(channel) and not is_in:
+            raise world.fail(f"{one.name} is out of {world.name_of(channel)} and has its key")
+
+
+def _check_readers(world: World, channel: ChannelId, inside: list[Machine], graph: Graph) -> None:
+    """Who may read everything sees the same; others see of that what their scope admits."""
+    everything = [one for one in inside if _scope(graph, one) == HISTORY_ALL]
+    if not everything:
+        return
+    first, expected = everything[0], everything[0].digest(channel)
+    for one in everything[1:]:
+        for field, ours, theirs in zip(expected._fields, expected, one.digest(channel), strict=True):
+            if ours != theirs:
+                raise world.fail(
+                    f"{one.name} and {first.name} differ about {field} of {world.name_of(channel)}"
+                )
+    epochs = {
+        message.id: graph.epoch_at(_head_of(first, message.id).control_heads)
+        for message in shown_in(first, channel)
+    }
+    for one in inside:
+        shown = {message.id for message in shown_in(one, channel)}
+        admitted = _due(graph, one)
+        due = {id for id, epoch in epochs.items() if epoch and epoch.epoch in admitted}
+        if missing := due - shown:
+            raise world.fail(f"{one.name} does not see {len(missing)} messages of {world.name_of(channel)}")
+
+
+def _check_written(world: World, channel: ChannelId, inside: list[Machine], graph: Graph) -> None:
+    """What an honest person wrote by a right that they still have is seen by all who may see everything."""
+    authors = {(one.identity, place): one for one in world.honest for place in _prefixes(one)}
+    for reader in inside:
+        if _scope(graph, reader) != HISTORY_ALL:
+            continue
+        shown = {message.id for message in shown_in(reader, channel)}
+        for id, said in world.said.items():
+            if said.channel != channel or id in shown:
+                continue
+            author = authors[said.author, id[:10]]
+            try:
+                right = graph.authority(
+                    author.store.device,
+                    id[:10],
+                    int.from_bytes(id[10:14], "big"),
+                    _head_of(author, id).control_heads,
+                )
+            except UnauthorisedError:
+                continue
+            if right.may("post"):
+                raise world.fail(f"{reader.name} does not see {said.bodies[0]!r} in {world.name_of(channel)}")
+
+
+def _due(graph: Graph, machine: Machine) -> set[bytes]:
+    """The epochs that a device should have: those its owner may read, unless the key opens more than they may."""
+    admitted = graph.state.epochs.admissible(machine.identity)
+    return {epoch for epoch in admitted if graph.state.epochs.reach(epoch) <= admitted}
+
+
+def _prefixes(machine: Machine) -> set[bytes]:
+    return {prefix for prefix, _, _ in machine.kept}
+
+
+def _scope(graph: Graph, machine: Machine) -> int:
+    member = graph.state.member(machine.identity)
+    assert member is not None
+    return member.history

@@ -1,0 +1,41 @@
+"""Worlds drawn from a seed: safe at every step, converged once healed (`quire.testing.world`).
+
+pytest tests/simulation -m slow           # many seeds at 30 devices: about half an hour
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quire.testing.world import World
+
+SMALL = {"devices": 6, "liars": 1, "channels": 1}
+
+
+def live(folder: Path, seed: int, steps: int, **size: int) -> World:
+    """A world, from its beginning to its healing. Raises: Violation, with the seed and the last steps."""
+    with World(folder, seed, **size) as world:
+        world.run(steps)
+        world.heal()
+        world.check_converged()
+    return world
+
+
+@pytest.mark.parametrize("seed", [3, 10])
+def test_a_small_world_is_safe_and_converges(tmp_path: Path, seed: int) -> None:
+    world = live(tmp_path, seed, 60, **SMALL)
+    assert len(world.said) > 5
+
+
+@pytest.mark.slow
+@pytest.mark.bounded
+def test_thirty_devices_are_safe_and_converge(tmp_path: Path) -> None:
+    live(tmp_path, 0, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 25))
+def test_many_worlds_of_thirty_devices_are_safe_and_converge(tmp_path: Path, seed: int) -> None:
+    live(tmp_path, seed, 400)
