@@ -1,6 +1,7 @@
 """Rows in columns: as wide as what they hold, cut at the edge of the screen, with nothing behind the last word.
 
-The first column gives way where the screen is too narrow for all; what still does not fit is cut with an ellipsis.
+The first column gives way where the screen is too narrow for all. Where that does not do, each row is its first cell and,
+below it, the others by name, wrapped: nothing is cut.
 `beside` is the other form: a narrow column, and words that wrap next to it.
 """
 
@@ -27,16 +28,27 @@ def table(
     """A line for the headings and one for each row; `bold` says which rows stand out."""
     widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
     over = sum(widths) + len(GAP) * (len(widths) - 1) - console.width
-    widths[0] = max(min(widths[0], FIRST_MIN), widths[0] - max(over, 0))
+    least = min(widths[0], FIRST_MIN)
+    if widths[0] - over < least:
+        yield from _stacked(headings, rows, console, bold)
+        return
+    widths[0] -= max(over, 0)
     for number, row in enumerate([headings, *rows]):
         cells = [
             set_cell_size(cell[:-1] + "…", width) if cell_len(cell) > width else set_cell_size(cell, width)
             for cell, width in zip(row, widths, strict=True)
         ]
         stands_out = number == 0 or (len(bold) >= number and bold[number - 1])
-        text = Text(GAP.join(cells).rstrip(), "bold" if stands_out else "", no_wrap=True)
-        text.truncate(console.width, overflow="ellipsis")
-        yield text
+        yield Text(GAP.join(cells).rstrip(), "bold" if stands_out else "", no_wrap=True)
+
+
+def _stacked(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console, bold: Sequence[bool]
+) -> Iterator[Text]:
+    for number, row in enumerate(rows):
+        yield Text(row[0], "bold" if len(bold) > number and bold[number] else "")
+        named = (f"{name} {cell}" for name, cell in zip(headings[1:], row[1:], strict=True) if cell)
+        yield from beside("", Text(", ".join(named)), console, "")
 
 
 def beside(left: str, words: Text, console: Console, style: str) -> Iterator[Text]:
