@@ -35,7 +35,7 @@ def table(
     widths[0] -= max(over, 0)
     for number, row in enumerate([headings, *rows]):
         cells = [
-            set_cell_size(cell[:-1] + "…", width) if cell_len(cell) > width else set_cell_size(cell, width)
+            set_cell_size(cell, width - 1) + "…" if cell_len(cell) > width else set_cell_size(cell, width)
             for cell, width in zip(row, widths, strict=True)
         ]
         stands_out = number == 0 or (len(bold) >= number and bold[number - 1])
