@@ -93,5 +93,6 @@ def test_a_self_channel_of_any_length_is_carried_and_what_is_replaced_stays_behi
     assert whole > before + 4_000  # each bookmark says something
     monkeypatch.setattr(bundling, "PART_BYTES", 2_000)
     monkeypatch.setattr(bundling, "CARRIED_BYTES", whole - 2_000)
-    assert before - 2_000 < len(carried()) < whole - 2_000  # the oldest stay behind, and it is written all the same
+    # The oldest stay behind, and it is written all the same.
+    assert before - 2_000 < len(carried()) < whole - 2_000
     meet(ada, bob)

@@ -211,4 +211,6 @@ def _devices(found: list[DeviceView], console: Console) -> Iterator[Text]:
         )
         for one in found
     ]  # fmt: skip
-    return table(("device", "id", "since", "made by", "heard of"), rows, console, bold=[one.this for one in found])
+    return table(
+        ("device", "id", "since", "made by", "heard of"), rows, console, bold=[one.this for one in found]
+    )
