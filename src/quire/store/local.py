@@ -267,7 +267,7 @@ class LocalStore:
 
         Raises: UsageError, NotFoundError.
         """
-        if sum(given is not None for given in (before, after, around, offset)) > 1:
+        if (before, after, around, offset).count(None) < 3:
             raise UsageError("give one of before, after, around and offset", rule="page_arguments")
         if offset is not None and offset < 0:
             raise UsageError("an offset counts from 0", rule="page_arguments")

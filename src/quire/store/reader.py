@@ -59,6 +59,7 @@ _posts = Codec(
 Position = tuple[int, bytes]  # (time, id)
 START: Position = (-1, b"")
 END: Position = (1 << 62, b"")
+_UNSALTED = slice(SALT_SIZE, None)  # made once: half the time of cutting
 
 
 class Reader:
@@ -429,7 +430,7 @@ def position(cursor: str) -> Position:
 def _decoded(salted: list[bytes]) -> list[Any]:
     """The posts in rows' `op`, in one call: they are put together as MessagePack writes an array."""
     size = len(salted).to_bytes(4, "big")
-    posts: list[Any] = _posts.trusted(b"\xdd" + size + b"".join([one[SALT_SIZE:] for one in salted]))
+    posts: list[Any] = _posts.trusted(b"\xdd" + size + b"".join([one[_UNSALTED] for one in salted]))
     return posts
 
 
