@@ -27,6 +27,7 @@ from quire.core.control import (
     Uninvite,
 )
 from quire.core.membership import ControlCommit, Graph, resolve
+from tests.core.membership.histories import summary
 from tests.core.membership.people import (
     CHANNEL,
     START_MS,
@@ -47,7 +48,6 @@ from tests.core.membership.people import (
     seal,
     set_role,
 )
-from tests.core.membership.test_small_scopes import summary
 
 PEOPLE = ("Alice", "Bob", "Carol", "Dave", "Erin", "Frank")
 DOORS = ("one", "two")
@@ -137,7 +137,7 @@ def test_histories_are_not_all_of_a_kind() -> None:
 def test_any_order_gives_one_state(commits: list[ControlCommit], seed: int) -> None:
     shuffled = random.Random(seed)
     whole = resolve(CHANNEL, commits)
-    expected = summary(whole, commits)
+    expected = summary(whole)
     keys = [(info.epoch, info.commit) for info in whole.epochs.candidates]
     for _ in range(3):
         graph = Graph(CHANNEL)
@@ -148,9 +148,9 @@ def test_any_order_gives_one_state(commits: list[ControlCommit], seed: int) -> N
             graph.add(commit)
             waiting.remove(commit)
             if shuffled.random() < 0.5:
-                summary(graph.state, commits)  # answers asked for on the way must not change later ones
+                summary(graph.state)  # answers asked for on the way must not change later ones
                 graph.state.epochs.change_needed(START_MS)
-        assert summary(graph.state, commits) == expected
+        assert summary(graph.state) == expected
         assert sorted((info.epoch, info.commit) for info in graph.state.epochs.candidates) == sorted(keys)
         assert graph.state.epochs.current == whole.epochs.current
         assert graph.state.policies == whole.policies
