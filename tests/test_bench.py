@@ -81,6 +81,8 @@ def test_all_contenders_hold_and_find_the_same(history: data.History, tmp_path: 
     built.remove()
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_every_part_measures_and_every_target_is_judged(tmp_path: Path) -> None:
     kept, file = bench.Kept(), tmp_path / "figures.json"
     bench.run([SIZE], bench.PARTS, kept, file, "a test", real=False)

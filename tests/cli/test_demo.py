@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -30,6 +32,8 @@ def demo(folder: Path, compiled: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_the_demo(tmp_path: Path, compiled: Path) -> None:
     done = demo(tmp_path / "demo", compiled)
     assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr

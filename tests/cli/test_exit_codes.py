@@ -48,7 +48,7 @@ def test_1_something_found_and_repaired(own: Quire) -> None:
         (["read", "codes", "--before", "soon"], "place_form"),
         (["read", "codes", "--before", "today", "--after", "yesterday"], "options_exclude"),
         (["read", "codes", "--keyring", "--recovery"], "two_ways_to_unlock"),
-        (["read", "codes", "--passphrase-fd", "63"], "bad_descriptor"),
+        (["read", "codes", "--passphrase-fd", "987654"], "bad_descriptor"),
         (["show", "???"], "message_id_form"),
         (["channel", "create", "codes"], "channel_exists"),
         (["import", "x", "--timezone", "Mars/Olympus"], "timezone"),

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import CHEAP, Quire
+from quire.storage import unlocking
+from tests.cli.conftest import InProcess, Quire
 
 PASSPHRASE = "correct horse"
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> tuple[Quire, str]:
+def cheap_passphrases() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unlocking, "CALIBRATE_MS", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def locked(
+    tmp_path_factory: pytest.TempPathFactory, compiled: Path, cheap_passphrases: None
+) -> tuple[Quire, str]:
     """A vault that a passphrase opens, and its 24 words."""
-    run = Quire(tmp_path_factory.mktemp("locked"), compiled)
+    run = InProcess(tmp_path_factory.mktemp("locked"), compiled)
     run.environment.pop("QUIRE_KEY_FILE")
-    made = run("init", "--json", before=CHEAP, QUIRE_PASSPHRASE=PASSPHRASE).json
+    made = run("init", "--json", QUIRE_PASSPHRASE=PASSPHRASE).json
     assert made["vault"] == str(run.vault)
     words = str(made["recovery_phrase"])
     assert len(words.split()) == 24
@@ -76,7 +87,7 @@ def test_slots_are_added_changed_and_removed(locked: tuple[Quire, str], tmp_path
     assert (added["kind"], added["label"]) == ("key_file", "script")
     assert key.stat().st_mode & 0o077 == 0
     changed = quire(
-        "passphrase", "--json", before=CHEAP, QUIRE_KEY_FILE=str(key), QUIRE_NEW_PASSPHRASE="battery staple"
+        "passphrase", "--json", QUIRE_KEY_FILE=str(key), QUIRE_NEW_PASSPHRASE="battery staple"
     ).json
     quire("channels", QUIRE_PASSPHRASE=PASSPHRASE, code=4)
     quire("channels", QUIRE_PASSPHRASE="battery staple")
@@ -87,7 +98,6 @@ def test_slots_are_added_changed_and_removed(locked: tuple[Quire, str], tmp_path
         "add",
         "passphrase",
         "--json",
-        before=CHEAP,
         QUIRE_KEY_FILE=str(key),
         QUIRE_NEW_PASSPHRASE=PASSPHRASE,
     ).json

@@ -14,7 +14,6 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +33,7 @@ from quire.store.witness import Witness
 from quire.testing.faults import FaultyDisk, Kill, Plan, die, watch
 from quire.testing.people import Person, key_of, meet
 from tests.oracle import check
+from tests.vaults import FORKS
 
 OWNERS = {"laptop": "ada", "back": "bob"}  # whose device a vault is, if it is not called by its owner's name
 BUNDLES = ("request.bundle", "welcome.bundle", "news.bundle")
@@ -396,12 +396,8 @@ def _rest(folder: str, steps: list[str], flow: str) -> None:
     ending(world, flow)
 
 
-_forks = get_context("forkserver")
-_forks.set_forkserver_preload(["tests.crash.session", "tests.crash.flows"])
-
-
 def start(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
-    process = _forks.Process(target=target, args=arguments)
+    process = FORKS.Process(target=target, args=arguments)
     process.start()
     return process
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from quire.store import group
 from quire.store.local import LocalStore
 from quire.testing.authors import Author
 from quire.testing.faults import FaultyDisk, Kill, Plan, PowerCut, die
+from tests.vaults import FORKS
 
 EXPORT = [
     {"type": "channel", "key": "old", "name": "old-days", "topic": "long ago"},
@@ -235,16 +235,12 @@ def child(folder: str, spec: Spec, pipe: int) -> None:
     run(Path(folder), say, plan, spec["at"] if kind == "hook" else 0, looks=spec.get("looks", False))
 
 
-_forks = get_context("forkserver")
-_forks.set_forkserver_preload(["tests.crash.session", "tests.crash.flows"])
-
-
 def in_doomed_process(folder: Path, spec: Spec) -> tuple[int | None, list[Any]]:
     """Run the session in a process of its own; its exit code, and all that it said."""
     said = folder.with_name("said")
     pipe = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.close(pipe)
-    process = _forks.Process(target=_child_by_path, args=(str(folder), spec, str(said)))
+    process = FORKS.Process(target=_child_by_path, args=(str(folder), spec, str(said)))
     process.start()
     process.join(120)
     assert not process.is_alive()

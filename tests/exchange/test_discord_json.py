@@ -296,7 +296,7 @@ DEEP = st.lists(st.dictionaries(INNER, VALUES, max_size=4), max_size=2) | st.dic
 FIELDS = st.sampled_from([*message(1), "reference", "forwardedMessage", "stickers"])
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.lists(st.dictionaries(FIELDS, VALUES | DEEP), max_size=3),
     st.dictionaries(st.sampled_from([*export()]), VALUES | DEEP, max_size=2),

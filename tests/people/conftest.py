@@ -66,7 +66,7 @@ def agree(id: ChannelId, *people: Person, fresh: Person | None = None) -> None:
     sound(*people)
     one = fresh or people[-1]
     expected, role = repr(one.digest(id)), one.role(id)
-    assert vaults.in_fresh_process(one.store.folder, FRESH, id.hex()) == [expected, [], role]
+    assert vaults.in_forked_process(one.store.folder, FRESH, id.hex()) == [expected, [], role]
 
 
 def sound(*people: Person) -> None:

@@ -38,6 +38,7 @@ CORPORA = [
         # edited: nine targets are edits themselves, and so the message behind them is what is edited.
         {"notices": 2115 + 3, "edited": 494 - 9},
         id="matrix",
+        marks=SLOW,
     ),
     pytest.param(
         "slack-r-contributors",
