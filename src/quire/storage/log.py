@@ -12,7 +12,7 @@ import msgspec
 from quire.core.commit import commit_id, decode_head
 from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation, log_prefix
 from quire.core.limits import TIME_MS_MAX
-from quire.core.operation import SALT_SIZE
+from quire.core.operation import SALT_SIZE, Operation, stored_operation
 from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError
 from quire.storage.database import inconsistent
@@ -508,6 +508,14 @@ def introduced(db: apsw.Connection, channel: int, author: str) -> bool:
     """Has somebody told a channel what they are called?"""
     sql = "SELECT 1 FROM operation WHERE channel = ? AND kind = 10 AND author = (SELECT n FROM author WHERE key = ?)"
     return db.execute(sql, (channel, author)).fetchone() is not None
+
+
+def operations_of(db: apsw.Connection, channel: int, kind: int) -> list[Operation]:
+    """A channel's standing operations of one kind."""
+    rows: Any = db.execute(
+        "SELECT op FROM operation WHERE channel = ? AND kind = ? AND void = 0", (channel, kind)
+    )
+    return [stored_operation(op) for (op,) in rows]
 
 
 def take_control(db: apsw.Connection, place: bytes) -> list[tuple[bytes, int, int, bytes]]:

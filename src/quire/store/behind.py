@@ -112,6 +112,10 @@ def _leads(
 
 
 def epoch_of(graph: Graph, heads: tuple[bytes, ...]) -> bytes:
-    """The epoch that a commit naming these heads was written under; what is older than all goes with the first."""
+    """The epoch that a commit naming these heads was written under; what is older than all goes with the first.
+
+    Empty where there never was one: nobody else was ever in.
+    """
     found = graph.epoch_at(heads) if heads else None
-    return found.epoch if found else graph.state.epochs.every()[-1].epoch
+    epochs = [found] if found else graph.state.epochs.every()
+    return epochs[-1].epoch if epochs else b""

@@ -47,7 +47,8 @@ PARTS_OPEN_MAX = 4  # epochs that writers are in at once: some know of a new one
 def records(store: LocalStore, channels: Sequence[log.ChannelRow]) -> Iterator[Record]:
     """What the members of these channels may have of them, and everybody's self-channel.
 
-    Of a channel that we are in no more, what we wrote ourselves: also that we left.
+    Of a channel that we are in no more, what we wrote ourselves: also that we left, and the control commits that
+    this names, which nobody else may have.
     """
     db = store.database.reader
     contents: list[Iterator[Part]] = []
@@ -59,7 +60,7 @@ def records(store: LocalStore, channels: Sequence[log.ChannelRow]) -> Iterator[R
         own = "" if row.role else store.own_key
         if row.role:
             yield from _welcomes(db, ready, graph)
-        yield from _control(db, ready, graph, own)
+        yield from _control(db, ready, graph)
         contents.append(_content(db, ready, graph, own))
     for part in heapq.merge(*contents, key=_newest_first):
         yield part.record
@@ -110,22 +111,24 @@ def control_log(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Itera
         yield _encoded(db, places[verdict.id])
 
 
-def _control(db: apsw.Connection, row: log.ChannelRow, graph: Graph, own: str = "") -> Iterator[Record]:
-    """The control commits, each under the epoch that it was written under.
-
-    own    only those of this person
+def _control(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[Record]:
+    """The control commits, each under the epoch that it was written under; also under the present one if that does
+    not lead there. Every member must have them all, or could take nothing that names one: so too what was written under
+    a key that some never got, or under one that is older than they may read.
     """
-    held = _keys(db, row)
+    held, current = _keys(db, row), graph.state.epochs.current
+    present = current.epoch if row.role and current and current.epoch in held else b""
+    open_to_all = epochs.reach_of(present, epochs.true_links(db, row, held))
     by_epoch: dict[bytes, list[bytes]] = {}
     places = log.control_places(db, row.n)
     for verdict in graph.story():
-        if own and f"quire:{verdict.identity.hex()}" != own:
-            continue
         encoded = log.commit_at(db, places[verdict.id])
         assert encoded is not None
         epoch = epoch_of(graph, decode_head(encoded).control_heads)
         if epoch in held:
             by_epoch.setdefault(epoch, []).append(places[verdict.id])
+        if present and epoch not in open_to_all:
+            by_epoch.setdefault(present, []).append(places[verdict.id])
     for epoch, found in by_epoch.items():
         for part in in_parts((_encoded(db, place) for place in found), PART_BYTES):
             yield _bundle(part, held[epoch], row.id)

@@ -196,10 +196,11 @@ def reach_of(epoch: bytes, parents: Parents) -> set[bytes]:
 
 
 def _left_out(state: Membership, epoch: bytes, parents: Parents) -> list[bytes]:
-    """Devices of members who may read all that a key opens, and were sealed neither it nor one that leads to it."""
+    """Devices of members who may read all that a key opens, and have, for all they say, neither it nor one that leads to it."""
     opened = state.epochs.reach(epoch)
     above = [info.epoch for info in state.epochs.every() if epoch in reach_of(info.epoch, parents)]
-    having = frozenset[bytes]().union(*(state.epochs.recipients(one) for one in above))
+    known = state.epochs
+    having = frozenset[bytes]().union(*(known.recipients(one) - known.reported(one) for one in above))
     return [
         device
         for identity, member in state.members.items()

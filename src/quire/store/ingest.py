@@ -123,6 +123,7 @@ class _Ingestion:
         self._db = db
         self._refused = refused
         self.repeated = 0
+        self._under: dict[tuple[bytes, ...], bool] = {}  # control heads -> do we have the key of their epoch?
         self.parked = 0
         self._now = ledger.now_ms()
         self.forked: set[bytes] = set()
@@ -327,6 +328,7 @@ class _Ingestion:
         identity = graph.at(head.control_heads).owner_of(head.device)
         if not identity:
             raise UnauthorisedError("this device may not write in the channel", rule="device_unknown")
+        self._require_key(graph, head)
         rights = self._rights(graph, head)
         if not rights and self._is_full(head.device, "voided"):
             raise PeerError(
@@ -336,6 +338,19 @@ class _Ingestion:
             )
         self._require_room(arrival)
         return f"quire:{identity.hex()}", rights
+
+    def _require_key(self, graph: Graph, head: commit.Head) -> None:
+        """We must have the key that it was written under: what we cannot seal we could not hand on.
+
+        A liar may put it into a bundle under another key, for some of us only, and we would never agree.
+        """
+        heads = head.control_heads
+        if heads not in self._under:
+            epoch = graph.epoch_at(heads)
+            held = log.epoch_keys(self._db, head.channel) if epoch else {}
+            self._under[heads] = epoch is None or epoch.epoch in held
+        if not self._under[heads]:
+            raise PeerError("it was written under a key that is not here", rule="epoch_key_unknown")
 
     @staticmethod
     def _rights(graph: Graph, head: commit.Head) -> int:

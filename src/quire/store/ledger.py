@@ -20,15 +20,15 @@ from typing import TypeVar
 import apsw
 
 from quire.core import clock, commit
-from quire.core.control import AddDevice, ControlOperation, Create, Device, Role, kind_of
+from quire.core.control import AddDevice, ControlOperation, Create, Device, RevokeDevice, Role, kind_of
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import SigningKey
 from quire.core.crypto.secrets import Secret
 from quire.core.ids import ChannelId, DeviceId, IdentityId, Incarnation, MessageId, log_prefix, message_id
 from quire.core.limits import CONTROL_HEADS_MAX, OPERATIONS_PER_COMMIT_MAX
 from quire.core.membership import Graph
+from quire.core.operation import KINDS, Operation, encode_operation
 from quire.core.operation import EpochKey as EpochKeyOperation
-from quire.core.operation import Operation, encode_operation
 from quire.core.timeline import MAY_ALL, MAY_POST, lacks_right
 from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
 from quire.storage import log
@@ -402,9 +402,16 @@ class Ledger:
             seeds[self.people.identity] = self.recovery_seed.reveal()
         fresh, wrong = epochs.learn(db, channel, operations, seeds)
         for epoch, key in fresh.items():
-            self._remember_key(db, channel, epoch, key)
+            self._remember_key(db, channel, graph, epoch, key)
         fault("after_keys")
         channel = self.people.settle(db, self.applier, n, graph, now_ms(), review=review)
+        if (
+            channel.kind == "self"
+            and channel.role
+            and any(isinstance(one, RevokeDevice) for one in operations)
+        ):
+            self._note_kept_back(db, channel)
+            channel = log.channel_by_n(db, n)
         known = graph.state.epochs
         reports = [
             one
@@ -416,12 +423,35 @@ class Ledger:
         return channel
 
     def _remember_key(
-        self, db: apsw.Connection, channel: log.ChannelRow, epoch: bytes, key: EpochKey
+        self, db: apsw.Connection, channel: log.ChannelRow, graph: Graph, epoch: bytes, key: EpochKey
     ) -> None:
-        """Keep an epoch's key, also in the self-channel: for our other devices and for recovery."""
+        """Keep an epoch's key, also in the self-channel: for our other devices and for recovery.
+
+        Kept back while a device stands there that has come to its end in the channel: it would read the key there.
+        """
         log.put_epoch(db, channel.id, epoch, key.reveal())
-        if channel.kind != "self":
+        if channel.kind != "self" and not self._keeps_back(db, graph):
             self.append(db, log.self_channel(db), [EpochKeyOperation(channel.id, epoch, key.reveal())])
+
+    def _keeps_back(self, db: apsw.Connection, graph: Graph) -> bool:
+        devices = self.people.state(db, log.self_channel(db)).devices
+        return any(graph.state.is_revoked(device) for device in devices)
+
+    def _note_kept_back(self, db: apsw.Connection, own: log.ChannelRow) -> None:
+        """Note in the self-channel the keys that it has not, now that a device came to its end there too."""
+        noted: set[tuple[bytes, bytes]] = set()
+        for operation in log.operations_of(db, own.n, KINDS[EpochKeyOperation]):
+            assert isinstance(operation, EpochKeyOperation)
+            noted.add((operation.channel, operation.epoch))
+        missing = [
+            EpochKeyOperation(row.id, epoch, key)
+            for row in log.channels(db)
+            if not self._keeps_back(db, self.people.graph(db, row))
+            for epoch, key in log.epoch_keys(db, row.id).items()
+            if (row.id, epoch) not in noted
+        ]
+        if missing:
+            self.append(db, own, missing)
 
     def _renew(self, db: apsw.Connection, channel: log.ChannelRow) -> log.ChannelRow:
         """Change the channel's key, or give it to who lacks it, before something is written under it."""

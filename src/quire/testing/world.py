@@ -86,6 +86,7 @@ class Said:
     author: IdentityId
     bodies: list[str]
     out: frozenset[bytes]  # people whom the writer knew to be out
+    root: MessageId | None = None  # of its thread
     deleted_by: set[bytes] = field(default_factory=set)
 
 
@@ -327,7 +328,9 @@ class World:
         hub = self.random.choice(inside)
         news = 0
         for one in self.honest:
-            if one is not hub and (records := self.give(one, channel)):
+            if one is not hub and (
+                records := self.give(one, *([channel] if channel in one.roles_here() else []))
+            ):
                 news += world_checks.news(self.deliver(hub, records))
         records = self.give(hub, channel)
         for one in self.machines:

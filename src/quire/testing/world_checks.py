@@ -7,19 +7,20 @@ own; what a removal cuts off they work out themselves, from the heads that commi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING
 
 from quire.core import limits
 from quire.core.commit import Head, decode_head
 from quire.core.control import CONTROL_KINDS, HISTORY_ALL, AddDevice, Admit, Create, Remove, decode_control
 from quire.core.crypto.keys import decode_certificate
-from quire.core.ids import ChannelId, DeviceId, Incarnation, MessageId, log_prefix
-from quire.core.membership import Graph
+from quire.core.ids import ChannelId, DeviceId, Incarnation, log_prefix
+from quire.core.membership import ControlCommit, Graph, resolve
 from quire.core.operation import SALT_SIZE
 from quire.errors import UnauthorisedError
 from quire.storage import log
 from quire.store.epochs import devices_in
+from quire.store.people import control_commits
 
 if TYPE_CHECKING:
     from quire.core.views import Message
@@ -97,25 +98,28 @@ def check_key(world: World, machine: Machine, channel: ChannelId) -> None:
             continue  # one's devices share their keys
         if holder.identity not in graph.state.everybody:
             continue  # let in by somebody of whom the writer has not heard
-        if not _let_in_elsewhere(world, graph, channel, device):
+        if not _let_in_elsewhere(world, graph, channel, holder):
             raise world.fail(
                 f"{holder.name} has the key under which {machine.name}, who knows that they are out, writes in"
                 f" {world.name_of(channel)}"
             )
 
 
-def _let_in_elsewhere(world: World, graph: Graph, channel: ChannelId, device: bytes) -> bool:
-    """Has anybody let this device in by a commit that is not in this graph?"""
+def _let_in_elsewhere(world: World, known: Container[bytes], channel: ChannelId, holder: Machine) -> bool:
+    """Does somebody know better: is a device in by all that is known anywhere, or let in by what a writer did not know?"""
+    everything: dict[bytes, ControlCommit] = {}
     for machine in world.machines:
         db = machine.store.database.reader
         row = log.channel_by_id(db, channel)
         if row is None:
             continue
+        everything.update((one.id, one) for one in control_commits(db, row))
         places = {place: id for id, place in log.control_places(db, row.n).items()}
-        for id, operation in _grants(machine, row.n):
-            if device in operation and places[id[:14]] not in graph:
+        for id, devices in _grants(machine, row.n):
+            if holder.store.device in devices and places[id[:14]] not in known:
                 return True
-    return False
+    state = resolve(channel, everything.values())
+    return state.member(holder.identity) is not None and not state.is_revoked(holder.store.device)
 
 
 def _grants(machine: Machine, n: int) -> Iterator[tuple[bytes, list[bytes]]]:
@@ -223,7 +227,10 @@ def _check_shown(world: World, machine: Machine, channel: ChannelId, shown: list
                 raise world.fail(f"{machine.name} shows a message deleted by {deleter.owner}, who did not")
         elif message.body not in bodies:
             raise world.fail(f"{machine.name} shows {message.body!r} by {author.owner}, who did not write it")
-        if said and machine.identity in said.out and not _let_in_after(world, machine, channel, message.id):
+        if said and machine.identity in said.out:
+            known = world.ancestry.known(_head_of(machine, message.id).control_heads)
+            if _let_in_elsewhere(world, known, channel, machine):
+                continue
             raise world.fail(f"{machine.name} reads {message.body!r}, whose writer knew that they are out")
 
 
@@ -236,18 +243,6 @@ def _head_of(machine: Machine, id: bytes) -> Head:
 
 def _place_of(head: Head) -> tuple[bytes, int]:
     return log_prefix(DeviceId(head.device), Incarnation(head.incarnation)), head.seq
-
-
-def _let_in_after(world: World, machine: Machine, channel: ChannelId, id: MessageId) -> bool:
-    """Has this device's owner been let in by a commit that the writer of a message did not know?"""
-    row = machine.store.channel_row(channel)
-    known = world.ancestry.known(_head_of(machine, id).control_heads)
-    places = {place: id for id, place in log.control_places(machine.store.database.reader, row.n).items()}
-    own = {one.store.device for one in world.machines if one.identity == machine.identity}
-    return any(
-        own.intersection(devices) and places[grant[:14]] not in known
-        for grant, devices in _grants(machine, row.n)
-    )
 
 
 def _check_cuts(world: World, machine: Machine, channel: ChannelId, shown: list[Message]) -> None:
@@ -354,18 +349,28 @@ def _check_readers(world: World, channel: ChannelId, inside: list[Machine], grap
         for field, ours, theirs in zip(expected._fields, expected, one.digest(channel), strict=True):
             if ours != theirs:
                 raise world.fail(
-                    f"{one.name} and {first.name} differ about {field} of {world.name_of(channel)}"
+                    f"{one.name} and {first.name} differ about {field} of {world.name_of(channel)}: {_difference(ours, theirs)}"
                 )
-    epochs = {
-        message.id: graph.epoch_at(_head_of(first, message.id).control_heads)
+    written = [
+        (message, graph.epoch_at(_head_of(first, message.id).control_heads))
         for message in shown_in(first, channel)
-    }
+    ]
     for one in inside:
         shown = {message.id for message in shown_in(one, channel)}
         admitted = _due(graph, one)
-        due = {id for id, epoch in epochs.items() if epoch and epoch.epoch in admitted}
+        due = {
+            message.id
+            for message, epoch in written
+            if epoch and epoch.epoch in admitted and (message.root is None or message.root in shown)
+        }  # a reply to what one may not read waits for it
         if missing := due - shown:
             raise world.fail(f"{one.name} does not see {len(missing)} messages of {world.name_of(channel)}")
+
+
+def _difference(ours: object, theirs: object) -> str:
+    if not isinstance(ours, list) or not isinstance(theirs, list):
+        return f"{theirs!r}, not {ours!r}"
+    return f"has {[one for one in theirs if one not in ours]}, has not {[one for one in ours if one not in theirs]}"
 
 
 def _check_written(world: World, channel: ChannelId, inside: list[Machine], graph: Graph) -> None:
@@ -376,8 +381,8 @@ def _check_written(world: World, channel: ChannelId, inside: list[Machine], grap
             continue
         shown = {message.id for message in shown_in(reader, channel)}
         for id, said in world.said.items():
-            if said.channel != channel or id in shown:
-                continue
+            if said.channel != channel or id in shown or (said.root and said.root not in shown):
+                continue  # a reply goes with what it answers
             author = authors[said.author, id[:10]]
             try:
                 right = graph.authority(

@@ -41,7 +41,7 @@ def say_in(world: World, machine: Machine, channel: ChannelId, thread: Message |
         message = machine.chat.send_message(channel, body, thread=thread.id if thread else None)
         if not machine.liar:
             out = people_out(world, machine, channel)
-            world.said[message.id] = Said(channel, machine.identity, [body], out)
+            world.said[message.id] = Said(channel, machine.identity, [body], out, message.root)
             check_key(world, machine, channel)
 
     return machine.name, world.name_of(channel), world.attempt(machine, act)
@@ -246,7 +246,7 @@ def device(world: World) -> Words:
 def found(world: World) -> Words:
     if len(world.channels) > 5:
         return NOBODY
-    machine = world.random.choice([one for one in world.honest if one.name.endswith("/1")])
+    machine = world.random.choice(world.honest)
     return machine.name, world.name_of(world.found(machine))
 
 
