@@ -202,3 +202,27 @@ def test_links_lead_back_as_far_as_they_go() -> None:
     assert reach(epoch("4")) == {epoch("3"), epoch("4")}
     world.write("Bob", link("3", "2"), link("1", "4"))
     assert reach(epoch("4")) == {epoch(one) for one in "1234"}, "a ring ends too"
+
+
+def test_who_may_not_read_what_a_key_leads_to_is_not_given_it() -> None:
+    """Dave is let in for what comes; Bob, who knows nothing of it, begins an epoch that leads back to the first."""
+    world = three()
+    before = world.commits[-1]
+    readers = [device_of(who) for who in ("Alice", "Bob", "Carol", "Dave")]
+    world.write(
+        "Alice", admit("Dave", history=HISTORY_JOINED), rotate("2"), seal("2", *readers), knowing=[before]
+    )
+    kept = [device_of("Alice"), device_of("Bob")]
+    world.write("Bob", remove("Carol"), rotate("3"), seal("3", *kept), link("3", "1"), knowing=[before])
+    assert current(world) == epoch("3"), "Carol has the other"
+    assert epoch("3") in world.state.epochs.admissible(id_of("Dave"))
+    assert change(world) is Change.NEWCOMER, "sealed to Dave, it would open the first"
+
+
+def test_what_a_link_opens_it_opens_though_its_commit_is_void_now() -> None:
+    world = three()
+    before = world.commits[-1]
+    world.write("Carol", rotate("2"), seal("2", device_of("Bob")), link("2", "1"), knowing=[before])
+    world.write("Alice", remove("Carol"), rotate("3"), seal("3", device_of("Bob")), knowing=[before])
+    assert not world.verdict(world.commits[-2]).standing
+    assert world.state.epochs.reach(epoch("2")) == {epoch("1"), epoch("2")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quire.core.control import Cut, Policy, Role, Uninvite
+from quire.core.control import AddDevice, Cut, Device, Policy, Role, Uninvite
 from quire.core.membership import Graph
 from quire.errors import UnauthorisedError
 from tests.core.membership.people import (
@@ -13,6 +13,7 @@ from tests.core.membership.people import (
     add_device,
     admit,
     asking,
+    certificate,
     commit_of,
     device,
     device_of,
@@ -23,6 +24,7 @@ from tests.core.membership.people import (
     remove,
     revoke,
     rotate,
+    sealing_of,
     set_role,
 )
 
@@ -476,6 +478,48 @@ def test_removal_ends_devices_that_the_next_admission_does_not_list() -> None:
     assert list(world.state.members[id_of("Bob")].devices) == [id_of(device_of("Bob", 4))]
     assert world.rule(world.write("Bob", rotate("x"))) == "device_unknown"
     assert world.rule(world.write("Bob", rotate("x"), number=4)) == ""
+    check_any_order(world)
+
+
+def test_two_people_certify_one_device_at_once_and_it_is_the_first_one_s() -> None:
+    """It consented to both, so its owner plays two people: it speaks for one of them, the same one everywhere."""
+    world = four()
+    before = world.commits[-1]
+    shared = device_of("Bob", 9)
+    consenting = certificate("Carol", shared, "Carol", 1_000)
+    carols = Device(consenting.encode(), sealing_of(shared))
+    world.write("Carol", AddDevice(carols), knowing=[before])
+    world.write("Bob", AddDevice(device("Bob", 9)), knowing=[before])
+    assert world.state.owner_of(id_of(shared)) == id_of("Carol")
+    assert id_of(shared) not in world.state.members[id_of("Bob")].devices
+    assert id_of(shared) in world.state.members[id_of("Carol")].devices
+    assert world.rule(world.write("Bob", AddDevice(device("Bob", 9, created_ms=9_000)))) == "device_taken"
+    check_any_order(world)
+
+
+def test_a_revoked_device_does_not_come_back_also_by_who_did_not_know() -> None:
+    world = four()
+    world.write("Bob", add_device("Bob", 2, device_of("Bob")), add_device("Bob", 3, device_of("Bob")))
+    before = world.commits[-1]
+    world.write("Bob", revoke("Bob", 2), rotate("x"), knowing=[before])
+    world.write("Bob", add_device("Bob", 2, device_of("Bob", 3)), number=3, knowing=[before])
+    assert id_of(device_of("Bob", 2)) not in world.state.members[id_of("Bob")].devices
+    again = world.write("Bob", add_device("Bob", 2, created_ms=9_000))
+    assert world.rule(again) == "device_revoked"
+    check_any_order(world)
+
+
+def test_two_devices_revoke_each_other_at_once_and_the_senior_stays() -> None:
+    """The second was certified anew by the phrase where the first knew nothing of it: now it is the senior."""
+    world = four()
+    world.write("Bob", add_device("Bob", 2, device_of("Bob")))
+    before = world.commits[-1]
+    raised = world.write("Bob", add_device("Bob", 2, created_ms=9_000), number=2, knowing=[before])
+    first = world.write("Bob", revoke("Bob", 2), rotate("x"), knowing=[before])
+    second = world.write("Bob", revoke("Bob", 1), rotate("y"), number=2, knowing=[raised])
+    assert world.rule(second) == ""
+    assert world.rule(first) == "device_revoked_before"
+    assert list(world.state.members[id_of("Bob")].devices) == [id_of(device_of("Bob", 2))]
     check_any_order(world)
 
 

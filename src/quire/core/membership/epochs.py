@@ -121,7 +121,8 @@ class Epochs:
         if missing := expected - recipients:
             devices = self._membership.devices
             people = {devices[device].identity for device in missing if device in devices}
-            readers = all(self.admits(identity, info.epoch) for identity in people)
+            reach = self.reach(info.epoch)  # who is given a key has all that it leads to
+            readers = all(self.admits(identity, one) for identity in people for one in reach)
             faults.append(Change.LACKING if readers else Change.NEWCOMER)
         if self.reported(info.epoch):
             faults.append(Change.REPORTED)
@@ -163,14 +164,13 @@ class Epochs:
         ]
 
     def parents(self, epoch: bytes) -> frozenset[bytes]:
-        """Epochs whose keys are sealed under this one's."""
-        links = self._index.links.get(epoch, ())
+        """Epochs whose keys are said to be sealed under this one's: also in a commit that is void now, which opens as well."""
         return frozenset(
-            parent for record, parent in links if self._standing.has(record) and self._standing.stands(record)
+            parent for record, parent in self._index.links.get(epoch, ()) if self._standing.has(record)
         )
 
     def reach(self, epoch: bytes) -> frozenset[bytes]:
-        """Every epoch that opens for who has this key, itself included."""
+        """Every epoch that may open for who has this key, itself included."""
         seen: set[bytes] = set()
         todo = [epoch]
         while todo:
