@@ -12,14 +12,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import glob
 import os
-import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quire.errors import BusyError, FullError, StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOCK_WAIT_S = 5.0  # what is done under a lock takes milliseconds, except a rekey
 LOCK_POLL_S = 0.02
@@ -49,6 +50,8 @@ def beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
     Raises: OSError.
     """
+    import glob  # with `shutil` below, milliseconds that opening a vault need not wait for
+
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
         _take_away_if_left(left)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
@@ -78,6 +81,8 @@ def _take_away_if_left(path: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)
     else:
         with contextlib.suppress(OSError):

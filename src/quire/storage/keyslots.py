@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -61,6 +61,9 @@ from quire.storage.files import FileLock, replace_file
 from quire.storage.outside import ensure_keyring_secret
 from quire.storage.unlocking import argon2_cost, is_opened_by, kind_of, matching_slot, secret_of, seed_of
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FILE_NAME = "slots"
 LOCK_NAME = "slots.lock"
 
@@ -79,7 +82,7 @@ class Slot(msgspec.Struct, frozen=True):
 class KeySlots:
     """The slots of one vault, in the hands of someone who has its database key."""
 
-    def __init__(self, folder: Path, body: form.SlotsBody, key: DatabaseKey) -> None:
+    def __init__(self, folder: str, body: form.SlotsBody, key: DatabaseKey) -> None:
         self._folder = folder
         self._body = body
         self._key = key
@@ -112,19 +115,19 @@ class KeySlots:
         if any(isinstance(one, RawKey) and one.key != key for one in unlocks):
             raise UsageError("the raw key is not the vault's", rule="raw_key_differs")
         body = form.SlotsBody(vault_id=vault_id, generation=1, next_id=1, slots=())
-        slots = cls(Path(folder), body, key)
+        slots = cls(os.fspath(folder), body, key)
         slots._random = random_bytes
         for unlock in unlocks:
             if not isinstance(unlock, RawKey):
                 draft = slots._draft(unlock, "", now_ms, argon2_memory_kib)
                 body = appended(body, draft, key)
                 slots._body = body
-        with FileLock(slots._folder / LOCK_NAME):
-            if (slots._folder / FILE_NAME).exists():
+        with FileLock(_in(slots._folder, LOCK_NAME)):
+            if _in(slots._folder, FILE_NAME).exists():
                 raise UsageError(
                     "this folder has key slots", rule="slots_exist", hint="open the vault instead"
                 )
-            replace_file(slots._folder / FILE_NAME, form.encode_slots(body, key))
+            replace_file(_in(slots._folder, FILE_NAME), form.encode_slots(body, key))
         return slots
 
     @classmethod
@@ -136,13 +139,13 @@ class KeySlots:
         were written; "slots_forged": written by someone without the key), SchemaError, StorageError
         (rule "slots_missing", ...), BusyError while another process changes the database key.
         """
-        path = Path(folder)
+        path = os.fspath(folder)
         file = _read(path)
         slots = cls._opened_amid_rekey(path, unlock) if file.rekeying else cls._opened(path, file, unlock)
         return slots, slots._key
 
     @classmethod
-    def _opened(cls, folder: Path, file: form.SlotsFile, unlock: Unlock) -> KeySlots:
+    def _opened(cls, folder: str, file: form.SlotsFile, unlock: Unlock) -> KeySlots:
         if isinstance(unlock, RawKey):
             return cls._opened_raw(folder, file, unlock.key)
         slot, seed = matching_slot(file.body, unlock)
@@ -153,7 +156,7 @@ class KeySlots:
         return slots
 
     @classmethod
-    def _opened_raw(cls, folder: Path, file: form.SlotsFile, key: DatabaseKey) -> KeySlots:
+    def _opened_raw(cls, folder: str, file: form.SlotsFile, key: DatabaseKey) -> KeySlots:
         """By the current key; or, amid a rekey, by the next one, which leads to the current one."""
         if file.is_under(key):
             return cls(folder, file.body, key)
@@ -168,8 +171,8 @@ class KeySlots:
         return slots
 
     @classmethod
-    def _opened_amid_rekey(cls, folder: Path, unlock: Unlock) -> KeySlots:
-        lock: FileLock | None = FileLock(folder / LOCK_NAME)  # BusyError: the process that began is alive
+    def _opened_amid_rekey(cls, folder: str, unlock: Unlock) -> KeySlots:
+        lock: FileLock | None = FileLock(_in(folder, LOCK_NAME))  # BusyError: the process that began is alive
         try:
             file = _read(folder)
             slots = cls._opened(folder, file, unlock)
@@ -244,7 +247,7 @@ class KeySlots:
         self._refuse_amid_rekey()
         if new_key == self._key:
             raise UsageError("the new key is the old one", rule="same_key")
-        lock = FileLock(self._folder / LOCK_NAME)
+        lock = FileLock(_in(self._folder, LOCK_NAME))
         try:
             body = with_next(self._current().body, self._key, new_key, self._random)
             self._write(body, self._key, new_key)
@@ -289,7 +292,7 @@ class KeySlots:
 
     def _change(self, change: Callable[[form.SlotsBody], form.SlotsBody]) -> None:
         self._refuse_amid_rekey()
-        with FileLock(self._folder / LOCK_NAME):
+        with FileLock(_in(self._folder, LOCK_NAME)):
             self._write(change(self._current().body), self._key)
 
     def _current(self) -> form.SlotsFile:
@@ -308,7 +311,7 @@ class KeySlots:
 
     def _write(self, body: form.SlotsBody, key: DatabaseKey, next_key: DatabaseKey | None = None) -> None:
         body = replace(body, generation=body.generation + 1)
-        replace_file(self._folder / FILE_NAME, form.encode_slots(body, key, next_key))
+        replace_file(_in(self._folder, FILE_NAME), form.encode_slots(body, key, next_key))
         self._body = body
 
     def _draft(self, unlock: Unlock, label: str, now_ms: int | None, argon2_memory_kib: int | None) -> Draft:
@@ -336,30 +339,36 @@ class KeySlots:
         return secret_of(unlock, self.vault_id)
 
 
+def _in(folder: str, name: str) -> Path:
+    from pathlib import Path  # opening never needs it, and it takes milliseconds
+
+    return Path(folder, name)
+
+
 _SlotList = list[Slot]  # inside the class, `list` is the method
 
 
-def _read(folder: Path) -> form.SlotsFile:
-    path = folder / FILE_NAME
+def _read(folder: str) -> form.SlotsFile:
+    path = os.path.join(folder, FILE_NAME)
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             encoded = file.read(form.FILE_BYTES_MAX + 1)
     except FileNotFoundError:
         message = "the vault's key slots are missing"
-        raise StorageError(message, rule="slots_missing", hint=_RESTORE_HINT, path=str(path)) from None
+        raise StorageError(message, rule="slots_missing", hint=_RESTORE_HINT, path=path) from None
     except OSError as error:
         message = f"cannot read the key slots: {error.strerror}"
         hint = "check the permissions of the vault's folder"
-        raise StorageError(message, rule="slots_unreadable", hint=hint, path=str(path)) from error
+        raise StorageError(message, rule="slots_unreadable", hint=hint, path=path) from error
     try:
         return form.decode_slots(encoded)
     except MalformedError as error:
         if error.rule == "slots_version":
             message = "the key slots were written by a newer Quire"
-            raise SchemaError(message, rule="slots_newer", hint="upgrade Quire", path=str(path)) from error
+            raise SchemaError(message, rule="slots_newer", hint="upgrade Quire", path=path) from error
         message = "the key slots are not the bytes that were written"
         raise CorruptError(
-            message, rule="slots_damaged", hint=_RESTORE_HINT, path=str(path), clause=error.rule
+            message, rule="slots_damaged", hint=_RESTORE_HINT, path=path, clause=error.rule
         ) from error
 
 
@@ -383,8 +392,10 @@ def _rekey_unfinished() -> UsageError:
     return UsageError(message, rule="rekey_unfinished", hint="open the vault again: that decides it")
 
 
-def _is_inside(path: str, folder: Path) -> bool:
-    return Path(path).resolve().is_relative_to(folder.resolve())
+def _is_inside(path: str, folder: str) -> bool:
+    from pathlib import Path
+
+    return Path(path).resolve().is_relative_to(Path(folder).resolve())
 
 
 def _now_ms() -> int:

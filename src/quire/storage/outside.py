@@ -13,11 +13,14 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quire.core.crypto.secrets import KEY_SIZE, KeyFile, Keyring, RandomBytes
 from quire.errors import UnlockError, UsageError
 from quire.storage.files import create_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEY_FILE_BYTES_MIN = 32  # a key file is not stretched like a passphrase: it must be hard to guess
 KEY_FILE_HASHED_BYTES = 1 << 20  # any file may serve, also a film: its first MiB counts

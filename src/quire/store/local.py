@@ -13,7 +13,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,8 @@ from quire.store.reader import Position, Reader, position
 from quire.store.witness import Witness
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quire.storage.keyslots import KeySlots
     from quire.store.ingest import IngestReport
     from quire.store.ledger import Ledger, Prepare
@@ -45,17 +46,24 @@ class LocalStore:
 
     recovery_phrase: RecoveryPhrase | None = None  # only on the store that `create` returned
 
-    def __init__(self, folder: Path, slots: KeySlots, database: Database) -> None:
-        self.folder = folder
+    def __init__(self, folder: str, slots: KeySlots, database: Database) -> None:
+        self._folder = folder
         self.slots = slots
         self.database = database
         db = database.reader
-        self._witness = Witness(database.path, slots.vault_id)
+        self._witness = Witness(database.file, slots.vault_id)
         self.device = DeviceId(bytes(log.get_meta(db, "device")))
         self.own_key = str(log.get_meta(db, "own_key"))  # our author key
         self.reader = Reader(database, self.own_key)
         self._ledger: Ledger | None = None
         self._making = threading.Lock()
+
+    @property
+    def folder(self) -> Path:
+        """Where the vault is."""
+        from pathlib import Path
+
+        return Path(self._folder)
 
     # Opening and closing
 
@@ -67,6 +75,8 @@ class LocalStore:
 
         Raises: UsageError(rule="vault_exists"), StorageError.
         """
+        from pathlib import Path
+
         from quire.store.creation import create_vault  # imports the key schedules, which reading never needs
 
         phrase = create_vault(Path(folder), as_unlock(unlock))
@@ -88,6 +98,8 @@ class LocalStore:
 
         Raises: UsageError with rule "vault_exists", "recovery_nothing" or a phrase's; StorageError.
         """
+        from pathlib import Path
+
         from quire.store.creation import create_recovered
 
         words = RecoveryPhrase(phrase) if isinstance(phrase, str) else phrase
@@ -110,9 +122,9 @@ class LocalStore:
         """
         from quire.storage.keyslots import KeySlots
 
-        path = Path(folder)
-        file = path / FILE_NAME
-        if not _exists(path / "slots") and not _exists(file):
+        path = os.fspath(folder)
+        file = os.path.join(path, FILE_NAME)
+        if not _exists(os.path.join(path, "slots")) and not _exists(file):
             raise NotFoundError(
                 f"there is no vault in {path}", rule="no_vault", hint="`quire init` makes one"
             )
@@ -423,6 +435,8 @@ class LocalStore:
 
         Raises: UsageError(rule="backup_exists"), StorageError.
         """
+        from pathlib import Path
+
         from quire.store.creation import write_backup
 
         write_backup(self, Path(folder), progress)
@@ -439,19 +453,22 @@ def names_channel(row: log.ChannelRow, name: str) -> bool:
     return wanted in (row.name.casefold(), f"{row.source}/{row.name}".casefold())
 
 
-def _exists(path: Path) -> bool:
+def _exists(path: str) -> bool:
     try:
-        return path.exists()
+        os.stat(path)
+        return True
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a path with NUL
+        return False
     except OSError as error:
         raise StorageError(
-            f"cannot look into {path.parent}: {error.strerror}",
+            f"cannot look into {os.path.dirname(path)}: {error.strerror}",
             rule="folder_unreadable",
             hint="check its permissions",
         ) from error
 
 
 def _open_database(
-    file: Path, slots: KeySlots, key: DatabaseKey, read_only: bool, vfs: str | None
+    file: str, slots: KeySlots, key: DatabaseKey, read_only: bool, vfs: str | None
 ) -> Database:
     """The database under its key; a rekey that was interrupted is completed or undone."""
     database = Database(file, key, read_only=read_only, vfs=vfs)

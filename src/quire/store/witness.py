@@ -12,39 +12,38 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from pathlib import Path
 
 
 class Witness:
     """The witness of one vault file. Methods are called under the vault's write lock."""
 
-    def __init__(self, vault: Path, vault_id: bytes) -> None:
-        stat = vault.stat()
+    def __init__(self, vault: str | os.PathLike[str], vault_id: bytes) -> None:
+        stat = os.stat(vault)
         place = f"{stat.st_dev}:{stat.st_ino}:{_machine()}".encode()
         name = hashlib.sha256(vault_id + place).hexdigest()[:32]
-        self._path = _state_folder() / name
+        self._path = os.path.join(_state_folder(), name)
         self._boot = _boot()
         self._descriptor: int | None = None
 
     def last(self) -> bytes | None:
         """The place (log prefix || seq, 14 bytes) of the last commit written to this file since this boot."""
         try:
-            place, _, boot = self._path.read_text().strip().partition(" ")
-            return bytes.fromhex(place) if boot == self._boot else None
-        except (OSError, ValueError):
+            place, _, boot = _read(self._path).partition(" ")
+            return bytes.fromhex(place) if place and boot == self._boot else None
+        except ValueError:
             return None
 
     def note(self, place: bytes) -> None:
         """Remember a place; if that cannot be written, the next session starts new logs."""
         try:
             if self._descriptor is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.pwrite(self._descriptor, f"{place.hex()} {self._boot}\n".encode(), 0)
         except OSError:
             self.close()
             with contextlib.suppress(OSError):
-                self._path.unlink()  # an older place must not agree with an older vault
+                os.unlink(self._path)  # an older place must not agree with an older vault
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -52,9 +51,9 @@ class Witness:
             self._descriptor = None
 
 
-def _state_folder() -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "quire"
+def _state_folder() -> str:
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(base, "quire")
 
 
 def _machine() -> str:
@@ -68,6 +67,7 @@ def _boot() -> str:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text().strip()
-    except OSError:
+        with open(path) as file:
+            return file.read().strip()
+    except (OSError, ValueError):
         return ""

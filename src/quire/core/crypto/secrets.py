@@ -15,11 +15,11 @@ from __future__ import annotations
 import hmac
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from quire.errors import UsageError
 
@@ -125,14 +125,18 @@ class RecoveryPhrase(Secret):
         return _mnemonic().to_mnemonic(self._value)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFile:
+class KeyFile(msgspec.Struct, frozen=True):
     """A file whose bytes are the secret; it belongs somewhere else than the vault."""
 
     path: str
 
-    def __init__(self, path: str | _PathLike) -> None:
-        object.__setattr__(self, "path", path if isinstance(path, str) else path.__fspath__())
+    if TYPE_CHECKING:
+
+        def __init__(self, path: str | _PathLike) -> None: ...
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str):
+            force_setattr(self, "path", self.path.__fspath__())
 
 
 class Keyring(msgspec.Struct, frozen=True):
