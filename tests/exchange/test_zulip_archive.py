@@ -142,7 +142,7 @@ def test_broken_records_and_files_do_not_stop_the_rest(tmp_path: Path) -> None:
     bad: list[Any] = [
         None, [], "x", {},
         message(2, timestamp="never"), message(3, timestamp=-1), message(4, timestamp=1e300),
-        {**message(5), "id": None}, {**message(6), "id": True},
+        {**message(5), "id": None}, {**message(6), "id": True}, {**message(7), "id": ""},
     ]  # fmt: skip
     odd = {"id": "text-id", "timestamp": 1_600_000_000.5, "content": None, "sender_full_name": 7}
     files = {
@@ -160,7 +160,7 @@ def test_broken_records_and_files_do_not_stop_the_rest(tmp_path: Path) -> None:
     assert [m.body for m in messages(found)][3:5] == ["�", "�x"]
     skipped = [(s.file, s.position) for s in found if isinstance(s, Skipped)]
     assert [position for file, position in skipped if file == "1-a/bad.json"] == [
-        f"item {n}" for n in range(1, 10)
+        f"item {n}" for n in range(1, 11)
     ]
     assert {file for file, _ in skipped} == {
         "1-a/bad.json", "1-a/cut.json", "1-a/empty.json", "1-a/object.json",

@@ -179,7 +179,8 @@ class _Archive:
         identity = item.get("id")
         if when is None or not isinstance(identity, int | str) or isinstance(identity, bool):
             return None
-        name = string(identity)
+        if not (name := string(identity)):
+            return None
         sender = string(item.get("sender_full_name")) or "(unknown)"
         by_id = "sender_id" in item  # a fork's
         html = string(item.get("content"))
