@@ -9,7 +9,6 @@ with LocalStore.open("book", "my passphrase") as store:
 Names load when they are first used, so a program pays for those it uses (PEP 562).
 """
 
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,24 +24,6 @@ __all__ = [
     "MessageId", "Passphrase", "QuireError", "RawKey", "RecoveryPhrase",
 ]  # fmt: skip
 __version__ = "0.1.0"
-
-
-def _import_msgspec() -> None:
-    """Import msgspec without `typing_extensions`, which it looks for first and which takes a tenth of a start.
-
-    What it wants of it (get_type_hints, Required, NotRequired) is Python's own from 3.11 on. Only where nobody
-    else could be importing: another thread would be told that there is no such module.
-    """
-    if {"msgspec", "typing_extensions"} & sys.modules.keys() or len(sys._current_frames()) > 1:
-        return
-    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # as Python marks what is not to be had
-    try:
-        import msgspec  # noqa: F401
-    finally:
-        del sys.modules["typing_extensions"]
-
-
-_import_msgspec()
 
 _HOMES = {
     "channels.asynchronous": ("AsyncChannelManager",),
