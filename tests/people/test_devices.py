@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from quire.channels.manager import ChannelManager
+from quire.core.bundle_file import Kind, Record
 from quire.core.crypto.secrets import KeyFile
+from quire.core.ids import ChannelId
 from quire.errors import QuireError, UnauthorisedError, UsageError
 from quire.storage.outside import create_key_file
 from quire.store.linking import LinkGuest, LinkHost
 from quire.store.local import LocalStore
 from quire.testing.people import Person, meet
-from tests.people.conftest import Make, agree, team_of
+from tests.people.conftest import Make, agree, sound, team_of
 from tests.vaults import in_fresh_process
 
 LOOK = """
@@ -167,3 +169,69 @@ def test_a_wrong_code_links_nothing_and_is_spent(people: Make) -> None:
         showing.answer(LinkGuest(showing.code.text()).start())
     assert len(ada.chat.devices()) == before
     assert ChannelManager(ada.store).store.verify().ok
+
+
+def unread_by(person: Person, team: ChannelId) -> bool:
+    """Is the key that the others write under one that a person has not?"""
+    current = person.graph(team).state.epochs.current
+    return current is not None and current.epoch not in person.keys(team)
+
+
+def of_channel(person: Person, team: ChannelId) -> list[Record]:
+    """A channel's records without anybody's self-channel: somebody else brought them."""
+    return [one for one in person.records(team) if one.kind != Kind.KEPT]
+
+
+@pytest.mark.parametrize("ends", ["phone", "laptop"])
+def test_a_device_ended_where_it_was_known_gets_no_key_where_it_was_not(
+    people: Make, tmp_path: Path, ends: str
+) -> None:
+    """Seeds 138 and 191 of the simulation: the laptop's self-channel has not heard of the tablet when it learns the key."""
+    phone, bob = people("ada", "bob")
+    team = team_of(phone, bob)
+    laptop = linked(phone, tmp_path, "laptop")
+    tablet = linked(phone, tmp_path, "tablet")
+    laptop.take(of_channel(phone, team))
+    ender = {"phone": phone, "laptop": laptop}[ends]
+    ender.chat.revoke_device(tablet.store.device)
+    laptop.take(of_channel(ender, team))
+    laptop.say(team, "without the tablet")
+    tablet.take(laptop.give())
+    assert unread_by(tablet, team)
+    meet(phone, laptop, tablet, bob)
+    assert [one.store.device in {d.id for d in phone.chat.devices()} for one in (laptop, tablet)] == [
+        True,
+        False,
+    ]
+    laptop.say(team, "nor now")
+    meet(phone, laptop, tablet, bob)
+    assert unread_by(tablet, team)
+    agree(team, phone, laptop)
+    phrase = phone.store.recovery_phrase
+    assert phrase is not None
+    file = tmp_path / "from-bob.quire"
+    file.write_bytes(bob.give(team))
+    back = LocalStore.recover(tmp_path / "back", key_file(tmp_path, "back"), phrase, [file])
+    assert Person("ada", back).reads(team) == [
+        "without the tablet",
+        "nor now",
+    ]  # what was kept back was noted since
+    for one in (back, laptop.store, tablet.store):
+        one.close()
+
+
+def test_a_device_that_came_to_its_end_writes_nothing_where_nobody_takes_it(
+    people: Make, tmp_path: Path
+) -> None:
+    """Seed 139 of the simulation: it learned a key of a channel of its own and noted it where it is out."""
+    (phone,) = people("ada")
+    tablet = linked(phone, tmp_path, "tablet")
+    phone.chat.create_channel("on the phone")
+    alone = tablet.chat.create_channel("on the tablet").id
+    phone.chat.revoke_device(tablet.store.device)
+    tablet.take(phone.give())
+    assert len(tablet.chat.devices()) == 1  # all but itself
+    tablet.chat.rotate_key(alone)
+    tablet.say(alone, "still here")
+    sound(tablet)
+    tablet.store.close()

@@ -29,6 +29,20 @@ def test_a_small_world_is_safe_and_converges(tmp_path: Path, seed: int) -> None:
     assert len(world.said) > 5
 
 
+FOUND = {
+    138: "a device noted a key where another could read it that it had ended, and that its self-channel did not know yet",
+    139: "a device that had come to its end noted a key in the self-channel, and its vault did not verify",
+    191: "a key that came with a device's end was noted where that device could read it",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.bounded
+@pytest.mark.parametrize("seed", FOUND)
+def test_a_seed_that_found_a_fault(tmp_path: Path, seed: int) -> None:
+    live(tmp_path, seed, 80, **SMALL)
+
+
 @pytest.mark.slow
 @pytest.mark.bounded
 def test_thirty_devices_are_safe_and_converge(tmp_path: Path) -> None:

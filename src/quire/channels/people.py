@@ -316,7 +316,7 @@ class People:
             group.admit(
                 ledger, db, row, devices, role, _scope(ledger.people.state(db, row), history), invite, proof
             )
-            if called:
+            if called and log.self_channel(db).role:
                 ledger.append(db, log.self_channel(db), called)
 
         ledger.run(work)

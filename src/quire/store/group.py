@@ -125,7 +125,11 @@ def add_own_device(ledger: Ledger, db: apsw.Connection, fresh: Device, name: str
 
 
 def share_devices(ledger: Ledger, db: apsw.Connection) -> None:
-    """Make our devices known where they are not yet: a channel may have come, or a device, unknown to the other."""
+    """Make our devices known where they are not yet: a channel may have come, or a device, unknown to the other.
+
+    And end where they stand those that this device ended elsewhere, before it heard that they are there, too.
+    """
+    _end_everywhere(ledger, db)
     identity, own = ledger.people.identity, log.self_channel(db)
     member = ledger.people.state(db, own).member(identity)
     devices = dict(member.devices) if member else {}
@@ -137,6 +141,21 @@ def share_devices(ledger: Ledger, db: apsw.Connection) -> None:
             with suppress(UnauthorisedError):  # it was revoked there, or there are too many
                 row = ledger.add_control(db, row, graph, add_device(db, row, graph, entry))
                 fault("device_added")
+
+
+def _end_everywhere(ledger: Ledger, db: apsw.Connection) -> None:
+    """Only what we ended ourselves: that a device was senior in one channel does not make it so in another."""
+    own = ledger.signing_key.public
+    ended = {
+        device for row in log.all_channels(db) for device in ledger.people.state(db, row).revoked_by(own)
+    }
+    for known in log.all_channels(db) if ended else ():
+        for device in sorted(ended):
+            row = log.channel_by_n(db, known.n)
+            graph = ledger.people.graph(db, row)
+            if graph.state.device(device):
+                with suppress(UnauthorisedError):
+                    ledger.add_control(db, row, graph, revoke_device(db, row, graph, device))
 
 
 def chain_to(ledger: Ledger, db: apsw.Connection) -> list[Device]:

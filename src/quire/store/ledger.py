@@ -427,15 +427,19 @@ class Ledger:
     ) -> None:
         """Keep an epoch's key, also in the self-channel: for our other devices and for recovery.
 
-        Kept back while a device stands there that has come to its end in the channel: it would read the key there.
+        Kept back while a device that has come to its end in the channel has not there: it would read the key there.
         """
         log.put_epoch(db, channel.id, epoch, key.reveal())
         if channel.kind != "self" and not self._keeps_back(db, graph):
             self.append(db, log.self_channel(db), [EpochKeyOperation(channel.id, epoch, key.reveal())])
 
     def _keeps_back(self, db: apsw.Connection, graph: Graph) -> bool:
-        devices = self.people.state(db, log.self_channel(db)).devices
-        return any(graph.state.is_revoked(device) for device in devices)
+        """Is a device of ours, also one that our self-channel has not heard of, to be kept from a channel's keys?"""
+        own = log.self_channel(db)
+        if own.role == Role.NONE:  # we came to our end ourselves: nobody takes what we note
+            return True
+        ended, state = graph.state.revoked(self.people.identity), self.people.state(db, own)
+        return not all(state.is_revoked(device) for device in ended)
 
     def _note_kept_back(self, db: apsw.Connection, own: log.ChannelRow) -> None:
         """Note in the self-channel the keys that it has not, now that a device came to its end there too."""

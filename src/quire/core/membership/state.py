@@ -193,6 +193,19 @@ class Membership:
             if self.standing.has(record)
         )
 
+    def revoked(self, identity: bytes) -> list[bytes]:
+        """The devices of a person that came to their end by a revocation."""
+        known = self._index.devices.get(identity, ())
+        return [device for device in known if self.owner_of(device) == identity and self.is_revoked(device)]
+
+    def revoked_by(self, device: bytes) -> list[bytes]:
+        """Devices that this one revoked, whatever became of it."""
+        return [
+            ended
+            for ended, acts in self._index.revocations.items()
+            if any(record.device == device and self.standing.has(record) for record, _ in acts)
+        ]
+
     def device(self, device: bytes) -> DeviceInfo | None:
         """A standing device of a member."""
         member = self.member(self.owner_of(device))
