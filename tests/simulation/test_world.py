@@ -30,8 +30,11 @@ def test_a_small_world_is_safe_and_converges(tmp_path: Path, seed: int) -> None:
 
 
 FOUND = {
+    106: "who left under a liar's key, which they lacked, could tell nobody, not even their other devices",
+    137: "a fault of the world: a request that waits for approval comes every time, and was taken for news",
     138: "a device noted a key where another could read it that it had ended, and that its self-channel did not know yet",
     139: "a device that had come to its end noted a key in the self-channel, and its vault did not verify",
+    187: "what a removed device wrote under its own key waited for a link, and the link for what it names",
     191: "a key that came with a device's end was noted where that device could read it",
 }
 

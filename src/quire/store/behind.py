@@ -10,16 +10,17 @@ the key is wrong, nor a new one. It goes in welcomes to all who have not shown t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import apsw
 
 from quire.core.commit import decode_head
 from quire.core.control import CONTROL_KINDS as KINDS
 from quire.core.control import Report, Seal, decode_control
-from quire.core.membership import Graph
+from quire.core.membership import EpochInfo, Graph
 from quire.core.operation import SALT_SIZE
 from quire.storage import log
+from quire.store.epochs import TrueLink, parents_by, reach_of
 
 
 def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> set[bytes]:
@@ -55,13 +56,14 @@ def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> se
         for device in graph.state.devices
         if not _leads(epochs_.current.epoch, device, held.get(device, set()), roads)
     }
-    return behind | _unaware(db, row, graph, by_place)
+    return behind | devices_unaware(db, row, graph, graph.state.devices)
 
 
-def _unaware(
-    db: apsw.Connection, row: log.ChannelRow, graph: Graph, control: Mapping[bytes, bytes]
+def devices_unaware(
+    db: apsw.Connection, row: log.ChannelRow, graph: Graph, devices: Iterable[bytes]
 ) -> set[bytes]:
-    """Devices that have not shown to know a control commit of ours that we cannot seal."""
+    """Which of these devices have not shown to know a control commit of ours that we cannot seal."""
+    control = {place: id for id, place in log.control_places(db, row.n).items()}
     own, keys = bytes(log.get_meta(db, "device")), log.epoch_keys(db, row.id)
     heads: dict[bytes, tuple[bytes, ...]] = {}
     stuck: set[bytes] = set()
@@ -82,7 +84,7 @@ def _unaware(
                 after.add(verdict.id)
                 aware.add(verdict.device)
         aware |= {of.device for of in logs if not after.isdisjoint(_newest_content_heads(db, of, control))}
-        unaware |= set(graph.state.devices) - aware
+        unaware |= set(devices) - aware
     return unaware
 
 
@@ -109,6 +111,52 @@ def _leads(
             seen.add(one)
             todo += roads.get(one, {}).get(device, ())
     return False
+
+
+def closed_to_some(
+    heads: Mapping[bytes, tuple[bytes, ...]],
+    under: Mapping[bytes, bytes],
+    present: EpochInfo,
+    places: Mapping[bytes, bytes],
+    links: Sequence[TrueLink],
+) -> Iterator[bytes]:
+    """Control commits that somebody with the present key might not open, or not before they have what names them.
+
+    heads     of every control commit, each after those that it knows; `under`: the epoch it was written under
+    links     that open, of all commits
+
+    Who has the present key has the commit that began it, and all before that. From there on what they have grows by
+    what they open: a link opens nothing to who waits for the commit that it is in, because that names what is closed.
+    """
+    everywhere = reach_of(present.epoch, parents_by(links))
+    has = _past(heads, present.commit)
+    yield from (id for id in heads if id in has and under[id] not in everywhere)
+    left = [id for id in heads if id not in has]
+    closed: set[bytes] = set()  # epochs
+    while left:
+        taken = {places[id] for id in has}
+        opened = reach_of(present.epoch, parents_by(link for link in links if link.place in taken))
+        waiting: list[bytes] = []
+        for id in left:
+            if has.issuperset(heads[id]) and (under[id] in opened or under[id] in closed):
+                has.add(id)
+                if under[id] not in opened:
+                    yield id
+            else:
+                waiting.append(id)
+        if len(waiting) == len(left):
+            closed |= {under[id] for id in waiting if has.issuperset(heads[id])}
+        left = waiting
+
+
+def _past(heads: Mapping[bytes, tuple[bytes, ...]], id: bytes) -> set[bytes]:
+    """A commit and all that it knows."""
+    past, todo = {id}, [id]
+    while todo:
+        fresh = set(heads[todo.pop()]) - past
+        past |= fresh
+        todo += fresh
+    return past
 
 
 def epoch_of(graph: Graph, heads: tuple[bytes, ...]) -> bytes:

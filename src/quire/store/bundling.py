@@ -29,7 +29,7 @@ from quire.core.welcome import RECIPIENTS_MAX, seal_welcome
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.store import epochs
-from quire.store.behind import devices_behind, epoch_of
+from quire.store.behind import closed_to_some, devices_behind, devices_unaware, epoch_of
 from quire.store.carrying import Carried, Goes, sign_carried, still_says
 from quire.store.ledger import now_ms
 
@@ -58,8 +58,7 @@ def records(store: LocalStore, channels: Sequence[log.ChannelRow]) -> Iterator[R
             continue
         graph = store.ledger.people.graph(db, ready)
         own = "" if row.role else store.own_key
-        if row.role:
-            yield from _welcomes(db, ready, graph)
+        yield from _welcomes(store, ready, graph)
         yield from _control(db, ready, graph)
         contents.append(_content(db, ready, graph, own))
     for part in heapq.merge(*contents, key=_newest_first):
@@ -93,10 +92,20 @@ def with_key(store: LocalStore, id: ChannelId) -> log.ChannelRow | None:
     return store.ledger.run(work)
 
 
-def _welcomes(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[Record]:
-    """The control log for each device of a member that no commit we could seal would bring the present key."""
-    state = graph.state
-    behind = epochs.recipients(db, row, state, sorted(devices_behind(db, row, graph)))
+def _welcomes(store: LocalStore, row: log.ChannelRow, graph: Graph) -> Iterator[Record]:
+    """The control log for each device of a member that no commit we could seal would bring the present key.
+
+    Who is out brings nobody keys, but may have written what they could not seal before they went: also that they went,
+    which their other devices must hear.
+    """
+    db, state = store.database.reader, graph.state
+    if row.role:
+        behind = epochs.recipients(db, row, state, sorted(devices_behind(db, row, graph)))
+    else:
+        own = log.self_channel(db)
+        mine = store.ledger.people.state(db, own)
+        wanted = sorted(devices_unaware(db, row, graph, {*state.devices, *mine.devices}))
+        behind = {**epochs.recipients(db, own, mine, wanted), **epochs.recipients(db, row, state, wanted)}
     publics = [public for public in behind.values() if epochs.is_usable(public)]
     for first in range(0, len(publics), RECIPIENTS_MAX):
         some = publics[first : first + RECIPIENTS_MAX]
@@ -117,18 +126,21 @@ def _control(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator
     a key that some never got, or under one that is older than they may read.
     """
     held, current = _keys(db, row), graph.state.epochs.current
-    present = current.epoch if row.role and current and current.epoch in held else b""
-    open_to_all = epochs.reach_of(present, epochs.true_links(db, row, held))
     by_epoch: dict[bytes, list[bytes]] = {}
     places = log.control_places(db, row.n)
-    for verdict in graph.story():
-        encoded = log.commit_at(db, places[verdict.id])
+    heads: dict[bytes, tuple[bytes, ...]] = {}
+    under: dict[bytes, bytes] = {}
+    for id in graph.ids:
+        encoded = log.commit_at(db, places[id])
         assert encoded is not None
-        epoch = epoch_of(graph, decode_head(encoded).control_heads)
+        heads[id] = decode_head(encoded).control_heads
+        epoch = under[id] = epoch_of(graph, heads[id])
         if epoch in held:
-            by_epoch.setdefault(epoch, []).append(places[verdict.id])
-        if present and epoch not in open_to_all:
-            by_epoch.setdefault(present, []).append(places[verdict.id])
+            by_epoch.setdefault(epoch, []).append(places[id])
+    if row.role and current and current.epoch in held:
+        links = epochs.links_between(db, row, held)
+        for id in closed_to_some(heads, under, current, places, links):
+            by_epoch.setdefault(current.epoch, []).append(places[id])
     for epoch, found in by_epoch.items():
         for part in in_parts((_encoded(db, place) for place in found), PART_BYTES):
             yield _bundle(part, held[epoch], row.id)

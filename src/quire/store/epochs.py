@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import apsw
 
@@ -172,17 +173,40 @@ def reunion(db: apsw.Connection, channel: log.ChannelRow, graph: Graph) -> list[
 Parents = Mapping[bytes, set[bytes]]  # epoch -> those whose keys its own opens
 
 
-def true_links(db: apsw.Connection, channel: log.ChannelRow, held: Mapping[bytes, EpochKey]) -> Parents:
-    """What links between keys of ours do open: a liar's say that they do, and who relied on them would seal too little."""
-    parents: dict[bytes, set[bytes]] = {}
-    for _, op in log.control_rows(db, channel.n, KINDS[Link]):
+class TrueLink(NamedTuple):
+    """A link that opens, and the place of the commit that it is in."""
+
+    place: bytes
+    epoch: bytes
+    parent: bytes
+
+
+def links_between(
+    db: apsw.Connection, channel: log.ChannelRow, held: Mapping[bytes, EpochKey]
+) -> list[TrueLink]:
+    """The links between keys of ours that open: a liar's say that they do, and who relied on them would seal too little."""
+    found: list[TrueLink] = []
+    for id, op in log.control_rows(db, channel.n, KINDS[Link]):
         link = decode_control(op[SALT_SIZE:])
         assert isinstance(link, Link)
-        if link.epoch in held and link.parent in held and link.parent not in parents.get(link.epoch, ()):
+        if link.epoch in held and link.parent in held:
             with suppress(MalformedError):
                 crypto.open_link(link.sealed, held[link.epoch], channel.id, link.parent)
-                parents.setdefault(link.epoch, set()).add(link.parent)
+                found.append(TrueLink(id[:14], link.epoch, link.parent))
+    return found
+
+
+def parents_by(links: Iterable[TrueLink]) -> Parents:
+    """What these links open."""
+    parents: dict[bytes, set[bytes]] = {}
+    for link in links:
+        parents.setdefault(link.epoch, set()).add(link.parent)
     return parents
+
+
+def true_links(db: apsw.Connection, channel: log.ChannelRow, held: Mapping[bytes, EpochKey]) -> Parents:
+    """What links between keys of ours do open."""
+    return parents_by(links_between(db, channel, held))
 
 
 def reach_of(epoch: bytes, parents: Parents) -> set[bytes]:

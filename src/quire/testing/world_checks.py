@@ -31,8 +31,8 @@ PAGE = 500
 
 
 def news(report: BundleReport) -> int:
-    """How much of what came was not here."""
-    return report.new + report.requests
+    """How much of what came was not here. Requests that wait for approval come every time; who answers one writes a commit."""
+    return report.new
 
 
 class Ancestry:
@@ -384,12 +384,15 @@ def _check_written(world: World, channel: ChannelId, inside: list[Machine], grap
             if said.channel != channel or id in shown or (said.root and said.root not in shown):
                 continue  # a reply goes with what it answers
             author = authors[said.author, id[:10]]
+            heads = _head_of(author, id).control_heads
+            if author not in inside and any(head not in graph for head in heads):
+                continue  # they went, and whom they could tell is out, too, or a liar
             try:
                 right = graph.authority(
                     author.store.device,
                     id[:10],
                     int.from_bytes(id[10:14], "big"),
-                    _head_of(author, id).control_heads,
+                    heads,
                 )
             except UnauthorisedError:
                 continue

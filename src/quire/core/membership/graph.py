@@ -81,6 +81,11 @@ class Graph:
         """Commits that no other names, ascending."""
         return tuple(sorted(self._heads))
 
+    @property
+    def ids(self) -> list[bytes]:
+        """Every commit, each after those that it knows."""
+        return list(self._records)
+
     def is_newest(self, heads: Sequence[bytes]) -> bool:
         """Are these all the heads?"""
         return len(heads) == len(self._heads) and self._heads.issuperset(heads)

@@ -1,0 +1,66 @@
+"""Control commits under keys that some do not have: they reach everyone who must know them all the same."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from quire.core.bundle import seal_bundle
+from quire.core.bundle_file import Kind, Record
+from quire.core.crypto.epochs import EpochKey
+from quire.core.ids import ChannelId
+from quire.testing.authors import Author, Pen
+from quire.testing.people import Person, meet
+from tests.people.conftest import Make, agree, sound, team_of
+from tests.people.test_devices import linked
+
+
+def test_a_link_that_names_what_it_opens_is_waited_for_by_nobody(people: Make) -> None:
+    """Seed 187 of the simulation. Bob, who does not know that he is out, acts under a key of his own; Ada leads from hers
+    to it, in a commit that knows his act: who joined since can open neither without the other."""
+    ada, bob, carol = people("ada", "bob", "carol")
+    team = team_of(ada, bob)
+    ada.chat.remove_member(team, bob.identity)
+    bob.chat.rotate_key(team)
+    bob.chat.rotate_key(team)  # this one travels under the first
+    ada.chat.add_member(team, carol.chat.key_card())
+    carol.take(ada.give())
+    carol.say(team, "shows which key she has")  # so that no welcome comes any more
+    ada.take(carol.give())
+    ada.take(bob.give())
+    ada.say(team, "knows all of it")
+    carol.take(ada.give())
+    assert carol.reads(team)[1:] == ["knows all of it"]
+    agree(team, ada, carol)
+
+
+def a_key_for_nobody_else(liar: Person, team: ChannelId) -> list[Record]:
+    """A new key of a channel that only the one who made it was given."""
+    author, row = Author.of(liar.store), liar.store.channel_row(team)
+    pen = Pen(author, team, liar.graph(team).heads, time=row.clock)
+    current = liar.graph(team).state.epochs.current
+    assert current is not None
+    key = EpochKey(liar.keys(team)[current.epoch])
+    made = pen.control(*pen.new_key(author)[1])
+    return [Record(Kind.BUNDLE, seal_bundle([made], key, team, os.urandom))]
+
+
+def test_who_leaves_under_a_key_that_they_lack_is_heard_by_their_other_devices(
+    people: Make, tmp_path: Path
+) -> None:
+    """Seed 106 of the simulation: nothing that one has opens for others what was written under a liar's key."""
+    ada, bob, mallory = people("ada", "bob", "mallory")
+    team = team_of(ada, bob, mallory)
+    laptop = linked(bob, tmp_path, "laptop")
+    meet(ada, bob, laptop, mallory)
+    bob.take(a_key_for_nobody_else(mallory, team))
+    bob.say(team, "written under another key at once")
+    bob.chat.leave_channel(team)
+    records = bob.records()
+    laptop.take(records)
+    assert laptop.role(team) == "none"
+    ada.take(records)
+    assert bob.identity not in ada.roles(team)
+    assert ada.reads(team) == ["written under another key at once"]
+    sound(ada, bob, laptop)
+    laptop.store.close()
