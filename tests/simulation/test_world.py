@@ -36,6 +36,8 @@ FOUND = {
     139: "a device that had come to its end noted a key in the self-channel, and its vault did not verify",
     187: "what a removed device wrote under its own key waited for a link, and the link for what it names",
     191: "a key that came with a device's end was noted where that device could read it",
+    240: "a fault of the world: who was put out under a key that they never had cannot hear of it, and need not",
+    268: "with a clock that was set back one could do nothing that must come after what one knows",
 }
 
 

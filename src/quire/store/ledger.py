@@ -379,9 +379,12 @@ class Ledger:
         operations: Sequence[ControlOperation],
     ) -> log.ChannelRow:
         """The same inside a transaction."""
-        graph.check(operations, self._device, clock.tick(now_ms(), channel.clock))
+        least = graph.after(
+            self._device
+        )  # also if our clock was set back since: nobody would take it otherwise
+        graph.check(operations, self._device, max(clock.tick(now_ms(), channel.clock), least))
         draft = self._draft(db, channel)
-        encoded = draft.control(operations)
+        encoded = draft.control(operations, least)
         fault("after_control")
         graph.add(as_control(encoded, commit.decode_head(encoded), operations))
         return self.settle(db, channel.n, graph, operations, review=any(map(takes, operations)))
@@ -583,9 +586,9 @@ class Draft:
         self._items += self._unsigned
         self._open, self._unsigned, self._size = [], [], 0
 
-    def _sign(self, salted: list[bytes], rights: int) -> bytes:
-        """The next commit of this log; its encoded head."""
-        self._seq, self._time = self._seq + 1, clock.tick(self._now, self._time)
+    def _sign(self, salted: list[bytes], rights: int, least: int = 0) -> bytes:
+        """The next commit of this log, of this time at least; its encoded head."""
+        self._seq, self._time = self._seq + 1, max(clock.tick(self._now, self._time), least)
         head = commit.build_head(
             channel=self._channel.id,
             device=self._own.device,
@@ -601,10 +604,10 @@ class Draft:
         self._ledger.remember_end(self._channel.n, self._own, self._seq, self._previous)
         return head
 
-    def control(self, operations: Sequence[ControlOperation]) -> bytes:
-        """Write one control commit; its encoded head. Its effects are for store/people.py."""
+    def control(self, operations: Sequence[ControlOperation], least: int) -> bytes:
+        """Write one control commit, of this time at least; its encoded head. Its effects are for store/people.py."""
         salted = commit.with_salts([encode_operation(operation) for operation in operations], os.urandom)
-        head = self._sign(salted, MAY_ALL)
+        head = self._sign(salted, MAY_ALL, least)
         place = self._own.prefix + self._seq.to_bytes(4, "big")
         log.insert_control(
             self._db,

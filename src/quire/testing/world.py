@@ -70,6 +70,19 @@ class Machine(Person):
         self.kept: set[tuple[bytes, int, bytes]] = set()  # what it was told is durable: (prefix, seq, head)
         self.phrase: RecoveryPhrase | None = store.recovery_phrase
 
+    def reopen(self) -> None:
+        """As the next start of the program would; what was durable before must be there after."""
+        self.kept |= self.own_commits()
+        super().reopen()
+
+    def own_commits(self) -> set[tuple[bytes, int, bytes]]:
+        """(prefix, seq, head) of what this device wrote and has."""
+        rows = self.store.database.reader.execute(
+            "SELECT l.prefix, c.seq, c.head FROM commits c JOIN log l ON l.n = c.log WHERE l.device = ?",
+            (self.store.device,),
+        )
+        return {(bytes(prefix), seq, bytes(head)) for prefix, seq, head in rows}
+
     def roles_here(self) -> dict[ChannelId, int]:
         """The channels that this device is in, as it sees it, and its role there."""
         rows = self.store.database.reader.execute(
@@ -222,7 +235,7 @@ class World:
     # Steps
 
     def run(self, steps: int) -> None:
-        """So many steps, with a check after each, and a full one now and then."""
+        """So many steps. Who reads what is written is checked as it is written; everything now and then and at the end."""
         for _ in range(steps):
             self.step()
             if len(self.trace) % CHECK_EVERY == 0:

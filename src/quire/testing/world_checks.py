@@ -19,6 +19,7 @@ from quire.core.membership import ControlCommit, Graph, resolve
 from quire.core.operation import SALT_SIZE
 from quire.errors import UnauthorisedError
 from quire.storage import log
+from quire.store.behind import epoch_of
 from quire.store.epochs import devices_in
 from quire.store.people import control_commits
 
@@ -164,18 +165,9 @@ def check_verified(world: World, machine: Machine) -> None:
         raise world.fail(f"{machine.name} does not verify: {report.problems[:5]}")
 
 
-def _own(machine: Machine) -> set[tuple[bytes, int, bytes]]:
-    db = machine.store.database.reader
-    rows = db.execute(
-        "SELECT l.prefix, c.seq, c.head FROM commits c JOIN log l ON l.n = c.log WHERE l.device = ?",
-        (machine.store.device,),
-    )
-    return {(bytes(prefix), seq, bytes(head)) for prefix, seq, head in rows}
-
-
 def _check_kept(world: World, machine: Machine) -> None:
     """Nothing that a device once had of its own is gone."""
-    own = _own(machine)
+    own = machine.own_commits()
     if lost := machine.kept - own:
         raise world.fail(f"{machine.name} lost {len(lost)} of its own commits")
     machine.kept = own
@@ -297,8 +289,13 @@ def _check_channel(world: World, channel: ChannelId) -> None:
     inside = [one for one in world.honest if channel in one.roles_here()]
     if not inside:
         return
-    first = inside[0]
+    first = max(inside, key=lambda one: len(one.graph(channel)))
     graph = first.graph(channel)
+    inside = [
+        one
+        for one in inside
+        if graph.state.device(one.store.device) or not _is_out_unheard(one, first, channel)
+    ]
     for one in inside:
         if one.graph(channel).heads != graph.heads:
             raise world.fail(f"{one.name} and {first.name} have other control commits of {name}")
@@ -306,12 +303,29 @@ def _check_channel(world: World, channel: ChannelId) -> None:
         theirs = one.graph(channel).heads if log.channel_by_id(one.store.database.reader, channel) else ()
         if any(head not in graph for head in theirs):
             continue  # somebody put them out and told nobody else; who is out hands on what is their own
+        if channel in one.roles_here() and one not in inside:
+            continue  # they were put out under a key that they never had
         if bool(graph.state.device(one.store.device)) is not (one in inside):
             raise world.fail(f"{one.name} and {first.name} differ about who is in {name}")
     _check_devices(world, channel, inside, graph)
     _check_keys(world, channel, inside, graph)
     _check_readers(world, channel, inside, graph)
     _check_written(world, channel, inside, graph)
+
+
+def _is_out_unheard(one: Machine, first: Machine, channel: ChannelId) -> bool:
+    """Is what a device lacks of what others know closed to it, so that it cannot hear that it is out?"""
+    graph, theirs = first.graph(channel), one.graph(channel)
+    keys, db = one.keys(channel), first.store.database.reader
+    if any(head not in graph for head in theirs.heads):
+        return False
+    for id, place in log.control_places(db, first.store.channel_row(channel).n).items():
+        encoded = log.commit_at(db, place)
+        assert encoded is not None
+        heads = decode_head(encoded).control_heads
+        if id not in theirs and all(head in theirs for head in heads) and epoch_of(graph, heads) in keys:
+            return False
+    return True
 
 
 def _check_devices(world: World, channel: ChannelId, inside: list[Machine], graph: Graph) -> None:

@@ -247,7 +247,7 @@ def found(world: World) -> Words:
     if len(world.channels) > 5:
         return NOBODY
     machine = world.random.choice(world.honest)
-    return machine.name, world.name_of(world.found(machine))
+    return machine.name, world.attempt(machine, lambda: world.found(machine))
 
 
 # The road

@@ -112,6 +112,10 @@ class Graph:
         named += [one for one in heads if one not in named]
         return tuple(sorted(one.id for one in named[:CONTROL_HEADS_MAX]))
 
+    def after(self, device: bytes) -> int:
+        """The least time that this device's next commit may have: what it builds on comes before."""
+        return max((self._records[head].newest for head in self.frontier(device)), default=-1) + 1
+
     def add(self, commit: ControlCommit) -> Verdict:
         """Take a commit and say what becomes of it among those here. One that is here changes nothing.
 
