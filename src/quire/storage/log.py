@@ -475,6 +475,12 @@ def keep(db: apsw.Connection, owner: bytes, stamp_ms: int, sealed: bytes) -> Non
     )
 
 
+def kept_stamp(db: apsw.Connection, owner: bytes) -> int:
+    """When what is kept for somebody was sealed; -1 if nothing is."""
+    row: Any = db.execute("SELECT stamp FROM kept WHERE owner = ?", (owner,)).fetchone()
+    return row[0] if row else -1
+
+
 def kept(db: apsw.Connection) -> list[bytes]:
     """What is kept for others."""
     rows: Any = db.execute("SELECT sealed FROM kept ORDER BY owner").fetchall()

@@ -339,18 +339,28 @@ class World:
         if not inside:
             return 0
         hub = self.random.choice(inside)
-        news = 0
+        brought: dict[Record, None] = {}
         for one in self.honest:
-            if one is not hub and (
-                records := self.give(one, *([channel] if channel in one.roles_here() else []))
-            ):
-                news += world_checks.news(self.deliver(hub, records))
+            if one is not hub:
+                brought.update(dict.fromkeys(self._offer(one, channel)))
+        news = world_checks.news(self.deliver(hub, list(brought)))
         records = self.give(hub, channel)
         for one in self.machines:
             if one is not hub:
-                brought = world_checks.news(self.deliver(one, records))
-                news += 0 if one.liar else brought
+                told = world_checks.news(self.deliver(one, records))
+                news += 0 if one.liar else told
         return news
+
+    def _offer(self, one: Machine, channel: ChannelId) -> list[Record]:
+        """What a device has to say about a channel: as a member, as one who was, or as one who asks."""
+        if channel in one.roles_here():
+            return self.give(one, channel)
+        try:
+            return self.at(one).records(channel)
+        except REFUSALS as error:
+            if error.rule != "not_a_member":
+                raise self.fail(f"{one.name} can hand on nothing: {error.rule}") from error
+            return list(one.chat._outgoing([]))
 
     # What must hold
 
