@@ -108,6 +108,8 @@ def test_a_fault_is_seen(
         world.run(steps)
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_the_same_worlds_without_a_fault_are_sound(tmp_path: Path) -> None:
     for _, _, seed, steps in CANARIES:
         (folder := tmp_path / f"{seed} {steps}").mkdir()

@@ -286,7 +286,7 @@ def recipients(
     """The sealing public keys of devices, and in the self-channel of our recovery key."""
     devices, places = state.devices, log.control_places(db, channel.n)
     found: dict[bytes, bytes] = {}
-    for one in wanted:
+    for one in sorted(wanted):
         info = devices.get(one)
         if info is not None:
             found[one] = _sealing_key(db, places, info)
