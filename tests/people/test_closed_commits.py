@@ -42,7 +42,7 @@ def a_key_for_nobody_else(liar: Person, team: ChannelId) -> list[Record]:
     assert current is not None
     key = EpochKey(liar.keys(team)[current.epoch])
     made = pen.control(*pen.new_key(author)[1])
-    return [Record(Kind.BUNDLE, seal_bundle([made], key, team, os.urandom))]
+    return [_bundle(made, key, team)]
 
 
 def test_who_leaves_under_a_key_that_they_lack_is_heard_by_their_other_devices(
@@ -64,3 +64,29 @@ def test_who_leaves_under_a_key_that_they_lack_is_heard_by_their_other_devices(
     assert ada.reads(team) == ["written under another key at once"]
     sound(ada, bob, laptop)
     laptop.store.close()
+
+
+def test_a_seal_that_names_what_is_closed_to_its_reader_brings_them_no_key(people: Make) -> None:
+    """Seed 23 of thirty devices: Carol has the key that the next one came under, and not that of what it came after."""
+    ada, carol, mallory = people("ada", "carol", "mallory")
+    team = team_of(ada, carol, mallory)
+    author, reader = Author.of(mallory.store), Author.of(ada.store)
+    pen = Pen(author, team, mallory.graph(team).heads, time=mallory.store.channel_row(team).clock)
+    (first,) = mallory.keys(team).values()
+    second, made = pen.new_key(author, reader)
+    open_to_all = pen.control(*made)
+    closed = pen.control(*pen.new_key(author, reader)[1])
+    ada.chat.rotate_key(team)
+    carol.take(ada.give())
+    carol.say(team, "shows which key she has")
+    ada.take(carol.give())
+    ada.take([_bundle(open_to_all, EpochKey(first), team), _bundle(closed, second, team)])
+    ada.chat.rotate_key(team)
+    ada.say(team, "under the next")
+    carol.take(ada.give())
+    assert carol.reads(team)[1:] == ["under the next"]
+    agree(team, ada, carol)
+
+
+def _bundle(commit: bytes, key: EpochKey, team: ChannelId) -> Record:
+    return Record(Kind.BUNDLE, seal_bundle([commit], key, team, os.urandom))

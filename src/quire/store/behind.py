@@ -1,8 +1,8 @@
 """Who in a channel must be welcomed: devices that no commit we could seal would bring the present key.
 
 A seal travels under the epoch before it. So who was away for a removal and let in again, or was sealed the wrong key, or
-is new, has nothing that opens the commit that their key is in. Who only reads shows nobody what they hold, and is
-welcomed each time.
+is new, has nothing that opens the commit that their key is in. Nor does it help to open it, if it names one that is
+closed. Who only reads shows nobody what they hold, and is welcomed each time.
 
 What we wrote ourselves in an epoch whose key we lack (a liar's, who sealed us another) we cannot seal at all: neither that
 the key is wrong, nor a new one. It goes in welcomes to all who have not shown that they know it.
@@ -48,15 +48,44 @@ def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> se
     held: dict[bytes, set[bytes]] = {}
     for info in epochs_.every():
         held.setdefault(info.device, set()).add(info.epoch)
+    shown: dict[bytes, set[bytes]] = {}  # device -> control heads that it named
     for branch in log.logs_of(db, row.n):
         if heads := _newest_content_heads(db, branch, by_place):
             held.setdefault(branch.device, set()).add(epoch_of(graph, heads))
-    behind = {
-        device
-        for device in graph.state.devices
-        if not _leads(epochs_.current.epoch, device, held.get(device, set()), roads)
-    }
+            shown.setdefault(branch.device, set()).update(heads)
+    unheard = _Unheard(db, graph, places)
+    behind: set[bytes] = set()
+    for device in graph.state.devices:
+        has = held.get(device, set())
+        sealed = {epoch for epoch, to in roads.items() if device in to}
+        if epochs_.current.epoch not in has and (
+            not _leads(epochs_.current.epoch, device, has, roads)
+            or not unheard.epochs(frozenset(shown.get(device, ()))) <= has | sealed
+        ):
+            behind.add(device)
     return behind | devices_unaware(db, row, graph, graph.state.devices)
+
+
+class _Unheard:
+    """What a device still has to hear of. A seal leads nowhere if its commit names one that is closed to its reader."""
+
+    def __init__(self, db: apsw.Connection, graph: Graph, places: Mapping[bytes, bytes]) -> None:
+        self._heads: dict[bytes, tuple[bytes, ...]] = {}
+        self._under: dict[bytes, bytes] = {}
+        self._known: dict[frozenset[bytes], set[bytes]] = {}
+        for id in graph.ids:
+            encoded = log.commit_at(db, places[id])
+            assert encoded is not None
+            self._heads[id] = decode_head(encoded).control_heads
+            self._under[id] = epoch_of(graph, self._heads[id])
+
+    def epochs(self, shown: frozenset[bytes]) -> set[bytes]:
+        """The epochs of all commits but those that who named these heads has."""
+        found = self._known.get(shown)
+        if found is None:
+            past = set[bytes]().union(*(_past(self._heads, head) for head in shown))
+            found = self._known[shown] = {epoch for id, epoch in self._under.items() if id not in past}
+        return found
 
 
 def devices_unaware(
