@@ -57,12 +57,10 @@ def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> se
     behind: set[bytes] = set()
     for device in graph.state.devices:
         has = held.get(device, set())
-        sealed = {epoch for epoch, to in roads.items() if device in to}
-        if epochs_.current.epoch not in has and (
-            not _leads(epochs_.current.epoch, device, has, roads)
-            or not unheard.epochs(frozenset(shown.get(device, ()))) <= has | sealed
-        ):
-            behind.add(device)
+        if epochs_.current.epoch not in has:
+            needed = {epochs_.current.epoch, *unheard.epochs(frozenset(shown.get(device, ())))}
+            if not all(_leads(epoch, device, has, roads) for epoch in needed):
+                behind.add(device)
     return behind | devices_unaware(db, row, graph, graph.state.devices)
 
 
