@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quire.core.control import AddDevice, Cut, Device, Policy, Role, Uninvite
+from quire.core.limits import CONTROL_HEADS_MAX
 from quire.core.membership import Graph
 from quire.errors import UnauthorisedError
 from tests.core.membership.people import (
@@ -608,3 +609,36 @@ def test_one_more_commit_costs_the_same_in_a_long_history(count: int) -> None:
         assert graph.state.role(id_of("Dave")) is (Role.GUEST if number % 2 == 0 else Role.MEMBER)
         looked.append(len(graph.state.standing._known))
     assert looked[-1] <= looked[100]
+
+
+def test_what_a_commit_names_of_too_many_heads_follows_what_comes() -> None:
+    """Answered once and remembered, and asked anew when a fork is told or a commit comes."""
+    world = World("Alice")
+    world.write("Alice", admit("Bob", Role.ADMIN))
+    known = world.write("Alice", admit("Carol", Role.ADMIN))
+    half = CONTROL_HEADS_MAX // 2 + 3
+    ids = {
+        name: {world.write(name, rotate(f"{name} {number}"), knowing=[known]).id for number in range(half)}
+        for name in ("Bob", "Carol")
+    }
+    devices = [id_of(device_of(name)) for name in ("Alice", "Carol")]
+    forks: list[int] = []
+
+    def named() -> list[set[bytes]]:
+        fresh = Graph(CHANNEL)
+        for commit in world.commits:
+            fresh.add(commit)
+        for seq in forks:
+            fresh.add_fork(prefix_of(device_of("Bob")), seq)
+        found = [world.graph.frontier(device) for device in devices]
+        assert found == [world.graph.frontier(device) for device in devices]
+        assert found == [fresh.frontier(device) for device in devices]
+        assert all(len(one) == CONTROL_HEADS_MAX for one in found)
+        return [set(one) for one in found]
+
+    assert all(ids["Bob"] <= one and not ids["Carol"] <= one for one in named())
+    forks.append(1)
+    world.graph.add_fork(prefix_of(device_of("Bob")), 1)
+    assert all(ids["Carol"] <= one and not ids["Bob"] <= one for one in named())
+    removal = world.write("Alice", remove("Carol"), knowing=[known])
+    assert all(removal.id in one for one in named())

@@ -69,6 +69,7 @@ class Graph:
         self._state: Membership | None = None
         self._views: OrderedDict[tuple[bytes, ...], Membership] = OrderedDict()
         self._rights: dict[tuple[bytes, tuple[bytes, ...]], Authority] = {}
+        self._frontiers: dict[bytes, tuple[bytes, ...]] = {}  # while nothing comes, by the device that writes
 
     def __contains__(self, id: object) -> bool:
         return id in self._records
@@ -98,6 +99,11 @@ class Graph:
         """
         if len(self._heads) <= CONTROL_HEADS_MAX:
             return self.heads
+        if device not in self._frontiers:
+            self._frontiers[device] = self._frontier(device)
+        return self._frontiers[device]
+
+    def _frontier(self, device: bytes) -> tuple[bytes, ...]:
         state = self.state
         heads = [self._records[id] for id in self._heads]
         heads.sort(key=lambda one: (not state.standing.stands(one), one.strength, one.time, one.id))
@@ -234,6 +240,7 @@ class Graph:
         self._heads.add(record.id)
         self._state = None
         self._rights.clear()
+        self._frontiers.clear()
         self._unsettle(min(record.past.base, self._enter_log(record)))
         if record.past.base == record.number:
             self._trunk.append(record.number)
@@ -271,6 +278,7 @@ class Graph:
         self._state = None
         self._views.clear()
         self._rights.clear()
+        self._frontiers.clear()
 
 
 def enter(index: Index, judgement: Judgement, commit: ControlCommit) -> None:
