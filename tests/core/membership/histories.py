@@ -189,7 +189,7 @@ def fork(graph: Graph, *commits: ControlCommit) -> Graph:
     other._index = Index(**{one.name: _copied(getattr(graph._index, one.name)) for one in fields(Index)})
     for name in ("_records", "_heads", "_trunk", "_settled", "_forks"):
         setattr(other, name, _copied(getattr(graph, name)))
-    other._state, other._views, other._rights = None, OrderedDict(), {}
+    other._state, other._views, other._rights, other._frontiers = None, OrderedDict(), {}, {}
     for commit in commits:
         other.add(commit)
     return other

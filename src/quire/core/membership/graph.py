@@ -59,7 +59,9 @@ class Graph:
         self.channel = channel
         self._index = Index()
         self._records: dict[bytes, Record] = {}
-        self._heads: set[bytes] = set()
+        self._heads: list[
+            bytes
+        ] = []  # ascending: to sort them for each commit would cost the square of a flood
         self._kind = KIND_UNKNOWN
         self._trunk: list[
             int
@@ -80,7 +82,7 @@ class Graph:
     @property
     def heads(self) -> tuple[bytes, ...]:
         """Commits that no other names, ascending."""
-        return tuple(sorted(self._heads))
+        return tuple(self._heads)
 
     @property
     def ids(self) -> list[bytes]:
@@ -89,7 +91,7 @@ class Graph:
 
     def is_newest(self, heads: Sequence[bytes]) -> bool:
         """Are these all the heads?"""
-        return len(heads) == len(self._heads) and self._heads.issuperset(heads)
+        return len(heads) == len(self._heads) and sorted(heads) == self._heads
 
     def frontier(self, device: bytes) -> tuple[bytes, ...]:
         """The heads that this device's next commit names: all, or of too many those that carry most.
@@ -130,7 +132,7 @@ class Graph:
         if commit.id in self._records:
             return self.verdict(commit.id)
         judgement = self._judge(commit)
-        before = self.state if set(commit.heads) == self._heads else None
+        before = self.state if self.is_newest(commit.heads) else None
         self._enter(judgement, commit)
         if before is not None and not self._is_forked(judgement.record):
             touched = {act.identity for act in judgement.record.acts}
@@ -236,8 +238,10 @@ class Graph:
         record = judgement.record
         self._records[record.id] = record
         self._index.records.append(record)
-        self._heads.difference_update(commit.heads)
-        self._heads.add(record.id)
+        for head in commit.heads:
+            if self._is_head(head):
+                del self._heads[bisect_left(self._heads, head)]
+        insort(self._heads, record.id)
         self._state = None
         self._rights.clear()
         self._frontiers.clear()
@@ -273,6 +277,10 @@ class Graph:
             floor = self._trunk[-1] if self._trunk else -1
             self._settled = {place: void for place, void in self._settled.items() if place <= floor}
             self._forget()
+
+    def _is_head(self, id: bytes) -> bool:
+        place = bisect_left(self._heads, id)
+        return place < len(self._heads) and self._heads[place] == id
 
     def _forget(self) -> None:
         self._state = None
