@@ -68,21 +68,19 @@ class _Unheard:
     """What a device still has to hear of. A seal leads nowhere if its commit names one that is closed to its reader."""
 
     def __init__(self, db: apsw.Connection, graph: Graph, places: Mapping[bytes, bytes]) -> None:
-        self._heads: dict[bytes, tuple[bytes, ...]] = {}
+        self._graph = graph
         self._under: dict[bytes, bytes] = {}
         self._known: dict[frozenset[bytes], set[bytes]] = {}
         for id in graph.ids:
             encoded = log.commit_at(db, places[id])
             assert encoded is not None
-            self._heads[id] = decode_head(encoded).control_heads
-            self._under[id] = epoch_of(graph, self._heads[id])
+            self._under[id] = epoch_of(graph, decode_head(encoded).control_heads)
 
     def epochs(self, shown: frozenset[bytes]) -> set[bytes]:
         """The epochs of all commits but those that who named these heads has."""
         found = self._known.get(shown)
         if found is None:
-            past = set[bytes]().union(*(_past(self._heads, head) for head in shown))
-            found = self._known[shown] = {epoch for id, epoch in self._under.items() if id not in past}
+            found = self._known[shown] = {self._under[id] for id in self._graph.beyond(shown)}
         return found
 
 
@@ -141,6 +139,7 @@ def _leads(
 
 
 def closed_to_some(
+    graph: Graph,
     heads: Mapping[bytes, tuple[bytes, ...]],
     under: Mapping[bytes, bytes],
     present: EpochInfo,
@@ -149,16 +148,16 @@ def closed_to_some(
 ) -> Iterator[bytes]:
     """Control commits that somebody with the present key might not open, or not before they have what names them.
 
-    heads     of every control commit, each after those that it knows; `under`: the epoch it was written under
+    heads     of every control commit; `under`: the epoch it was written under
     links     that open, of all commits
 
     Who has the present key has the commit that began it, and all before that. From there on what they have grows by
     what they open: a link opens nothing to who waits for the commit that it is in, because that names what is closed.
     """
     everywhere = reach_of(present.epoch, parents_by(links))
-    has = _past(heads, present.commit)
-    yield from (id for id in heads if id in has and under[id] not in everywhere)
-    left = [id for id in heads if id not in has]
+    left = graph.beyond([present.commit])
+    has = set(graph.ids).difference(left)
+    yield from (id for id in graph.ids if id in has and under[id] not in everywhere)
     closed: set[bytes] = set()  # epochs
     while left:
         taken = {places[id] for id in has}
@@ -174,16 +173,6 @@ def closed_to_some(
         if len(waiting) == len(left):
             closed |= {under[id] for id in waiting if has.issuperset(heads[id])}
         left = waiting
-
-
-def _past(heads: Mapping[bytes, tuple[bytes, ...]], id: bytes) -> set[bytes]:
-    """A commit and all that it knows."""
-    past, todo = {id}, [id]
-    while todo:
-        fresh = set(heads[todo.pop()]) - past
-        past |= fresh
-        todo += fresh
-    return past
 
 
 def epoch_of(graph: Graph, heads: tuple[bytes, ...]) -> bytes:

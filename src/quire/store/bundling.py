@@ -139,7 +139,7 @@ def _control(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator
             by_epoch.setdefault(epoch, []).append(places[id])
     if row.role and current and current.epoch in held:
         links = epochs.links_between(db, row, held)
-        for id in closed_to_some(heads, under, current, places, links):
+        for id in closed_to_some(graph, heads, under, current, places, links):
             by_epoch.setdefault(current.epoch, []).append(places[id])
     for epoch, found in by_epoch.items():
         for part in in_parts((_encoded(db, place) for place in found), PART_BYTES):

@@ -379,9 +379,8 @@ class Ledger:
         operations: Sequence[ControlOperation],
     ) -> log.ChannelRow:
         """The same inside a transaction."""
-        least = graph.after(
-            self._device
-        )  # also if our clock was set back since: nobody would take it otherwise
+        # Also if our clock was set back since: nobody would take it otherwise.
+        least = graph.after(self._device)
         graph.check(operations, self._device, max(clock.tick(now_ms(), channel.clock), least))
         draft = self._draft(db, channel)
         encoded = draft.control(operations, least)

@@ -59,9 +59,7 @@ class Graph:
         self.channel = channel
         self._index = Index()
         self._records: dict[bytes, Record] = {}
-        self._heads: list[
-            bytes
-        ] = []  # ascending: to sort them for each commit would cost the square of a flood
+        self._heads: list[bytes] = []  # ascending: sorting for each commit would cost the square of a flood
         self._kind = KIND_UNKNOWN
         self._trunk: list[
             int
@@ -88,6 +86,14 @@ class Graph:
     def ids(self) -> list[bytes]:
         """Every commit, each after those that it knows."""
         return list(self._records)
+
+    def beyond(self, heads: Iterable[bytes]) -> list[bytes]:
+        """The commits that are neither these nor among their ancestors, each after those that it knows.
+
+        Raises: UsageError(rule="control_head_unknown").
+        """
+        past = self._past(heads)
+        return [id for id, record in self._records.items() if not past.holds(record.number)]
 
     def is_newest(self, heads: Sequence[bytes]) -> bool:
         """Are these all the heads?"""
