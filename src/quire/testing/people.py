@@ -13,6 +13,7 @@ stranger on the way. `digest` is what everybody must agree about, without what i
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,11 +31,14 @@ from quire.store.local import LocalStore
 if TYPE_CHECKING:
     from quire.store.unbundling import BundleReport
 
+MILLISECOND_NS = 1_000_000
 ROUNDS_MAX = 8  # of carrying everything to everybody before we call it endless
 
 
 class Person:
     """Somebody with a vault."""
+
+    _said_ns = 0  # when anybody last said something
 
     def __init__(self, name: str, store: LocalStore) -> None:
         self.name = name
@@ -78,7 +82,12 @@ class Person:
     # What is done and seen
 
     def say(self, channel: ChannelId, body: str) -> MessageId:
-        return self.chat.send_message(channel, body).id
+        """Post, later than what anybody said before: within a millisecond people's messages come in no promised order."""
+        while time.monotonic_ns() - Person._said_ns < MILLISECOND_NS:
+            pass
+        id = self.chat.send_message(channel, body).id
+        Person._said_ns = time.monotonic_ns()
+        return id
 
     def reads(self, channel: ChannelId) -> list[str]:
         """The texts of a channel, oldest first; none if it is not known here."""
