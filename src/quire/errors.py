@@ -7,6 +7,7 @@
     ├── PeerError            bytes from outside broke a rule         keep our state, drop theirs
     │   ├── MalformedError       not canonical, or not allowed in this form
     │   └── UnauthorisedError    well formed, but not the author's right
+    ├── TransportError       the link or the relay went away         connect again, later
     ├── FormatError          an import file is not what it says      name the file, skip or stop
     └── StorageError         disk or database; nothing half-written
         ├── BusyError            another process is writing          try again
@@ -23,8 +24,8 @@ from __future__ import annotations
 
 __all__ = [
     "BusyError", "CorruptError", "FormatError", "FullError", "MalformedError", "NotFoundError",
-    "PeerError", "QuireError", "SchemaError", "StorageError", "UnauthorisedError", "UnlockError",
-    "UsageError",
+    "PeerError", "QuireError", "SchemaError", "StorageError", "TransportError", "UnauthorisedError",
+    "UnlockError", "UsageError",
 ]  # fmt: skip
 
 
@@ -60,6 +61,10 @@ class MalformedError(PeerError):
 
 class UnauthorisedError(PeerError):
     """Well formed and signed, but not its author's right."""
+
+
+class TransportError(QuireError):
+    """The link went away, or nobody answers there. Nothing is lost: connect again."""
 
 
 class FormatError(QuireError):

@@ -6,14 +6,13 @@ A person is named by their identity, by what we or they call them, or by the sta
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apsw
 
-from quire.core.bundle_file import Kind, Record, write_bundle_file
+from quire.channels.bundles import Bundles
 from quire.core.circle import (
     DeviceView,
     ForkView,
@@ -37,37 +36,30 @@ from quire.core.control import (
     Unban,
     Uninvite,
 )
-from quire.core.crypto.cards import Card, card_text, id_text, make_card, parse_card, safety_number
+from quire.core.crypto.cards import Card, card_text, id_text, parse_card, safety_number
 from quire.core.crypto.keys import decode_certificate
 from quire.core.ids import ChannelId, IdentityId
 from quire.core.invite import (
     InviteLink,
     InviteSecret,
     JoinRequest,
-    join_proof,
     open_request,
     parse_link,
     request_tag,
-    seal_request,
     tag_of_request,
 )
-from quire.core.limits import TIME_MS_MAX
 from quire.core.membership import CAPABILITIES, Graph, Member, Membership
-from quire.core.operation import Contact, DeviceName, Profile
-from quire.core.timeline import MAY_POST
+from quire.core.operation import Contact, DeviceName
 from quire.core.views import Event
-from quire.errors import MalformedError, NotFoundError, StorageError, UsageError
+from quire.errors import MalformedError, NotFoundError, UsageError
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
-from quire.storage.files import beside, flush_folder
 from quire.store import group
 from quire.store.ledger import now_ms
 
 if TYPE_CHECKING:
-    from quire.channels.events import EventHub
     from quire.store.local import LocalStore
-    from quire.store.unbundling import BundleReport
 
 PREFIX_CHARS_MIN = 4
 EXPIRES = timedelta(days=7)
@@ -75,24 +67,10 @@ PersonRef = IdentityId | str
 History = str | datetime
 
 
-class People:
+class People(Bundles):
     """What `ChannelManager` does with people."""
 
-    store: LocalStore
-    _hub: EventHub
-
-    def resolve(self, channel: ChannelId | str) -> ChannelId:
-        raise NotImplementedError
-
-    def set_name(self, name: str) -> None:
-        raise NotImplementedError
-
     # Ourselves
-
-    @property
-    def identity(self) -> IdentityId:
-        """Who we are."""
-        return IdentityId(bytes.fromhex(self.store.own_key.partition(":")[2]))
 
     @guarded
     def key_card(self) -> str:
@@ -116,23 +94,6 @@ class People:
         self._note(
             Contact(identity, known[0] if name is None else name, known[1] if verified is None else verified)
         )
-
-    def _card(self) -> Card:
-        state = self._self_state()
-        member = state.member(self.identity)
-        assert member is not None
-        return make_card(self.identity, self._entries(member))
-
-    def _entries(self, member: Member) -> list[Device]:
-        """Our devices as cards name them."""
-        from quire.store.epochs import device_entries
-
-        db = self.store.database.reader
-        return device_entries(db, log.self_channel(db), member.devices.values())
-
-    def _self_state(self) -> Membership:
-        db = self.store.database.reader
-        return self.store.ledger.people.state(db, log.self_channel(db))
 
     def _note(self, operation: Contact | DeviceName) -> None:
         self.store.write_operations(log.self_channel(self.store.database.reader).id, operation)
@@ -353,15 +314,6 @@ class People:
         """Ask no longer."""
         self.store.ledger.run(lambda db: log.drop_joining(db, channel))
 
-    def _request(self, link: str, name: str) -> Record:
-        parsed = parse_link(link)
-        key = parsed.secret.key(parsed.channel)
-        proof = join_proof(key, parsed.channel, self.identity)
-        request = JoinRequest(
-            parsed.channel, self._card(), key.public, proof, name or self._own_name(), now_ms()
-        )
-        return Record(Kind.REQUEST, seal_request(request, self.store.ledger.signing_key, os.urandom))
-
     def answer_request(self, sealed: bytes) -> bool:
         """Deal with somebody's request to be let in: let them in, or pass it on where approval is asked.
 
@@ -566,71 +518,6 @@ class People:
         for id in ledger.run(lambda db: group.end_device(ledger, db, device)):
             self._hub.publish(Event("people", id))
 
-    # Bundles
-
-    def write_bundle(
-        self, path: str | os.PathLike[str], channels: Iterable[ChannelId | str] | None = None
-    ) -> int:
-        """What others need of these channels (default: all), and our requests, as one file; records in it."""
-        count = 0
-
-        def counted() -> Iterator[Record]:
-            nonlocal count
-            for record in self._outgoing(channels):
-                count += 1
-                yield record
-
-        _write_file(Path(path), write_bundle_file(counted()))
-        return count
-
-    def _outgoing(self, channels: Iterable[ChannelId | str] | None) -> Iterator[Record]:
-        """Records for any road: our requests first, then channels."""
-        from quire.store.bundling import records
-
-        db = self.store.database.reader
-        ids = None if channels is None else {self.resolve(channel) for channel in channels}
-        self._introduce()
-        yield from [self._request(link, name) for _, link, name, _ in log.joinings(db)]
-        yield from records(self.store, [row for row in log.channels(db) if ids is None or row.id in ids])
-
-    def read_bundle(self, path: str | os.PathLike[str]) -> BundleReport:
-        """Take in what a bundle file holds for us. Raises: StorageError if it cannot be read."""
-        from quire.store.unbundling import file_pieces
-
-        return self._take_in(lambda: file_pieces(Path(path)))
-
-    def _take_in(self, pieces: Callable[[], Iterable[bytes]]) -> BundleReport:
-        """The same from any road that can bring the bytes again."""
-        from quire.store.unbundling import Reading
-
-        report = Reading(self.store, pieces, on_request=self.answer_request).run()
-        for id in report.forked:
-            self._hub.publish(Event("fork", ChannelId(id)))
-        for id in report.channels:
-            self._hub.publish(Event("channel", ChannelId(id)))
-        return report
-
-    def _introduce(self) -> None:
-        """Before anything leaves: all our devices are in our channels, and where others are, what we are called.
-
-        Done here and not with the act that brings somebody in, it is made good wherever a crash came between.
-        """
-        ledger, name = self.store.ledger, self._own_name()
-        if len(self.devices()) > 1:
-            ledger.run(lambda db: group.share_devices(ledger, db))
-        db = self.store.database.reader
-        for row in log.channels(db):
-            shared = row.rights & MAY_POST and row.rotate_ms < TIME_MS_MAX
-            if name and shared and not log.introduced(db, row.n, self.store.own_key):
-                self.store.write_operations(row.id, Profile("", "", name))
-
-    def _own_name(self) -> str:
-        n = self.store.own_author()
-        if n < 0:
-            return ""
-        key, name, _ = rows.author(self.store.database.reader, n)
-        return "" if name == key.partition(":")[2][:8] else str(name)
-
 
 class Names:
     """What people are called: by us, by themselves, or by the start of their identity."""
@@ -699,20 +586,3 @@ def in_order(card: Card) -> tuple[Device, ...]:
             placed[id] = left.pop(id)
             known.add(id)
     return tuple(placed.values())
-
-
-def _write_file(path: Path, pieces: Iterable[bytes]) -> None:
-    """A file that is whole or not there."""
-    try:
-        with beside(path) as fresh:
-            with fresh.open("wb") as file:
-                for piece in pieces:
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-            flush_folder(path.parent)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror}", rule="file_unwritable", hint="choose another place"
-        ) from error

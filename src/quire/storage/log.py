@@ -300,11 +300,13 @@ def commits(db: apsw.Connection, log: int, after: int = 0) -> Iterator[tuple[int
     return iter(cursor)
 
 
-def commits_before(db: apsw.Connection, log: int, seq: int, count: int) -> list[tuple[int, bytes, bytes]]:
-    """(seq, head, signature) of the last commits of a log before a place, the last one first."""
+def commits_before(
+    db: apsw.Connection, log: int, seq: int, count: int, first: int = 1
+) -> list[tuple[int, bytes, bytes]]:
+    """(seq, head, signature) of the last commits of a log before a place and from `first` on, the last one first."""
     rows: Any = db.execute(
-        "SELECT seq, head, signature FROM commits WHERE log = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
-        (log, seq, count),
+        "SELECT seq, head, signature FROM commits WHERE log = ? AND seq < ? AND seq >= ? ORDER BY seq DESC LIMIT ?",
+        (log, seq, first, count),
     ).fetchall()
     return list(rows)
 

@@ -14,7 +14,7 @@ import msgspec
 
 from quire.core.commit import Commit, Head, check_content, commit_id, peek_commit
 from quire.core.control import Create
-from quire.core.ids import CommitId
+from quire.core.ids import CommitId, DeviceId, Incarnation, log_prefix, message_id
 from quire.core.operation import KINDS, SALT_SIZE, Post, decode_operation
 from quire.errors import MalformedError, PeerError
 from quire.storage import log
@@ -109,6 +109,16 @@ def targets(arrival: Arrival) -> Iterable[bytes]:
         target = operation.root if isinstance(operation, Post) else getattr(operation, "target", None)
         if target is not None:
             yield target
+
+
+def posts_of(arrival: Arrival) -> list[tuple[bytes, bytes]]:
+    """(channel, message id) of its posts, as they are named unless the log was continued twice."""
+    prefix = log_prefix(DeviceId(arrival.head.device), Incarnation(arrival.head.incarnation))
+    return [
+        (arrival.head.channel, message_id(prefix, arrival.head.seq, index))
+        for index, operation in enumerate(arrival.operations)
+        if type(operation) is Post
+    ]
 
 
 def _heads_here(db: apsw.Connection, heads: Iterable[Head]) -> set[bytes]:

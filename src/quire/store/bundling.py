@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import apsw
@@ -23,6 +23,7 @@ from quire.core.bundle import COMMIT_OVERHEAD, in_parts, seal_bundle
 from quire.core.bundle_file import Kind, Record
 from quire.core.commit import Commit, Head, decode_head, encode_commit
 from quire.core.crypto.epochs import EpochKey
+from quire.core.heights import Span
 from quire.core.ids import ChannelId
 from quire.core.membership import Graph
 from quire.core.welcome import RECIPIENTS_MAX, seal_welcome
@@ -41,6 +42,7 @@ PART_BYTES = 1 << 20  # one bundle: what a relay carries at once
 WINDOW_COMMITS, WINDOW_OPERATIONS = 64, 2_000  # of one log, in memory
 CARRIED_BYTES = limits.BUNDLE_BYTES_MAX - (1 << 10)  # all parts of a self-channel that others carry
 PART_FRAME = 8  # what a part of it costs besides its bytes
+Place = tuple[int, int]  # log and seq
 PARTS_OPEN_MAX = 4  # epochs that writers are in at once: some know of a new one, some not yet
 
 
@@ -59,8 +61,8 @@ def records(store: LocalStore, channels: Sequence[log.ChannelRow]) -> Iterator[R
         graph = store.ledger.people.graph(db, ready)
         own = "" if row.role else store.own_key
         yield from _welcomes(store, ready, graph)
-        yield from _control(db, ready, graph)
-        contents.append(_content(db, ready, graph, own))
+        yield from control_records(db, ready, graph)
+        contents.append(content_parts(db, ready, graph, own))
     for part in heapq.merge(*contents, key=_newest_first):
         yield part.record
     if channels:
@@ -120,10 +122,12 @@ def control_log(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Itera
         yield _encoded(db, places[verdict.id])
 
 
-def _control(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[Record]:
-    """The control commits, each under the epoch that it was written under; also under the present one if that does
-    not lead there. Every member must have them all, or could take nothing that names one: so too what was written under
-    a key that some never got, or under one that is older than they may read.
+def control_records(
+    db: apsw.Connection, row: log.ChannelRow, graph: Graph, wanted: Collection[bytes] | None = None
+) -> Iterator[Record]:
+    """The control commits, or those at these places, each under the epoch that it was written under; also under the
+    present one if that does not lead there. Every member must have them all, or could take nothing that names one: so
+    too what was written under a key that some never got, or under one that is older than they may read.
     """
     held, current = _keys(db, row), graph.state.epochs.current
     by_epoch: dict[bytes, list[bytes]] = {}
@@ -141,9 +145,17 @@ def _control(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator
         links = epochs.links_between(db, row, held)
         for id in closed_to_some(graph, heads, under, current, places, links):
             by_epoch.setdefault(current.epoch, []).append(places[id])
-    for epoch, found in by_epoch.items():
+    for epoch, places_in in by_epoch.items():
+        found = [place for place in places_in if wanted is None or place in wanted]
         for part in in_parts((_encoded(db, place) for place in found), PART_BYTES):
             yield _bundle(part, held[epoch], row.id)
+
+
+class Wanted(NamedTuple):
+    """Which content is to go."""
+
+    spans: Mapping[int, Sequence[Span]]  # by log
+    epochs: Collection[bytes]
 
 
 class Piece(NamedTuple):
@@ -151,28 +163,42 @@ class Piece(NamedTuple):
 
     head: Head
     encoded: bytes
+    log: int
 
 
 class Part(NamedTuple):
-    """A bundle of content, and the time of the newest in it."""
+    """A bundle of content, the time of the newest in it, and what is in it."""
 
     time: int
     record: Record
+    places: tuple[Place, ...]
 
 
 def _newest_first(one: Piece | Part) -> int:
     return -(one.head.time if isinstance(one, Piece) else one.time)
 
 
-def _content(
-    db: apsw.Connection, row: log.ChannelRow, graph: Graph, own: str = "", goes: Goes | None = None
+def content_parts(
+    db: apsw.Connection,
+    row: log.ChannelRow,
+    graph: Graph,
+    own: str = "",
+    goes: Goes | None = None,
+    wanted: Wanted | None = None,
 ) -> Iterator[Part]:
-    """The content of a channel, of all logs together, the newest first; each commit under its epoch."""
+    """The content of a channel, of all logs together, the newest first; each commit under its epoch.
+
+    wanted    only these commits, under these epochs
+    """
     held = _keys(db, row)
+    if wanted is not None:
+        held = {epoch: key for epoch, key in held.items() if epoch in wanted.epochs}
     under: dict[tuple[bytes, ...], bytes] = {}
     parts: dict[bytes, tuple[list[Piece], int]] = {}  # epoch -> the bundle being filled, and its size
     logs = [of for of in log.logs_of(db, row.n) if not own or of.signer == own]
-    for piece in heapq.merge(*(_backwards(db, of, goes) for of in logs), key=_newest_first):
+    everything = [(1, limits.SEQ_MAX)]
+    spans = {of.n: everything if wanted is None else wanted.spans.get(of.n, []) for of in logs}
+    for piece in heapq.merge(*(_backwards(db, of, goes, spans[of.n]) for of in logs), key=_newest_first):
         heads = piece.head.control_heads
         epoch = under.get(heads)
         if epoch is None:
@@ -192,10 +218,19 @@ def _content(
         yield _part(pieces, held[epoch], row.id)
 
 
-def _backwards(db: apsw.Connection, of: log.LogRow, goes: Goes | None) -> Iterator[Piece]:
-    """The content commits of a log, or those that are to go, the last one first."""
-    end = limits.SEQ_MAX + 1
-    while window := log.commits_before(db, of.n, end, WINDOW_COMMITS):
+def _backwards(
+    db: apsw.Connection, of: log.LogRow, goes: Goes | None, spans: Sequence[Span]
+) -> Iterator[Piece]:
+    """The content commits of a log in these spans, or those that are to go, the last one first."""
+    for first, last in reversed(spans):
+        yield from _span_backwards(db, of, goes, first, last)
+
+
+def _span_backwards(
+    db: apsw.Connection, of: log.LogRow, goes: Goes | None, first: int, last: int
+) -> Iterator[Piece]:
+    end = last + 1
+    while window := log.commits_before(db, of.n, end, WINDOW_COMMITS, first):
         pieces: list[tuple[Head, bytes, bytes]] = []
         operations = 0
         for seq, encoded, signature in window:
@@ -209,11 +244,12 @@ def _backwards(db: apsw.Connection, of: log.LogRow, goes: Goes | None) -> Iterat
         for head, encoded, signature in pieces:
             salted = found.get(head.seq)
             if salted and (goes is None or goes(of.prefix + head.seq.to_bytes(4, "big"), salted)):
-                yield Piece(head, encode_commit(Commit(encoded, signature, tuple(salted))))
+                yield Piece(head, encode_commit(Commit(encoded, signature, tuple(salted))), of.n)
 
 
 def _part(pieces: list[Piece], key: EpochKey, channel: ChannelId) -> Part:
-    return Part(pieces[0].head.time, _bundle([piece.encoded for piece in pieces], key, channel))
+    places = tuple((piece.log, piece.head.seq) for piece in pieces)
+    return Part(pieces[0].head.time, _bundle([piece.encoded for piece in pieces], key, channel), places)
 
 
 def _bundle(commits: Sequence[bytes], key: EpochKey, channel: ChannelId) -> Record:
@@ -246,9 +282,9 @@ def carried(store: LocalStore) -> Record:
         (int(Kind.WELCOME), seal_welcome(row.id, part, list(publics.values()), os.urandom))
         for part in in_parts(control_log(db, row, graph), PART_BYTES)
     ]
-    parts += [(int(kind), data) for kind, data in _control(db, row, graph)]
+    parts += [(int(kind), data) for kind, data in control_records(db, row, graph)]
     room = CARRIED_BYTES - sum(len(data) + PART_FRAME for _, data in parts)
-    for part in _content(db, row, graph, goes=still_says(rows.standing_notes(db))):
+    for part in content_parts(db, row, graph, goes=still_says(rows.standing_notes(db))):
         room -= len(part.record.data) + PART_FRAME
         if room < 0 or len(parts) == limits.CARRIED_PARTS_MAX:
             break  # the newest goes: others are not to keep more for us than this

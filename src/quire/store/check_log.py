@@ -22,7 +22,7 @@ from quire.core.crypto.keys import decode_certificate, verify
 from quire.core.ids import channel_id_text, log_prefix, message_id
 from quire.core.operation import SALT_SIZE, Operation, Post, decode_operation, encode_operation
 from quire.errors import MalformedError
-from quire.storage import log
+from quire.storage import heights, log
 from quire.storage.timeline import DOC_SHIFT
 from quire.store.check_people import PeopleCheck
 from quire.store.check_views import Views
@@ -120,6 +120,8 @@ class LogCheck:
             last, previous = seq, id
         if unsigned:
             self._add("commit_signature", unsigned)
+        if heights.gaps(self._run.db, row.n) != heights.counted_gaps(self._run.db, row.n):
+            self._add("gaps", where, "what is said not to be here is not what is not here")
 
     def _beginning(self, row: log.LogRow, where: str) -> tuple[int, bytes]:
         """(seq, id) of what a branch goes on from. Each commit of its log is to be where the rules say."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import apsw
 
 from quire.core import commit
-from quire.storage import log
+from quire.storage import heights, log
 from quire.store.apply import Applier
 from quire.store.withdraw import rename, set_aside, take_out
 
@@ -87,6 +87,8 @@ def arrange(db: apsw.Connection, applier: Applier, device: bytes, incarnation: b
     if moves:
         _move(db, applier, log.channel_by_n(db, main.channel), moves, now_ms)
     for row in rows.values():
+        if moves:
+            heights.recount(db, row.n)
         if row.branch and row.branch not in where.values():
             log.delete_log(db, row.n)
 

@@ -39,7 +39,7 @@ from quire.core.membership import ControlCommit, Graph
 from quire.core.operation import SALT_SIZE
 from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, PeerError, UnauthorisedError
-from quire.storage import log
+from quire.storage import heights, log
 from quire.storage import timeline as rows
 from quire.store import ledger
 from quire.store.apply import Item
@@ -311,6 +311,7 @@ class _Ingestion:
             commits.append((row.n, arrival.head.seq, received.head, received.signature, rights))
             self._kept(arrival, row)
             accepted.append((arrival, row, rights))
+        self._note_kept(commits)
         log.insert_commits(self._db, commits)
 
     def _decide(self, graph: Graph, chain: Chain, arrival: Arrival) -> tuple[str, int] | None:
@@ -461,8 +462,16 @@ class _Ingestion:
 
     def _keep(self, arrival: Arrival, row: log.LogRow, rights: int) -> None:
         received = arrival.commit
+        heights.note_kept(self._db, row.n, [arrival.head.seq])
         log.insert_commit(self._db, row.n, arrival.head.seq, received.head, received.signature, rights)
         self._kept(arrival, row)
+
+    def _note_kept(self, commits: Sequence[tuple[int, int, bytes, bytes, int]]) -> None:
+        places: dict[int, list[int]] = {}
+        for n, seq, *_ in commits:
+            places.setdefault(n, []).append(seq)
+        for n, seqs in places.items():
+            heights.note_kept(self._db, n, seqs)
 
     def _kept(self, arrival: Arrival, row: log.LogRow) -> None:
         """What follows from a commit's being kept in its log."""

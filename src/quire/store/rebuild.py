@@ -22,7 +22,7 @@ from quire.core.membership import Graph
 from quire.core.operation import SALT_SIZE, Operation, decode_operation
 from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError
-from quire.storage import log, schema
+from quire.storage import heights, log, schema
 from quire.storage.database import fault
 from quire.store import epochs, ledger
 from quire.store.apply import Applier, Item
@@ -90,6 +90,7 @@ class _Rebuilding:
         for channel in channels.values():
             self._gather(channel)
         for row in log.logs(db):
+            heights.recount(db, row.n)
             of = channels.get(row.channel)
             if of is None:
                 continue

@@ -28,7 +28,7 @@ from quire.core.membership import resolve
 from quire.core.welcome import open_welcome, recipient_tag, recipients
 from quire.errors import MalformedError, PeerError, UnauthorisedError, UsageError
 from quire.storage import log
-from quire.store.arrivals import Arrival, Prepared, prepare
+from quire.store.arrivals import Arrival, Prepared, posts_of, prepare
 from quire.store.carrying import Carried, open_carried
 from quire.store.ingest import take
 from quire.store.ledger import now_ms
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 FILE_PIECE = 1 << 20
 BATCH_BYTES = 4 << 20  # commits in one transaction, but for the last bundle: some 15,000 messages
+MESSAGES_MAX = 1_000  # named one by one in a report; who gets more looks at the channels
 PASSES_MAX = 16  # over one file; each but the last must have brought something
 
 
@@ -55,6 +56,9 @@ class BundleReport(msgspec.Struct):
     closed: int = 0  # bundles and welcomes that no key here opens
     damaged: list[MalformedError] = []
     forked: list[bytes] = []  # channels in which a device proved to write in two copies of its vault
+    messages: list[
+        tuple[bytes, bytes]
+    ] = []  # channel and id of what may be a new message, the first MESSAGES_MAX
 
     @property
     def ok(self) -> bool:
@@ -85,18 +89,18 @@ def _size(arrival: Arrival) -> int:
 
 
 class Reading:
-    """Taking in one bundle file."""
+    """Taking in the records of one bundle file, or of any road that can bring them again."""
 
     def __init__(
         self,
         store: LocalStore,
-        pieces: Callable[[], Iterable[bytes]],
+        records: Callable[[], Iterable[Record | MalformedError]],
         *,
         on_request: Callable[[bytes], bool],
     ) -> None:
         self._store = store
         self._db = store.database.reader
-        self._pieces = pieces
+        self._source = records
         self._on_request = on_request
         self._done: set[int] = set()  # records that need not be looked at again
         self._again: set[int] = set()  # those of which something found no room to wait in
@@ -144,7 +148,7 @@ class Reading:
             batch = following[0] if following else self._gather()
 
     def _records(self, first: bool) -> Iterator[tuple[int, Record]]:
-        for place, record in enumerate(read_bundle_file(self._pieces())):
+        for place, record in enumerate(self._source()):
             if isinstance(record, MalformedError):
                 if first:
                     self.report.damaged.append(record)
@@ -212,6 +216,10 @@ class Reading:
             report.repeated += result.repeated
             report.parked += result.parked
         report.forked += [one for one in result.forked if one not in report.forked]
+        refused = {one.position for one in result.refused}
+        for one in given.arrivals:
+            if not one.is_control and len(report.messages) < MESSAGES_MAX and one.position not in refused:
+                report.messages += posts_of(one)
         if not given.is_content:
             self._learn_keys()
             report.channels += sorted(self._channels() - known)
@@ -330,7 +338,7 @@ class Reading:
 
 def read_file(store: LocalStore, path: Path, *, on_request: Callable[[bytes], bool]) -> BundleReport:
     """Take in what a bundle file holds for us. Raises: UsageError(rule="file_unreadable")."""
-    return Reading(store, lambda: file_pieces(path), on_request=on_request).run()
+    return Reading(store, lambda: read_bundle_file(file_pieces(path)), on_request=on_request).run()
 
 
 def file_pieces(path: Path) -> Iterator[bytes]:

@@ -1,0 +1,205 @@
+"""Giving to others what they may have, and taking in what they give: bundle files, and records on any other road.
+
+What leaves is made ready first: our devices are in all our channels, and people are told what we are called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quire.core.bundle_file import Kind, Record, read_bundle_file, write_bundle_file
+from quire.core.control import Device
+from quire.core.crypto.cards import Card, make_card
+from quire.core.ids import ChannelId, IdentityId, MessageId
+from quire.core.invite import JoinRequest, join_proof, parse_link, seal_request
+from quire.core.limits import TIME_MS_MAX
+from quire.core.membership import Member, Membership
+from quire.core.operation import Profile
+from quire.core.timeline import MAY_POST
+from quire.core.views import Event
+from quire.errors import MalformedError, StorageError
+from quire.storage import log
+from quire.storage import timeline as rows
+from quire.storage.database import guarded
+from quire.storage.files import beside, flush_folder
+from quire.store import group, offering
+from quire.store.ledger import now_ms
+from quire.store.offering import Given, Holding
+
+if TYPE_CHECKING:
+    from quire.channels.events import EventHub
+    from quire.store.local import LocalStore
+    from quire.store.unbundling import BundleReport
+
+
+class Bundles:
+    """What `ChannelManager` carries."""
+
+    store: LocalStore
+    _hub: EventHub
+
+    @property
+    def identity(self) -> IdentityId:
+        """Who we are."""
+        return IdentityId(bytes.fromhex(self.store.own_key.partition(":")[2]))
+
+    def resolve(self, channel: ChannelId | str) -> ChannelId:
+        raise NotImplementedError
+
+    def set_name(self, name: str) -> None:
+        raise NotImplementedError
+
+    def answer_request(self, sealed: bytes) -> bool:
+        raise NotImplementedError
+
+    # Files
+
+    def write_bundle(
+        self, path: str | os.PathLike[str], channels: Iterable[ChannelId | str] | None = None
+    ) -> int:
+        """What others need of these channels (default: all), and our requests, as one file; records in it."""
+        count = 0
+
+        def counted() -> Iterator[Record]:
+            nonlocal count
+            for record in self._outgoing(channels):
+                count += 1
+                yield record
+
+        _write_file(Path(path), write_bundle_file(counted()))
+        return count
+
+    def _outgoing(self, channels: Iterable[ChannelId | str] | None) -> Iterator[Record]:
+        """Records for any road: our requests first, then channels."""
+        from quire.store.bundling import records
+
+        db = self.store.database.reader
+        ids = None if channels is None else {self.resolve(channel) for channel in channels}
+        self.prepare_to_give()
+        yield from [self._request(link, name) for _, link, name, _ in log.joinings(db)]
+        yield from records(self.store, [row for row in log.channels(db) if ids is None or row.id in ids])
+
+    def read_bundle(self, path: str | os.PathLike[str]) -> BundleReport:
+        """Take in what a bundle file holds for us. Raises: StorageError if it cannot be read."""
+        from quire.store.unbundling import file_pieces
+
+        return self._take_in(lambda: file_pieces(Path(path)))
+
+    def _take_in(self, pieces: Callable[[], Iterable[bytes]]) -> BundleReport:
+        """The same from whatever can bring a file's bytes again."""
+        return self._take(lambda: read_bundle_file(pieces()))
+
+    # Any other road
+
+    def prepare_to_give(self) -> None:
+        """Before anything leaves: all our devices are in our channels, and where others are, what we are called.
+
+        Done here and not with the act that brings somebody in, it is made good wherever a crash came between.
+        """
+        ledger, name = self.store.ledger, self._own_name()
+        member = self._self_state().member(self.identity)
+        if member is not None and len(member.devices) > 1:
+            ledger.run(lambda db: group.share_devices(ledger, db))
+        db = self.store.database.reader
+        for row in log.channels(db):
+            shared = row.rights & MAY_POST and row.rotate_ms < TIME_MS_MAX
+            if name and shared and not log.introduced(db, row.n, self.store.own_key):
+                self.store.write_operations(row.id, Profile("", "", name))
+
+    @guarded
+    def offers(self) -> dict[ChannelId, bytes]:
+        """Our channels, also those that we ask to be let into, and 16 bytes that tell what we have of each."""
+        return offering.offers(self.store.database.reader)
+
+    @guarded
+    def holding(self, channel: ChannelId) -> Holding:
+        """What we have of a channel: heights of its logs, and keys by their tags."""
+        db = self.store.database.reader
+        row = log.channel_by_id(db, channel)
+        return Holding() if row is None else offering.holding(db, row)
+
+    def giving(self, channel: ChannelId, theirs: Holding, peer: bytes) -> Iterator[Given]:
+        """What a device lacks of a channel and may have; or our request, where we ask to be let in."""
+        db = self.store.database.reader
+        row = log.channel_by_id(db, channel)
+        if row is None or not row.role:
+            for id, link, name, _ in log.joinings(db):
+                if id == channel:
+                    yield Given(self._request(link, name))
+        yield from offering.giving(self.store, channel, theirs, peer)
+
+    @guarded
+    def is_in(self, channel: ChannelId, device: bytes) -> bool:
+        """Is a device in a channel that we are in?"""
+        return offering.is_in(self.store, device, channel)
+
+    def take_records(self, records: Iterable[Record]) -> BundleReport:
+        """Take in records that came on any road."""
+        given = list(records)
+        return self._take(lambda: given)
+
+    def _take(self, records: Callable[[], Iterable[Record | MalformedError]]) -> BundleReport:
+        from quire.store.unbundling import Reading
+
+        report = Reading(self.store, records, on_request=self.answer_request).run()
+        for id in report.forked:
+            self._hub.publish(Event("fork", ChannelId(id)))
+        for id in report.channels:
+            self._hub.publish(Event("channel", ChannelId(id)))
+        for id, message in report.messages:
+            if self.store.reader.find(message) is not None:
+                self._hub.publish(Event("message", ChannelId(id), MessageId(message)))
+        return report
+
+    def _request(self, link: str, name: str) -> Record:
+        parsed = parse_link(link)
+        key = parsed.secret.key(parsed.channel)
+        proof = join_proof(key, parsed.channel, self.identity)
+        request = JoinRequest(
+            parsed.channel, self._card(), key.public, proof, name or self._own_name(), now_ms()
+        )
+        return Record(Kind.REQUEST, seal_request(request, self.store.ledger.signing_key, os.urandom))
+
+    def _own_name(self) -> str:
+        n = self.store.own_author()
+        if n < 0:
+            return ""
+        key, name, _ = rows.author(self.store.database.reader, n)
+        return "" if name == key.partition(":")[2][:8] else str(name)
+
+    def _card(self) -> Card:
+        state = self._self_state()
+        member = state.member(self.identity)
+        assert member is not None
+        return make_card(self.identity, self._entries(member))
+
+    def _entries(self, member: Member) -> list[Device]:
+        """Our devices as cards name them."""
+        from quire.store.epochs import device_entries
+
+        db = self.store.database.reader
+        return device_entries(db, log.self_channel(db), member.devices.values())
+
+    def _self_state(self) -> Membership:
+        db = self.store.database.reader
+        return self.store.ledger.people.state(db, log.self_channel(db))
+
+
+def _write_file(path: Path, pieces: Iterable[bytes]) -> None:
+    """A file that is whole or not there."""
+    try:
+        with beside(path) as fresh:
+            with fresh.open("wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+            flush_folder(path.parent)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}", rule="file_unwritable", hint="choose another place"
+        ) from error

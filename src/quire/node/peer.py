@@ -1,0 +1,271 @@
+"""One vault and one peer, over one link: carries out what the session (sync/session.py) says.
+
+Three tasks: one reads frames, one takes records in, one gives. Taking and giving run in a thread each, since both wait for
+the disk; what was taken is acknowledged only when it is durable. A link that breaks at any point costs nothing but what
+was on its way: the next session begins from what is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any, Protocol
+
+import msgspec
+
+from quire.channels.manager import ChannelManager
+from quire.core.bundle_file import Record
+from quire.core.ids import ChannelId, DeviceId
+from quire.errors import MalformedError, PeerError, TransportError
+from quire.store.offering import Given, Holding
+from quire.sync import session as said
+from quire.sync.session import Session
+
+TAKE_BYTES = 16 << 20  # taken in at once: several bundles share a transaction
+
+
+class Link(Protocol):
+    """What moves frames to one peer, whose device is proven. transports/interface.py."""
+
+    @property
+    def peer(self) -> DeviceId | None: ...
+    async def send(self, frame: bytes) -> None: ...
+    async def receive(self) -> bytes | None: ...
+    async def close(self) -> None: ...
+
+
+class SyncReport(msgspec.Struct):
+    """What a sync with one peer brought, so far."""
+
+    peer: bytes = b""
+    rounds: int = 0
+    new: int = 0  # commits that came
+    given: int = 0  # records that went
+    refused: list[PeerError] = []
+    channels: list[bytes] = []  # that are new here
+    differing: tuple[
+        bytes, ...
+    ] = ()  # channels in which one of us still lacks what the other may not, or cannot, give
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    ended: str = ""  # why the peer ended it, if it did
+
+
+class PeerSync:
+    """Keeps one vault in step with one peer."""
+
+    def __init__(
+        self,
+        chat: ChannelManager,
+        link: Link,
+        *,
+        live: bool = False,
+        notify: Callable[[SyncReport], None] | None = None,
+    ) -> None:
+        """
+        live      go on after both rest, until the link ends: each calls `changed` when its vault changed
+        notify    called when a round is over
+        """
+        if link.peer is None:
+            raise TransportError("this link does not say who the peer is", rule="peer_unknown")
+        self._chat = chat
+        self._link = link
+        self._live = live
+        self._notify = notify or (lambda report: None)
+        self._peer: DeviceId = link.peer
+        self._session = Session(chat.store.device, link.peer, os.urandom)
+        self._taking = ThreadPoolExecutor(1, thread_name_prefix="quire-take")
+        self._giving = ThreadPoolExecutor(1, thread_name_prefix="quire-give")
+        self._records: asyncio.Queue[tuple[int, Record] | None] = (
+            asyncio.Queue()
+        )  # None: the peer has sent all
+        self._credit = asyncio.Event()
+        self._unmatched: tuple[ChannelId, ...] = ()
+        self._offers: dict[ChannelId, bytes] = {}
+        self._news = False  # did this round bring anything?
+        self._done = asyncio.Event()
+        self._given: asyncio.Task[None] | None = None
+        self._greeting = asyncio.Lock()
+        self.report = SyncReport(peer=link.peer)
+
+    async def run(self) -> SyncReport:
+        """Sync until both rest, or live until the link ends. Raises: TransportError, PeerError, StorageError."""
+        taker = asyncio.create_task(self._take_all())
+        reader = asyncio.create_task(self._read_all())
+        tasks: set[asyncio.Task[Any]] = {taker, reader}
+        try:
+            await self._greet()
+            finished = asyncio.create_task(self._done.wait())
+            tasks.add(finished)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            if finished in done and not self.report.ended:
+                await self._carry_out(self._session.part())
+        except PeerError as error:
+            await self._say_bye(error)
+            raise
+        finally:
+            if self._given is not None:
+                tasks.add(self._given)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._taking.shutdown(wait=False)
+            self._giving.shutdown(wait=False)
+            await self._link.close()
+        return self.report
+
+    async def changed(self) -> None:
+        """The vault changed: begin a round if that concerns the peer and none is going on."""
+        concerns = self._session.idle and await self._in(self._giving, self._chat.offers) != self._offers
+        if concerns and self._session.idle:
+            await self._greet()
+
+    # What the session says
+
+    async def _greet(self) -> None:
+        async with self._greeting:  # the peer may begin the same round meanwhile
+            if self._session.greeted:
+                return
+            await self._in(self._giving, self._chat.prepare_to_give)
+            self._offers = await self._in(self._giving, self._chat.offers)
+            self._news = False
+            await self._carry_out(self._session.greet(self._offers))
+
+    async def _read_all(self) -> None:
+        while True:
+            frame = await self._link.receive()
+            if frame is None:
+                self.report.ended = self.report.ended or "closed"
+                self._done.set()
+                return
+            self.report.received_bytes += len(frame)
+            await self._carry_out(self._session.receive(frame))
+
+    async def _carry_out(self, effects: list[said.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case said.Send(frame=frame):
+                    await self._send(frame)
+                case said.Greeted():
+                    await self._greet()
+                case said.Matched():
+                    await self._ask(effect)
+                case said.Give(holdings=holdings):
+                    found = {one: Holding(*some) for one, some in holdings.items()}
+                    self._given = asyncio.create_task(self._give(found))
+                    self._given.add_done_callback(self._fail)
+                case said.Take(number=number, record=record):
+                    self._records.put_nowait((number, record))  # bounded by the session's window
+                case said.Received():
+                    self._records.put_nowait(None)
+                case said.Credit():
+                    self._credit.set()
+                case said.Rested(again=again):
+                    await self._rested(again)
+                case said.Parted(rule=rule):
+                    self.report.ended = rule or "closed"
+                    self._done.set()
+
+    def _fail(self, task: asyncio.Task[None]) -> None:
+        """An error in giving ends the whole, as one in reading does."""
+        if not task.cancelled() and task.exception() is not None:
+            self._records.put_nowait(None)
+
+    async def _send(self, frame: bytes) -> None:
+        self.report.sent_bytes += len(frame)
+        await self._link.send(frame)
+
+    async def _ask(self, matched: said.Matched) -> None:
+        self._unmatched = matched.unmatched
+        self.report.differing = matched.differing
+        for channel in matched.differing:
+            holding = await self._in(self._giving, self._chat.holding, channel)
+            for effect in self._session.ask(channel, holding.heights, holding.tags):
+                assert isinstance(effect, said.Send)
+                await self._send(effect.frame)
+        await self._carry_out(self._session.asked())
+
+    # Giving
+
+    async def _give(self, holdings: dict[ChannelId, Holding]) -> None:
+        for channel in self._unmatched:  # it may be let in, and not know of it
+            if await self._in(self._giving, self._chat.is_in, channel, self._peer):
+                holdings.setdefault(channel, Holding())
+        for channel, theirs in holdings.items():
+            given = self._chat.giving(channel, theirs, self._peer)
+            with closing(given):  # type: ignore[type-var]
+                while (one := await self._in(self._giving, _next, given)) is not None:
+                    await self._give_one(one)
+        await self._carry_out(self._session.sent())
+
+    async def _give_one(self, one: Given) -> None:
+        while not self._session.room:
+            self._credit.clear()
+            await self._credit.wait()
+        self.report.given += 1
+        for effect in self._session.give(one.record):
+            assert isinstance(effect, said.Send)
+            await self._send(effect.frame)
+
+    # Taking
+
+    async def _take_all(self) -> None:
+        while True:
+            item = await self._records.get()
+            if self._given is not None and self._given.done() and not self._given.cancelled():
+                self._given.result()
+            if item is None:
+                if self._given is not None:
+                    await self._given
+                await self._carry_out(self._session.rest(again=self._news))
+                continue
+            number, record = item
+            batch, size, ends = [record], len(record.data), False
+            while size < TAKE_BYTES and not self._records.empty():
+                following = self._records.get_nowait()
+                if following is None:
+                    ends = True
+                    break
+                number, record = following
+                batch.append(record)
+                size += len(record.data)
+            await self._take(batch)
+            await self._carry_out(self._session.taken(number))
+            if ends:
+                self._records.put_nowait(None)
+
+    async def _take(self, batch: list[Record]) -> None:
+        found = await self._in(self._taking, self._chat.take_records, batch)
+        self.report.new += found.new
+        self.report.refused += found.refused
+        self.report.channels += found.channels
+        if found.new or found.requests or found.channels:
+            self._news = True
+
+    async def _rested(self, again: bool) -> None:
+        self.report.rounds += 1
+        self._notify(self.report)
+        if again:
+            await self._greet()
+        elif not self._live:
+            self._done.set()
+
+    async def _say_bye(self, error: PeerError) -> None:
+        rule = error.rule if isinstance(error, MalformedError) else "refused"
+        try:
+            await asyncio.wait_for(self._carry_out(self._session.part(rule[:64])), 1)
+        except (TransportError, TimeoutError):
+            return
+
+    @staticmethod
+    async def _in(pool: ThreadPoolExecutor, do: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(pool, do, *arguments)
+
+
+def _next(given: Iterator[Given]) -> Given | None:
+    return next(given, None)
