@@ -17,10 +17,12 @@ MAY_IMPORT = {
     "sync": "errors core",  # the protocol, without I/O
     "store": "errors core storage exchange.model exchange.detect exchange.sources",  # where the layers meet
     "channels": "errors core storage store exchange.model",
-    "node": "errors core sync store channels",
-    "cli": "errors core channels store storage.outside storage.keyslots exchange.model exchange.detect exchange.sources",
+    "transports": "errors core",  # they move frames
+    "node": "errors core sync store channels transports",
+    "cli": "errors core channels store node transports.interface storage.outside storage.keyslots exchange.model"
+    " exchange.detect exchange.sources",
     "testing": "errors core storage store channels exchange",
-    "": "errors core channels store",  # the package's own two files: what `import quire` offers
+    "": "errors core channels store node",  # the package's own two files: what `import quire` offers
     "__main__": "cli",
 }
 # What would let the core read, wait, guess or remember.

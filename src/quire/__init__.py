@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from quire.core.crypto.secrets import DatabaseKey, KeyFile, Keyring, Passphrase, RawKey, RecoveryPhrase
     from quire.core.ids import ChannelId, MessageId
     from quire.errors import QuireError
+    from quire.node.node import Node
     from quire.store.local import LocalStore
 
 __all__ = [
     "AsyncChannelManager", "ChannelId", "ChannelManager", "DatabaseKey", "KeyFile", "Keyring", "LocalStore",
-    "MessageId", "Passphrase", "QuireError", "RawKey", "RecoveryPhrase",
+    "MessageId", "Node", "Passphrase", "QuireError", "RawKey", "RecoveryPhrase",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ _HOMES = {
     "core.crypto.secrets": ("DatabaseKey", "KeyFile", "Keyring", "Passphrase", "RawKey", "RecoveryPhrase"),
     "core.ids": ("ChannelId", "MessageId"),
     "errors": ("QuireError",),
+    "node.node": ("Node",),
     "store.local": ("LocalStore",),
 }
 

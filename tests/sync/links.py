@@ -1,48 +1,33 @@
-"""Two ends of a link in memory, and people who sync over one."""
+"""People who sync over a link in memory, and a link that breaks."""
 
 from __future__ import annotations
 
 import asyncio
 
-from quire.core.ids import DeviceId
-from quire.errors import TransportError
 from quire.node.peer import PeerSync, SyncReport
 from quire.testing.people import Person
+from quire.transports.memory import MemoryLink, memory_links
 
 
-class End:
-    """One end."""
+class Recorded:
+    """An end that keeps what is sent over it, and breaks after so many frames."""
 
-    def __init__(
-        self, peer: DeviceId, out: asyncio.Queue[bytes | None], into: asyncio.Queue[bytes | None]
-    ) -> None:
-        self._peer, self._out, self._into = peer, out, into
-        self.frames_max = -1  # the link breaks after so many
+    def __init__(self, link: MemoryLink, frames_max: int = -1) -> None:
+        self._link = link
+        self._frames_max = frames_max
         self.sent: list[bytes] = []
-
-    @property
-    def peer(self) -> DeviceId:
-        return self._peer
+        self.peer, self.receive, self.close = link.peer, link.receive, link.close
 
     async def send(self, frame: bytes) -> None:
-        if len(self.sent) == self.frames_max:
-            await self.close()
-            raise TransportError("the link is cut", rule="link_lost")
+        if len(self.sent) == self._frames_max:
+            self._link.cut()
         self.sent.append(frame)
-        await self._out.put(frame)
-
-    async def receive(self) -> bytes | None:
-        return await self._into.get()
-
-    async def close(self) -> None:
-        if not self._out.full():
-            self._out.put_nowait(None)
+        await self._link.send(frame)
 
 
-def ends(one: Person, other: Person) -> tuple[End, End]:
-    there: asyncio.Queue[bytes | None] = asyncio.Queue(64)
-    back: asyncio.Queue[bytes | None] = asyncio.Queue(64)
-    return End(other.store.device, there, back), End(one.store.device, back, there)
+def ends(one: Person, other: Person, frames_max: int = -1) -> tuple[Recorded, MemoryLink]:
+    here, there = memory_links(one.store.device, other.store.device)
+    return Recorded(here, frames_max), there
 
 
 def sync(one: Person, other: Person) -> tuple[SyncReport, SyncReport]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from quire.errors import TransportError
 from quire.node.peer import PeerSync
 from quire.testing.people import Person
 from tests.sync.links import ends, sync
@@ -89,8 +88,7 @@ def test_a_link_that_breaks_anywhere_costs_nothing(two: tuple[Person, Person], f
         ada.say(team, f"message {number}")
 
     async def broken() -> None:
-        here, there = ends(ada, bob)
-        here.frames_max = frames
+        here, there = ends(ada, bob, frames)
         async with asyncio.timeout(30):
             await asyncio.gather(
                 PeerSync(ada.chat, here).run(), PeerSync(bob.chat, there).run(), return_exceptions=True
@@ -129,12 +127,3 @@ def test_live_what_one_writes_the_other_has_at_once(two: tuple[Person, Person]) 
         return [bob.chat.get_message(event.message).body]
 
     assert asyncio.run(live()) == ["live"]
-
-
-def test_a_peer_that_nobody_knows_is_no_peer(two: tuple[Person, Person]) -> None:
-    class Unknown:
-        peer = None
-
-    with pytest.raises(TransportError) as failure:
-        PeerSync(two[0].chat, Unknown())  # type: ignore[arg-type]
-    assert failure.value.rule == "peer_unknown"

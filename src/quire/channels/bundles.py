@@ -23,11 +23,9 @@ from quire.core.views import Event
 from quire.errors import MalformedError, StorageError
 from quire.storage import log
 from quire.storage import timeline as rows
-from quire.storage.database import guarded
 from quire.storage.files import beside, flush_folder
-from quire.store import group, offering
+from quire.store import group
 from quire.store.ledger import now_ms
-from quire.store.offering import Given, Holding
 
 if TYPE_CHECKING:
     from quire.channels.events import EventHub
@@ -78,7 +76,7 @@ class Bundles:
 
         db = self.store.database.reader
         ids = None if channels is None else {self.resolve(channel) for channel in channels}
-        self.prepare_to_give()
+        self._prepare_to_give()
         yield from [self._request(link, name) for _, link, name, _ in log.joinings(db)]
         yield from records(self.store, [row for row in log.channels(db) if ids is None or row.id in ids])
 
@@ -92,9 +90,7 @@ class Bundles:
         """The same from whatever can bring a file's bytes again."""
         return self._take(lambda: read_bundle_file(pieces()))
 
-    # Any other road
-
-    def prepare_to_give(self) -> None:
+    def _prepare_to_give(self) -> None:
         """Before anything leaves: all our devices are in our channels, and where others are, what we are called.
 
         Done here and not with the act that brings somebody in, it is made good wherever a crash came between.
@@ -108,38 +104,6 @@ class Bundles:
             shared = row.rights & MAY_POST and row.rotate_ms < TIME_MS_MAX
             if name and shared and not log.introduced(db, row.n, self.store.own_key):
                 self.store.write_operations(row.id, Profile("", "", name))
-
-    @guarded
-    def offers(self) -> dict[ChannelId, bytes]:
-        """Our channels, also those that we ask to be let into, and 16 bytes that tell what we have of each."""
-        return offering.offers(self.store.database.reader)
-
-    @guarded
-    def holding(self, channel: ChannelId) -> Holding:
-        """What we have of a channel: heights of its logs, and keys by their tags."""
-        db = self.store.database.reader
-        row = log.channel_by_id(db, channel)
-        return Holding() if row is None else offering.holding(db, row)
-
-    def giving(self, channel: ChannelId, theirs: Holding, peer: bytes) -> Iterator[Given]:
-        """What a device lacks of a channel and may have; or our request, where we ask to be let in."""
-        db = self.store.database.reader
-        row = log.channel_by_id(db, channel)
-        if row is None or not row.role:
-            for id, link, name, _ in log.joinings(db):
-                if id == channel:
-                    yield Given(self._request(link, name))
-        yield from offering.giving(self.store, channel, theirs, peer)
-
-    @guarded
-    def is_in(self, channel: ChannelId, device: bytes) -> bool:
-        """Is a device in a channel that we are in?"""
-        return offering.is_in(self.store, device, channel)
-
-    def take_records(self, records: Iterable[Record]) -> BundleReport:
-        """Take in records that came on any road."""
-        given = list(records)
-        return self._take(lambda: given)
 
     def _take(self, records: Callable[[], Iterable[Record | MalformedError]]) -> BundleReport:
         from quire.store.unbundling import Reading

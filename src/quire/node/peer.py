@@ -9,32 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from quire.channels.manager import ChannelManager
+from quire.channels.syncing import Syncing
 from quire.core.bundle_file import Record
 from quire.core.ids import ChannelId, DeviceId
 from quire.errors import MalformedError, PeerError, TransportError
 from quire.store.offering import Given, Holding
 from quire.sync import session as said
 from quire.sync.session import Session
+from quire.transports.interface import Link
 
 TAKE_BYTES = 16 << 20  # taken in at once: several bundles share a transaction
-
-
-class Link(Protocol):
-    """What moves frames to one peer, whose device is proven. transports/interface.py."""
-
-    @property
-    def peer(self) -> DeviceId | None: ...
-    async def send(self, frame: bytes) -> None: ...
-    async def receive(self) -> bytes | None: ...
-    async def close(self) -> None: ...
 
 
 class SyncReport(msgspec.Struct):
@@ -69,14 +60,12 @@ class PeerSync:
         live      go on after both rest, until the link ends: each calls `changed` when its vault changed
         notify    called when a round is over
         """
-        if link.peer is None:
-            raise TransportError("this link does not say who the peer is", rule="peer_unknown")
-        self._chat = chat
+        self._vault = Syncing(chat)
         self._link = link
         self._live = live
         self._notify = notify or (lambda report: None)
         self._peer: DeviceId = link.peer
-        self._session = Session(chat.store.device, link.peer, os.urandom)
+        self._session = Session(self._vault.device, link.peer, os.urandom)
         self._taking = ThreadPoolExecutor(1, thread_name_prefix="quire-take")
         self._giving = ThreadPoolExecutor(1, thread_name_prefix="quire-give")
         self._records: asyncio.Queue[tuple[int, Record] | None] = (
@@ -86,6 +75,7 @@ class PeerSync:
         self._unmatched: tuple[ChannelId, ...] = ()
         self._offers: dict[ChannelId, bytes] = {}
         self._news = False  # did this round bring anything?
+        self._late = False
         self._done = asyncio.Event()
         self._given: asyncio.Task[None] | None = None
         self._greeting = asyncio.Lock()
@@ -114,14 +104,20 @@ class PeerSync:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._taking.shutdown(wait=False)
-            self._giving.shutdown(wait=False)
+            for pool in (self._taking, self._giving):  # what is being written is completed
+                await asyncio.to_thread(pool.shutdown)
             await self._link.close()
         return self.report
 
+    @property
+    def behind(self) -> bool:
+        """Did the vault change while a round went on, so that another is due?"""
+        return self._late and self._session.idle
+
     async def changed(self) -> None:
         """The vault changed: begin a round if that concerns the peer and none is going on."""
-        concerns = self._session.idle and await self._in(self._giving, self._chat.offers) != self._offers
+        self._late = not self._session.idle
+        concerns = self._session.idle and await self._in(self._giving, self._vault.offers) != self._offers
         if concerns and self._session.idle:
             await self._greet()
 
@@ -131,8 +127,8 @@ class PeerSync:
         async with self._greeting:  # the peer may begin the same round meanwhile
             if self._session.greeted:
                 return
-            await self._in(self._giving, self._chat.prepare_to_give)
-            self._offers = await self._in(self._giving, self._chat.offers)
+            await self._in(self._giving, self._vault.prepare)
+            self._offers = await self._in(self._giving, self._vault.offers)
             self._news = False
             await self._carry_out(self._session.greet(self._offers))
 
@@ -184,7 +180,7 @@ class PeerSync:
         self._unmatched = matched.unmatched
         self.report.differing = matched.differing
         for channel in matched.differing:
-            holding = await self._in(self._giving, self._chat.holding, channel)
+            holding = await self._in(self._giving, self._vault.holding, channel)
             for effect in self._session.ask(channel, holding.heights, holding.tags):
                 assert isinstance(effect, said.Send)
                 await self._send(effect.frame)
@@ -194,13 +190,15 @@ class PeerSync:
 
     async def _give(self, holdings: dict[ChannelId, Holding]) -> None:
         for channel in self._unmatched:  # it may be let in, and not know of it
-            if await self._in(self._giving, self._chat.is_in, channel, self._peer):
+            if await self._in(self._giving, self._vault.is_in, channel, self._peer):
                 holdings.setdefault(channel, Holding())
         for channel, theirs in holdings.items():
-            given = self._chat.giving(channel, theirs, self._peer)
-            with closing(given):  # type: ignore[type-var]
+            given = self._vault.giving(channel, theirs, self._peer)
+            try:
                 while (one := await self._in(self._giving, _next, given)) is not None:
                     await self._give_one(one)
+            finally:
+                self._giving.submit(_close, given)  # after what the thread may be at
         await self._carry_out(self._session.sent())
 
     async def _give_one(self, one: Given) -> None:
@@ -240,7 +238,7 @@ class PeerSync:
                 self._records.put_nowait(None)
 
     async def _take(self, batch: list[Record]) -> None:
-        found = await self._in(self._taking, self._chat.take_records, batch)
+        found = await self._in(self._taking, self._vault.take, batch)
         self.report.new += found.new
         self.report.refused += found.refused
         self.report.channels += found.channels
@@ -267,5 +265,9 @@ class PeerSync:
         return await asyncio.get_running_loop().run_in_executor(pool, do, *arguments)
 
 
-def _next(given: Iterator[Given]) -> Given | None:
+def _next(given: Generator[Given, None, None]) -> Given | None:
     return next(given, None)
+
+
+def _close(given: Generator[Given, None, None]) -> None:
+    given.close()

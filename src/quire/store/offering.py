@@ -32,6 +32,7 @@ from quire.store.bundling import (
     control_records,
     with_key,
 )
+from quire.store.people import read_graph
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
@@ -79,9 +80,11 @@ def giving(store: LocalStore, channel: ChannelId, theirs: Holding, peer: bytes) 
     row = with_key(store, channel) if known.role else known
     if row is None:
         return
-    graph = store.ledger.people.graph(db, row)
-    device = graph.state.devices.get(peer)
     spans = lacking_of(db, row, theirs)
+    graph = read_graph(
+        db, row
+    )  # our own, read after: others may add to the one that all share while this goes on
+    device = graph.state.devices.get(peer)
     control = [place for place in log.control_places(db, row.n).values() if _is_in(db, place, spans)]
     held = {id: bundle_tag(EpochKey(key), channel) for id, key in log.epoch_keys(db, channel).items()}
     shared = {id for id, tag in held.items() if tag in theirs.tags}

@@ -60,6 +60,8 @@ class Label(StrEnum):
     LINKING_CONFIRM_OLD = "quire/v1 linking confirm old"
     LINKING_FROM_NEW = "quire/v1 linking from new"
     LINKING_FROM_OLD = "quire/v1 linking from old"
+    DIRECT_CLIENT = "quire/v1 direct client"  # opens a signed message; derives no key
+    DIRECT_SERVER = "quire/v1 direct server"  # likewise
     PASSPHRASE_SLOT = "quire/v1 passphrase slot"  # noqa: S105 - a label
     RECOVERY_SLOT = "quire/v1 recovery slot"
     KEY_FILE_SLOT = "quire/v1 key file slot"

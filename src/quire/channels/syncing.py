@@ -1,0 +1,127 @@
+"""A vault as a sync sees it: what we offer, what we hold, what a peer may be given, and taking in what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from quire.channels.manager import ChannelManager
+from quire.core.bundle_file import Record
+from quire.core.crypto.keys import SigningKey
+from quire.core.heights import count
+from quire.core.ids import ChannelId, DeviceId
+from quire.core.views import Event
+from quire.storage import heights, log
+from quire.storage.database import guarded
+from quire.store import offering
+from quire.store.ledger import now_ms
+from quire.store.offering import Given, Holding
+
+if TYPE_CHECKING:
+    from quire.store.unbundling import BundleReport
+
+
+class ChannelStatus(msgspec.Struct, frozen=True):
+    """How whole a channel is here."""
+
+    channel: ChannelId
+    name: str
+    messages: int
+    missing: int  # commits that later ones show there to be, and that are not here
+    waiting: int  # operations and commits that are here and wait for what they name, or for their time
+
+    @property
+    def complete(self) -> bool:
+        """Is all here that is known of?"""
+        return not self.missing and not self.waiting
+
+
+class Syncing:
+    """What a node needs of a vault. Thread-safe as `ChannelManager` is."""
+
+    def __init__(self, chat: ChannelManager) -> None:
+        self._chat = chat
+        self._store = chat.store
+
+    @property
+    def device(self) -> DeviceId:
+        """This device."""
+        return self._store.device
+
+    @property
+    def key(self) -> SigningKey:
+        """Its key."""
+        return self._store.ledger.signing_key
+
+    def prepare(self) -> None:
+        """Before anything leaves: our devices are in all our channels, and where others are, what we are called."""
+        self._chat._prepare_to_give()
+
+    @guarded
+    def offers(self) -> dict[ChannelId, bytes]:
+        """Our channels, also those that we ask to be let into, and 16 bytes that tell what we have of each."""
+        return offering.offers(self._store.database.reader)
+
+    @guarded
+    def holding(self, channel: ChannelId) -> Holding:
+        """What we have of a channel: heights of its logs, and keys by their tags."""
+        db = self._store.database.reader
+        row = log.channel_by_id(db, channel)
+        return Holding() if row is None else offering.holding(db, row)
+
+    def giving(self, channel: ChannelId, theirs: Holding, peer: bytes) -> Generator[Given, None, None]:
+        """What a device lacks of a channel and may have; or our request, where we ask to be let in."""
+        db = self._store.database.reader
+        row = log.channel_by_id(db, channel)
+        if row is None or not row.role:
+            for id, link, name, _ in log.joinings(db):
+                if id == channel:
+                    yield Given(self._chat._request(link, name))
+        yield from offering.giving(self._store, channel, theirs, peer)
+
+    @guarded
+    def is_in(self, channel: ChannelId, device: bytes) -> bool:
+        """Is a device in a channel that we are in?"""
+        return offering.is_in(self._store, device, channel)
+
+    @guarded
+    def speaks_to(self, device: bytes) -> bool:
+        """Would we speak to this device: is it in a channel of ours, may a stranger come by an open invite, or do we
+        wait to be let in ourselves?"""
+        db, people, now = self._store.database.reader, self._store.ledger.people, now_ms()
+        states = [people.state(db, row) for row in log.all_channels(db)]
+        return (
+            any(device in state.devices for state in states)
+            or any(invite.open_at(now) for state in states for invite in state.invites.values())
+            or bool(log.joinings(db))
+        )
+
+    def take(self, records: Iterable[Record]) -> BundleReport:
+        """Take in records that came on any road."""
+        given = list(records)
+        return self._chat._take(lambda: given)
+
+    @guarded
+    def status(self) -> list[ChannelStatus]:
+        """Of each channel, what is here and what is known to be missing."""
+        db = self._store.database.reader
+        waiting = log.waiting_counts(db)
+        return [
+            ChannelStatus(
+                row.id, row.name, row.messages, sum(count(heights.gaps(db, of.n)) for of in log.logs_of(db, row.n)),
+                waiting.get(row.n, 0),
+            )
+            for row in log.channels(db)
+        ]  # fmt: skip
+
+    def delivering(self, deliver: Callable[[Event], None]) -> AbstractContextManager[None]:
+        """Call `deliver` with every event from here on, in the thread that wrote it; it must be quick and may not raise."""
+        return self._chat._hub.delivering(deliver)
+
+    @guarded
+    def version(self) -> Any:
+        """Changes when anybody else, also another process, has changed the vault; of this thread's connection."""
+        return self._store.database.reader.pragma("data_version")

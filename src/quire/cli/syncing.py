@@ -1,0 +1,201 @@
+"""Commands that keep vaults in step: sync, up, status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quire.cli.exits import FOUND
+from quire.cli.session import Session, opened
+from quire.cli.text import bytes_text, line, plural
+from quire.errors import PeerError, TransportError, UsageError
+
+if TYPE_CHECKING:
+    from quire.node.node import NodeEvent
+    from quire.node.peer import SyncReport
+    from quire.transports.interface import Address
+
+__all__ = ["app"]
+
+app = typer.Typer(rich_markup_mode=None)
+ANYWHERE = "0.0.0.0:8441"
+Peers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--peer", "-p", metavar="ADDRESS", help="Where a peer listens, as HOST or HOST:PORT; may be repeated."
+    ),
+]
+
+
+@app.command()
+def sync(ctx: typer.Context, peer: Peers = None) -> None:
+    """Come into step with other devices, once.
+
+    They must be running `quire up`. What either side has the other gets, as far as it may. What carries it can read and
+    change none of it; if the link breaks, the next sync goes on where it was. Exit code 1 if something was refused, 10
+    if somebody did not answer.
+
+    \b
+    Examples:
+      quire sync --peer 192.168.1.20
+      quire sync --peer desk.example:8441 --peer 10.0.0.3
+    """
+    addresses = _addresses(peer)
+    if not addresses:
+        raise UsageError("say with whom", rule="no_peer", hint="quire sync --peer HOST")
+    with opened(ctx) as session:
+        reports, failed = asyncio.run(_sync_each(session, addresses))
+    if failed is not None:
+        raise failed
+    if any(report.refused for report in reports):
+        raise typer.Exit(FOUND)
+
+
+async def _sync_each(
+    session: Session, addresses: list[Address]
+) -> tuple[list[SyncReport], PeerError | TransportError | None]:
+    """One after the other; who does not answer keeps nobody else from it."""
+    from quire.node.node import Node
+
+    node, reports, failed = Node(session.manager), [], None
+    for address in addresses:
+        try:
+            report = await node.sync_with(address)
+        except (PeerError, TransportError) as error:
+            if failed is not None:
+                session.out.note(f"{failed}")
+            failed = error
+            continue
+        reports.append(report)
+        session.out.done(
+            {
+                "address": str(address), "peer": report.peer.hex(), "new": report.new, "given": report.given,
+                "refused": [error.rule for error in report.refused],
+                "differing": [channel.hex() for channel in report.differing],
+                "received_bytes": report.received_bytes, "sent_bytes": report.sent_bytes,
+            },
+            f"{address}: {plural(report.new, 'new commit')}, {plural(report.given, 'record')} given,"
+            f" {bytes_text(report.received_bytes)} in, {bytes_text(report.sent_bytes)} out",
+        )  # fmt: skip
+        for refusal in report.refused:
+            session.out.note(f"refused: {refusal.rule}")
+    return reports, failed
+
+
+@app.command()
+def up(
+    ctx: typer.Context,
+    peer: Peers = None,
+    listen: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where others may connect; - for nowhere.")
+    ] = ANYWHERE,
+) -> None:
+    """Keep this vault in step with others until you stop it (Ctrl-C), and say what happens.
+
+    Others reach it at --listen; those at --peer are kept connected. Only devices that share a channel with you are
+    spoken to, and while an invite of yours is open, whoever comes by it. What this or any other program writes
+    to the vault goes out at once.
+
+    \b
+    Examples:
+      quire up
+      quire up --peer 192.168.1.20
+      quire up --listen 127.0.0.1:9000 --json
+    """
+    from quire.transports.interface import parse_address
+
+    addresses = _addresses(peer)
+    place = None if listen == "-" else parse_address(listen)
+    with opened(ctx) as session:
+        asyncio.run(_up(session, addresses, place))
+
+
+async def _up(session: Session, addresses: list[Address], place: Address | None) -> None:
+    from quire.node.node import Node
+
+    async def tell(node: Node) -> None:
+        async for event in node.events():
+            _say(session, event)
+
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with Node(session.manager, listen=place) as node:
+        for address in addresses:
+            node.keep(address)
+        telling = asyncio.create_task(tell(node))
+        stopping = asyncio.create_task(stopped.wait())
+        await asyncio.wait({telling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (telling, stopping):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await telling
+
+
+def _say(session: Session, event: NodeEvent) -> None:
+    if session.out.json:
+        session.out.emit(
+            {
+                "kind": event.kind, "address": event.address, "peer": event.peer.hex(), "new": event.new,
+                "given": event.given, "rule": event.rule,
+            }
+        )  # fmt: skip
+        return
+    who = event.address or event.peer.hex()[:8]
+    words = {
+        "listening": f"listening on {event.address}",
+        "connected": f"{who}: connected",
+        "synced": f"{who}: {plural(event.new, 'new commit')}, {plural(event.given, 'record')} given",
+        "refused": f"{who}: refused something: {event.rule}",
+        "lost": f"{who}: gone: {event.rule}",
+    }
+    if event.kind != "synced" or event.new or event.given:
+        session.out.show(line(words[event.kind], 200))
+
+
+@app.command()
+def status(ctx: typer.Context) -> None:
+    """Show how whole each channel is here: what is missing, and what waits.
+
+    Missing are commits that later ones show there to be; another sync with somebody who has them brings them. What
+    waits is here, and waits for a message or a member that has not come yet, or for its time.
+
+    \b
+    Example:
+      quire status
+    """
+    from quire.channels.syncing import Syncing
+
+    with opened(ctx) as session:
+        found = Syncing(session.manager).status()
+        if session.out.json:
+            session.out.emit(
+                {
+                    "channels": [
+                        {
+                            "id": one.channel.hex(), "name": one.name, "messages": one.messages,
+                            "complete": one.complete, "missing": one.missing, "waiting": one.waiting,
+                        }
+                        for one in found
+                    ]
+                }
+            )  # fmt: skip
+            return
+        for one in found:
+            lacks = [plural(one.missing, "commit") + " missing"] * bool(one.missing)
+            lacks += [f"{one.waiting} waiting"] * bool(one.waiting)
+            session.out.show(
+                f"#{line(one.name)}  {plural(one.messages, 'message')}, {', '.join(lacks) or 'complete'}"
+            )
+        if not found:
+            session.out.note("no channels yet")
+
+
+def _addresses(peers: list[str] | None) -> list[Address]:
+    from quire.transports.interface import parse_address
+
+    return [parse_address(text) for text in peers or ()]

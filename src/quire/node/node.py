@@ -1,0 +1,201 @@
+"""`Node`: keeps a vault in step with peers while it runs.
+
+    async with Node(chat, listen=parse_address("0.0.0.0")) as node:
+        node.keep(parse_address("192.168.1.20"))
+        async for event in node.events(): ...
+
+What one peer brings goes on to the others, since it changes the vault, as does what this or another process writes. A peer
+that goes away is tried again, after a pause that grows and is never the same for two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
+
+import msgspec
+
+from quire.channels.manager import ChannelManager
+from quire.channels.syncing import Syncing
+from quire.core.ids import DeviceId
+from quire.core.views import Event
+from quire.errors import PeerError, QuireError, TransportError
+from quire.node.peer import PeerSync, SyncReport
+from quire.transports.direct import DirectLink, Listener, connect, listen
+from quire.transports.interface import Address
+
+POLL_S = 0.2  # how often another process's writes are looked for
+PAUSE_S, PAUSE_MAX_S = 1.0, 60.0  # before a peer is tried again
+EVENTS_MAX = 10_000  # who does not read loses the oldest
+
+
+class NodeEvent(msgspec.Struct, frozen=True):
+    """Something happened. `kind`: listening, connected, synced, refused, lost."""
+
+    kind: str
+    address: str = ""
+    peer: bytes = b""
+    new: int = 0  # commits that came since the last event of this peer
+    given: int = 0  # records that went
+    rule: str = ""
+
+
+class Node:
+    """A vault and its peers. `start` and `stop`, or `async with`; the store stays open."""
+
+    def __init__(self, chat: ChannelManager, *, listen: Address | None = None) -> None:
+        """
+        listen    take connections there
+        """
+        self._chat = chat
+        self._vault = Syncing(chat)
+        self._listen = listen
+        self._listener: Listener | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._live: set[PeerSync] = set()
+        self._events: deque[NodeEvent] = deque(maxlen=EVENTS_MAX)
+        self._happened = asyncio.Condition()
+        self._wake = asyncio.Event()
+        self._looking = ThreadPoolExecutor(1, thread_name_prefix="quire-look")
+        self._stack = contextlib.ExitStack()
+
+    @property
+    def address(self) -> Address | None:
+        """Where it listens."""
+        return None if self._listener is None else self._listener.address
+
+    @property
+    def peers(self) -> list[SyncReport]:
+        """Who is connected now."""
+        return [one.report for one in self._live]
+
+    async def start(self) -> None:
+        """Listen, if asked to, and watch the vault. Raises: TransportError(rule="address_taken")."""
+        loop = asyncio.get_running_loop()
+
+        def wake(event: Event) -> None:
+            loop.call_soon_threadsafe(self._wake.set)
+
+        self._stack.enter_context(self._vault.delivering(wake))
+        if self._listen is not None:
+            key = self._vault.key
+            self._listener = await listen(self._listen, key, self._accepts, self._serve)
+            await self._tell(NodeEvent("listening", str(self._listener.address)))
+        self._begin(self._watch())
+
+    async def stop(self) -> None:
+        """End all links in good order."""
+        self._stack.close()
+        if self._listener is not None:
+            await self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._looking.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def sync_with(self, address: Address, *, expect: DeviceId | None = None) -> SyncReport:
+        """Sync with whoever listens there until both have what they may. Raises: TransportError, PeerError."""
+        link = await connect(address, self._vault.key, expect=expect)
+        return await PeerSync(self._chat, link).run()
+
+    def keep(self, address: Address) -> None:
+        """Stay in step with whoever listens there, from now on."""
+        self._begin(self._keep(address))
+
+    async def events(self) -> AsyncIterator[NodeEvent]:
+        """What happens, from the start on."""
+        while True:
+            async with self._happened:
+                await self._happened.wait_for(lambda: bool(self._events))
+                event = self._events.popleft()
+            yield event
+
+    # Links
+
+    async def _accepts(self, device: DeviceId) -> bool:
+        """Who shares a channel with us; a stranger only while an invite of ours is open."""
+        known: bool = await self._look(self._vault.speaks_to, device)
+        return known
+
+    async def _serve(self, link: DirectLink) -> None:
+        try:
+            await self._run(link, "")
+        except (TransportError, PeerError) as error:
+            await self._tell(NodeEvent("lost", peer=link.peer, rule=error.rule))
+
+    async def _keep(self, address: Address) -> None:
+        pause = PAUSE_S
+        while True:
+            try:
+                link = await connect(address, self._vault.key)
+                pause = PAUSE_S
+                await self._run(link, str(address))
+                rule = "closed"
+            except QuireError as error:
+                rule = error.rule
+            await self._tell(NodeEvent("lost", str(address), rule=rule))
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that not all come at once
+            pause = min(pause * 2, PAUSE_MAX_S)
+
+    async def _run(self, link: DirectLink, address: str) -> None:
+        seen = SyncReport()
+
+        def rested(report: SyncReport) -> None:
+            event = NodeEvent(
+                "synced", address, bytes(link.peer), report.new - seen.new, report.given - seen.given
+            )
+            refused = report.refused[len(seen.refused) :]
+            seen.new, seen.given, seen.refused = report.new, report.given, list(report.refused)
+            for error in refused:
+                self._begin(self._tell(NodeEvent("refused", address, bytes(link.peer), rule=error.rule)))
+            self._begin(self._tell(event))
+
+        sync = PeerSync(self._chat, link, live=True, notify=rested)
+        self._live.add(sync)
+        await self._tell(NodeEvent("connected", address, bytes(link.peer)))
+        try:
+            await sync.run()
+        finally:
+            self._live.discard(sync)
+
+    # The vault
+
+    async def _watch(self) -> None:
+        """Whatever changes the vault, here or in another process, peers hear of."""
+        before = await self._look(self._vault.version)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._wake.wait()
+            self._wake.clear()
+            now = await self._look(self._vault.version)
+            if now != before or any(sync.behind for sync in self._live):
+                before = now
+                for sync in tuple(self._live):
+                    with contextlib.suppress(TransportError):  # its own task says so
+                        await sync.changed()
+
+    async def _look(self, do: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._looking, do, *arguments)
+
+    def _begin(self, doing: Any) -> None:
+        task = asyncio.create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell(self, event: NodeEvent) -> None:
+        async with self._happened:
+            self._events.append(event)
+            self._happened.notify_all()

@@ -1,0 +1,299 @@
+"""Device to device: TLS 1.3 over TCP, and both devices' keys proven inside it (core/crypto/handshake.py).
+
+The listening side makes a certificate for each start, signed by itself; nobody checks its name. What makes the
+other side certain is its device's signature over that certificate. Frames follow, each after its length in four
+bytes: zero is a sign of life, all ones the end in good order. docs/spec/11-direct.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import ssl
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from quire.core.crypto.handshake import CLIENT_SIZE, OPENING_SIZE, PROOF_SIZE, ClientSide, ServerSide
+from quire.core.crypto.keys import SigningKey
+from quire.core.ids import DeviceId
+from quire.core.limits import FRAME_BYTES_MAX
+from quire.errors import MalformedError, PeerError, TransportError
+from quire.transports.interface import Address
+from quire.transports.memory import check_frame
+
+HANDSHAKE_S = 10.0  # for everything before the first frame
+ALIVE_S = 20.0  # of silence, then a sign of life
+SILENCE_S = 60.0  # without any: the other side is gone, though nothing said so
+CLOSING_S = 1.0
+HANDSHAKES_MAX = 64  # at once: who opens more and says nothing waits for nobody but themselves
+LINKS_PER_HOST_MAX = 64
+BUFFER_BYTES = 1 << 20
+ENDED = 0xFFFFFFFF
+
+Accepts = Callable[[DeviceId], Awaitable[bool]]
+OnLink = Callable[["DirectLink"], Awaitable[None]]
+
+
+class DirectLink:
+    """A link over one TLS connection."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        peer: DeviceId,
+        *,
+        alive_s: float = ALIVE_S,
+        silence_s: float = SILENCE_S,
+    ) -> None:
+        self._reader, self._writer, self._peer = reader, writer, peer
+        self._alive_s, self._silence_s = alive_s, silence_s
+        self._writing = asyncio.Lock()
+        self._closed = False
+        self._life = asyncio.create_task(self._show_life())
+
+    @property
+    def peer(self) -> DeviceId:
+        return self._peer
+
+    async def send(self, frame: bytes) -> None:
+        check_frame(frame)
+        await self._write(len(frame).to_bytes(4, "big") + frame)
+
+    async def receive(self) -> bytes | None:
+        try:
+            while True:
+                async with asyncio.timeout(self._silence_s):
+                    size = int.from_bytes(await self._reader.readexactly(4), "big")
+                if size == ENDED:
+                    return None
+                if size > FRAME_BYTES_MAX:
+                    raise MalformedError("a frame larger than any may be", rule="frame_too_large")
+                if size:
+                    async with asyncio.timeout(self._silence_s):
+                        return await self._reader.readexactly(size)
+        except TimeoutError:
+            raise TransportError("the other side is silent", rule="link_silent") from None
+        except (OSError, EOFError) as error:
+            raise TransportError("the link broke", rule="link_lost") from error
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._life.cancel()
+        with contextlib.suppress(TransportError, TimeoutError):
+            async with asyncio.timeout(CLOSING_S):
+                await self._write(ENDED.to_bytes(4, "big"))
+        await _close(self._writer)
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            async with self._writing:
+                self._writer.write(data)
+                async with asyncio.timeout(self._silence_s):
+                    await self._writer.drain()
+        except TimeoutError:
+            raise TransportError("the other side reads nothing", rule="link_silent") from None
+        except (OSError, RuntimeError) as error:
+            raise TransportError("the link broke", rule="link_lost") from error
+
+    async def _show_life(self) -> None:
+        with contextlib.suppress(TransportError):
+            while True:
+                await asyncio.sleep(self._alive_s)
+                await self._write(bytes(4))
+
+
+class Listener:
+    """Takes connections until it is closed."""
+
+    def __init__(
+        self,
+        server: asyncio.Server,
+        certificate_hash: bytes,
+        key: SigningKey,
+        accepts: Accepts,
+        on_link: OnLink,
+    ) -> None:
+        self._server = server
+        self._hash = certificate_hash
+        self._key = key
+        self._accepts = accepts
+        self._on_link = on_link
+        self._shaking = 0
+        self._hosts: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> Address:
+        """Where it listens; the port that it was given if it asked for any."""
+        host, port, *_ = self._server.sockets[0].getsockname()
+        return Address(host, port)
+
+    async def close(self) -> None:
+        """Take no more, and end what is there."""
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A connection whose TLS holds."""
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host = str(writer.get_extra_info("peername")[0])
+        link = None
+        self._hosts[host] += 1
+        try:
+            if self._hosts[host] <= LINKS_PER_HOST_MAX and self._shaking < HANDSHAKES_MAX:
+                link = await self._prove(reader, writer)
+            if link is not None:
+                await self._on_link(link)
+        except (PeerError, TransportError, TimeoutError, OSError, EOFError):
+            pass  # a stranger's affair; who is no stranger connects again
+        finally:
+            self._hosts[host] -= 1
+            await (_close(writer) if link is None else link.close())
+
+    async def _prove(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> DirectLink | None:
+        self._shaking += 1
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                side = ServerSide(self._key, self._hash, os.urandom)
+                writer.write(side.opening())
+                peer = side.receive(await reader.readexactly(CLIENT_SIZE))
+                if not await self._accepts(peer):
+                    return None
+                writer.write(side.proof(peer))
+                await writer.drain()
+                return DirectLink(reader, writer, peer)
+        finally:
+            self._shaking -= 1
+
+
+async def listen(address: Address, key: SigningKey, accepts: Accepts, on_link: OnLink) -> Listener:
+    """Take links on an address.
+
+    accepts    do we speak to this device?
+    on_link    runs for each link, which is closed when it returns
+
+    Raises: TransportError(rule="address_taken").
+    """
+    context, certificate_hash = _server_context()
+    listener: Listener
+
+    def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        listener.take(reader, writer)
+
+    try:
+        server = await asyncio.start_server(
+            take,
+            *address,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_S,
+            limit=BUFFER_BYTES,
+            start_serving=False,
+        )
+    except OSError as error:
+        raise TransportError(
+            f"cannot listen on {address}: {error.strerror}", rule="address_taken", hint="choose another port"
+        ) from error
+    listener = Listener(server, certificate_hash, key, accepts, on_link)
+    await server.start_serving()
+    return listener
+
+
+async def connect(
+    address: Address,
+    key: SigningKey,
+    *,
+    expect: DeviceId | None = None,
+    alive_s: float = ALIVE_S,
+    silence_s: float = SILENCE_S,
+) -> DirectLink:
+    """A link to the device that listens there.
+
+    expect    the device that it must be
+
+    Raises: TransportError with rule "unreachable" or "link_refused", PeerError if the device is not proven, or another.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # the device's signature over the certificate takes its place
+    try:
+        async with asyncio.timeout(HANDSHAKE_S):
+            reader, writer = await asyncio.open_connection(*address, ssl=context, limit=BUFFER_BYTES)
+    except (OSError, TimeoutError) as error:
+        raise TransportError(
+            f"nobody answers at {address}", rule="unreachable", hint="is quire up running there?"
+        ) from error
+    try:
+        async with asyncio.timeout(HANDSHAKE_S):
+            certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            side = ClientSide(key, hashlib.sha256(certificate).digest(), os.urandom)
+            writer.write(side.answer(await reader.readexactly(OPENING_SIZE)))
+            peer = side.finish(await reader.readexactly(PROOF_SIZE))
+        if expect is not None and peer != expect:
+            raise PeerError("another device than was meant answers there", rule="link_other_device")
+        return DirectLink(reader, writer, peer, alive_s=alive_s, silence_s=silence_s)
+    except (OSError, EOFError, TimeoutError) as error:
+        await _close(writer)
+        raise TransportError(
+            f"{address} does not speak to this device",
+            rule="link_refused",
+            hint="you share no channel, and no invite of theirs is open",
+        ) from error
+    except BaseException:
+        await _close(writer)
+        raise
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(CLOSING_S):
+            await writer.wait_closed()
+
+
+def _server_context() -> tuple[ssl.SSLContext, bytes]:
+    """TLS 1.3 with a certificate of this start, and its hash."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "quire")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=3650))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # `ssl` takes keys from files only; this one is of this start
+        file = Path(folder, "certificate")
+        file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+        context.load_cert_chain(file)
+    return context, hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()

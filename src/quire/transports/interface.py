@@ -1,0 +1,56 @@
+"""What every link is, whatever it runs over. Its suite is testing/transport_suite.py."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from quire.core.ids import DeviceId
+from quire.errors import UsageError
+
+PORT = 8441
+
+
+class Link(Protocol):
+    """Moves frames of 1 byte to `FRAME_BYTES_MAX` to one peer, in order; a broken link loses, it never doubles."""
+
+    @property
+    def peer(self) -> DeviceId:
+        """The other side, which has proven that it is this device."""
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame; waits while the other side does not read. Raises: UsageError, TransportError."""
+
+    async def receive(self) -> bytes | None:
+        """The next frame; None when the other side closed in good order. Raises: TransportError, MalformedError."""
+
+    async def close(self) -> None:
+        """End in good order, if the other side still listens."""
+
+
+class Address(NamedTuple):
+    """Where to connect, or to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, *, port: int = PORT) -> Address:
+    """`host`, `host:port`, `[::1]:port`. Raises: UsageError(rule="address_form")."""
+    host, rest = text, ""
+    if text.startswith("["):
+        host, closed, rest = text[1:].partition("]")
+        rest = rest.removeprefix(":") if closed else "?"
+    elif text.count(":") == 1:
+        host, _, rest = text.partition(":")
+    if rest.isascii() and rest.isdigit():
+        port = int(rest)
+    elif rest:
+        host = ""
+    if not host or not 0 <= port <= 65_535:
+        raise UsageError(
+            f"{text} is no address", rule="address_form", hint="as in 192.168.1.20:8441 or [fe80::1]:8441"
+        )
+    return Address(host, port)

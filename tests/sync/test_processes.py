@@ -1,0 +1,159 @@
+"""Vaults of several people, each in processes of its own, over real links on loopback."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import CHEAP, Quire
+
+
+class Up:
+    """A running `quire up`."""
+
+    def __init__(self, run: Quire, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            run.command("up", "--json", *arguments),
+            env=run.environment_with(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.events: list[Any] = []
+
+    def wait_for(self, kind: str, **fields: object) -> Any:
+        """The next event of a kind with these fields."""
+        assert self.process.stdout is not None
+        for text in self.process.stdout:
+            event = json.loads(text)
+            self.events.append(event)
+            if event["kind"] == kind and all(event[name] == value for name, value in fields.items()):
+                return event
+        raise AssertionError(f"it ended without {kind}: {self.events}")
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+
+@contextmanager
+def running(run: Quire, *arguments: str) -> Iterator[Up]:
+    up = Up(run, *arguments)
+    try:
+        yield up
+    finally:
+        if up.process.poll() is None:
+            up.end(signal.SIGKILL)
+
+
+def person(tmp_path: Path, name: str) -> Quire:
+    folder = tmp_path / name
+    folder.mkdir()
+    run = Quire(folder, tmp_path / "compiled")
+    run("init", "--name", name, "--key-file", str(run.key), before=CHEAP, QUIRE_KEY_FILE="")
+    return run
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Quire, Quire]:
+    ada, bob = person(tmp_path, "Ada"), person(tmp_path, "Bob")
+    ada("channel", "create", "team")
+    ada("post", "team", "before Bob")
+    bob("join", ada("invite", "team", "--quiet").out.strip())
+    return ada, bob
+
+
+def bodies(run: Quire) -> list[str]:
+    return [one["body"] for one in run("read", "team", "--json").json["messages"]][::-1]
+
+
+def test_two_who_were_apart_come_into_step_and_a_fresh_process_shows_it(two: tuple[Quire, Quire]) -> None:
+    ada, bob = two
+    with running(ada, "--listen", "127.0.0.1:0") as up:
+        address = up.wait_for("listening")["address"]
+        report = bob("sync", "--peer", address, "--json").json
+        assert report["new"] > 0
+        assert bodies(bob) == ["before Bob"]
+        bob("post", "team", "hello")
+        ada("post", "team", "hello Bob")  # another process writes to the vault that is up
+        bob("sync", "--peer", address)
+        again = bob("sync", "--peer", address, "--json").json
+        assert (again["new"], again["given"], again["differing"]) == (0, 0, [])
+        assert up.end() == 0
+    assert bodies(ada) == bodies(bob) == ["before Bob", "hello", "hello Bob"]
+    for run in two:
+        assert run("verify", "--json").json["ok"]
+        assert run("status", "--json").json["channels"][0]["complete"]
+
+
+def test_what_one_posts_the_other_follows_live(two: tuple[Quire, Quire]) -> None:
+    ada, bob = two
+    with running(ada, "--listen", "127.0.0.1:0") as up:
+        address = up.wait_for("listening")["address"]
+        with running(bob, "--listen", "-", "--peer", address) as other:
+            other.wait_for("synced")
+            while "team" not in bob("channels", "--json").out or not bodies(bob):
+                other.wait_for("synced")
+            follower = subprocess.Popen(
+                bob.command("read", "team", "--follow", "--json"),
+                env=bob.environment_with(),
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            try:
+                assert follower.stdout is not None
+                assert "before Bob" in follower.stdout.readline()
+                ada("post", "team", "live")
+                assert json.loads(follower.stdout.readline())["body"] == "live"
+            finally:
+                follower.kill()
+                follower.wait()
+                assert follower.stdout is not None
+                follower.stdout.close()
+
+
+def test_a_killed_peer_comes_back_and_loses_nothing(two: tuple[Quire, Quire]) -> None:
+    ada, bob = two
+    with running(ada, "--listen", "127.0.0.1:0") as up:
+        address = up.wait_for("listening")["address"]
+        bob("sync", "--peer", address)
+        with running(bob, "--listen", "-", "--peer", address) as other:
+            other.wait_for("connected")
+            for number in range(5):
+                ada("post", "team", f"message {number}")
+                if number == 2:
+                    other.end(signal.SIGKILL)
+        with running(bob, "--listen", "-", "--peer", address) as other:
+            other.wait_for("synced")
+        bob("sync", "--peer", address)
+    assert bodies(bob) == bodies(ada) == ["before Bob", *(f"message {number}" for number in range(5))]
+
+
+def test_nobody_there_is_said_and_keeps_nobody_else_from_it(two: tuple[Quire, Quire]) -> None:
+    ada, bob = two
+    assert bob("sync", "--json", code=2).error["rule"] == "no_peer"
+    assert bob("sync", "--peer", "127.0.0.1:port", "--json", code=2).error["rule"] == "address_form"
+    with running(ada, "--listen", "127.0.0.1:0") as up:
+        address = up.wait_for("listening")["address"]
+        done = bob("sync", "--peer", "127.0.0.1:1", "--peer", address, "--json", code=10)
+        assert done.error["rule"] == "unreachable"
+        assert json.loads(done.out.splitlines()[0])["new"] > 0
+        assert ada("up", "--listen", address, "--json", code=10).error["rule"] == "address_taken"
+
+
+def test_a_stranger_is_not_spoken_to(two: tuple[Quire, Quire], tmp_path: Path) -> None:
+    ada, bob = two
+    with running(ada, "--listen", "127.0.0.1:0") as up:
+        address = up.wait_for("listening")["address"]
+        bob("sync", "--peer", address)  # the invite, for one person, is used up
+        eve = person(tmp_path, "Eve")
+        assert eve("sync", "--peer", address, "--json", code=10).error["rule"] == "link_refused"

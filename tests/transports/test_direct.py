@@ -1,0 +1,305 @@
+"""Direct links: who is at the other end is proven, nothing is lost or doubled, and whoever stands between gets nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from quire.core.crypto.handshake import ClientSide, ServerSide
+from quire.core.crypto.keys import SigningKey
+from quire.core.ids import DeviceId
+from quire.core.limits import FRAME_BYTES_MAX
+from quire.errors import MalformedError, PeerError, TransportError, UnauthorisedError, UsageError
+from quire.transports import direct
+from quire.transports.direct import DirectLink, Listener, connect, listen
+from quire.transports.interface import Address, Link, parse_address
+from quire.transports.memory import memory_links
+
+HERE = Address("127.0.0.1", 0)
+ADA, BOB = SigningKey(b"a" * 32), SigningKey(b"b" * 32)
+KINDS = ("memory", "direct")
+
+
+@contextlib.asynccontextmanager
+async def linked(kind: str) -> AsyncIterator[tuple[Link, Link]]:
+    """Ada's end and Bob's."""
+    if kind == "memory":
+        ends = memory_links(DeviceId(ADA.public), DeviceId(BOB.public))
+        yield ends
+        return
+    async with listening() as (listener, links):
+        mine = await connect(listener.address, ADA)
+        yield mine, await links.get()
+        await mine.close()
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    accepts: Callable[[DeviceId], bool] = lambda device: True,
+) -> AsyncIterator[tuple[Listener, asyncio.Queue[DirectLink]]]:
+    links: asyncio.Queue[DirectLink] = asyncio.Queue()
+
+    async def accept(device: DeviceId) -> bool:
+        return accepts(device)
+
+    async def on_link(link: DirectLink) -> None:
+        links.put_nowait(link)
+        await asyncio.Event().wait()
+
+    listener = await listen(HERE, BOB, accept, on_link)
+    try:
+        async with asyncio.timeout(30):
+            yield listener, links
+    finally:
+        await listener.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_come_in_order_whole_and_once(kind: str) -> None:
+    frames = [bytes([number]) * size for number, size in enumerate((1, 2, 65_536, FRAME_BYTES_MAX, 3))]
+
+    async def main() -> tuple[list[bytes], list[bytes]]:
+        async with linked(kind) as (one, other):
+            assert (one.peer, other.peer) == (BOB.public, ADA.public)
+
+            async def through(source: Link, target: Link) -> list[bytes]:
+                async def send() -> None:
+                    for frame in frames:
+                        await source.send(frame)
+
+                sending = asyncio.create_task(send())
+                got = [await target.receive() for _ in frames]
+                await sending
+                return [one for one in got if one is not None]
+
+            return await through(one, other), await through(other, one)
+
+    assert asyncio.run(main()) == (frames, frames)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("frame", [b"", bytes(FRAME_BYTES_MAX + 1)], ids=["empty", "large"])
+def test_a_frame_of_a_wrong_size_is_the_callers_mistake(kind: str, frame: bytes) -> None:
+    async def main() -> None:
+        async with linked(kind) as (one, _):
+            with pytest.raises(UsageError) as failure:
+                await one.send(frame)
+            assert failure.value.rule == "frame_size"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_end_in_good_order_is_told_from_a_break(kind: str) -> None:
+    async def main() -> None:
+        async with linked(kind) as (one, other):
+            await one.send(b"last words")
+            await one.close()
+            assert await other.receive() == b"last words"
+            assert await other.receive() is None
+        async with linked(kind) as (one, other):
+            broken = asyncio.create_task(other.receive())
+            await asyncio.sleep(0)
+            if kind == "memory":
+                one.cut()  # type: ignore[attr-defined]
+            else:
+                one._writer.transport.abort()  # type: ignore[attr-defined]
+            with pytest.raises(TransportError) as failure:
+                await broken
+            assert failure.value.rule == "link_lost"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_does_not_read_is_waited_for(kind: str) -> None:
+    async def main() -> None:
+        async with linked(kind) as (one, other):
+            sent = 0
+
+            async def flood() -> None:
+                nonlocal sent
+                for _ in range(64):
+                    await one.send(bytes(FRAME_BYTES_MAX))
+                    sent += 1
+
+            flooding = asyncio.create_task(flood())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await asyncio.shield(flooding)
+            assert sent < 40  # 80 MB lie nowhere
+            for _ in range(64):
+                assert await other.receive() == bytes(FRAME_BYTES_MAX)
+            await flooding
+
+    asyncio.run(main())
+
+
+def test_a_device_that_we_do_not_speak_to_learns_nothing() -> None:
+    async def main() -> None:
+        async with listening(lambda device: False) as (listener, links):
+            with pytest.raises(TransportError) as failure:
+                await connect(listener.address, ADA)
+            assert failure.value.rule == "link_refused"
+            assert links.empty()
+            reader, writer = await asyncio.open_connection(*listener.address, ssl=_blind())
+            writer.write(os.urandom(112))
+            heard = await reader.read()
+            writer.close()
+            assert len(heard) == 17  # a version and a nonce
+            assert BOB.public not in heard
+
+    asyncio.run(main())
+
+
+def test_another_device_than_was_meant_is_refused() -> None:
+    async def main() -> None:
+        async with listening() as (listener, _):
+            with pytest.raises(PeerError) as failure:
+                await connect(listener.address, ADA, expect=DeviceId(bytes(32)))
+            assert failure.value.rule == "link_other_device"
+
+    asyncio.run(main())
+
+
+def test_who_stands_between_is_refused_by_both() -> None:
+    """Eve takes Ada's connection with a certificate of her own and passes everything on to Bob."""
+
+    async def main() -> None:
+        async with listening() as (bob, links):
+
+            async def between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                there, back = await asyncio.open_connection(*bob.address, ssl=_blind())
+
+                async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+                    with contextlib.suppress(OSError):
+                        while data := await source.read(65_536):
+                            target.write(data)
+                            await target.drain()
+                        target.close()
+
+                await asyncio.gather(pump(reader, back), pump(there, writer), return_exceptions=True)
+
+            context, _ = direct._server_context()
+            eve = await asyncio.start_server(between, "127.0.0.1", 0, ssl=context)
+            host, port, *_ = eve.sockets[0].getsockname()
+            with pytest.raises((PeerError, TransportError)):
+                await connect(Address(host, port), ADA)
+            assert links.empty()
+            eve.close()
+
+    asyncio.run(main())
+
+
+def test_each_side_refuses_proofs_that_are_bound_to_another_certificate() -> None:
+    mine, seen = hashlib.sha256(b"bob's").digest(), hashlib.sha256(b"eve's").digest()
+    server, client = ServerSide(BOB, mine, os.urandom), ClientSide(ADA, seen, os.urandom)
+    with pytest.raises(UnauthorisedError) as failure:
+        server.receive(client.answer(server.opening()))
+    assert failure.value.rule == "link_proof"
+    with pytest.raises(UnauthorisedError):
+        client.finish(server.proof(DeviceId(ADA.public)))
+    honest = ClientSide(ADA, mine, os.urandom)
+    assert server.receive(honest.answer(server.opening())) == ADA.public
+    assert honest.finish(server.proof(DeviceId(ADA.public))) == BOB.public
+    with pytest.raises(UnauthorisedError):  # made for somebody else
+        honest.finish(server.proof(DeviceId(BOB.public)))
+
+
+@pytest.mark.parametrize("size", [0, 1, 16, 18, 95, 97, 111, 113])
+def test_messages_of_another_length_are_refused(size: int) -> None:
+    for do in (
+        ServerSide(BOB, bytes(32), os.urandom).receive,
+        ClientSide(ADA, bytes(32), os.urandom).answer,
+        ClientSide(ADA, bytes(32), os.urandom).finish,
+    ):
+        with pytest.raises(MalformedError) as failure:
+            do(bytes(size))
+        assert failure.value.rule == "link_message"
+    with pytest.raises(MalformedError) as failure:
+        ClientSide(ADA, bytes(32), os.urandom).answer(b"\2" + bytes(16))
+    assert failure.value.rule == "link_version"
+
+
+def test_a_frame_that_claims_too_much_is_refused_before_it_is_read() -> None:
+    async def main() -> None:
+        async with linked("direct") as (one, other):
+            one._writer.write((FRAME_BYTES_MAX + 1).to_bytes(4, "big"))  # type: ignore[attr-defined]
+            with pytest.raises(MalformedError) as failure:
+                await other.receive()
+            assert failure.value.rule == "frame_too_large"
+
+    asyncio.run(main())
+
+
+def test_a_link_on_which_nothing_comes_is_given_up_and_one_with_signs_of_life_is_not() -> None:
+    async def main() -> None:
+        async with listening() as (listener, links):
+            mine = await connect(listener.address, ADA, silence_s=0.2)
+            (await links.get())._life.cancel()
+            with pytest.raises(TransportError) as failure:
+                await mine.receive()
+            assert failure.value.rule == "link_silent"
+            await mine.close()
+            living = await connect(listener.address, ADA, silence_s=1.0)
+            theirs = await links.get()
+            theirs._alive_s = 0.05
+            theirs._life.cancel()
+            theirs._life = asyncio.create_task(theirs._show_life())
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1.5):
+                    await living.receive()
+            await living.close()
+
+    asyncio.run(main())
+
+
+def test_nobody_there_and_a_taken_port_are_said() -> None:
+    async def main() -> None:
+        async with listening() as (listener, _):
+            with pytest.raises(TransportError) as failure:
+                await listen(
+                    listener.address,
+                    BOB,
+                    lambda device: asyncio.sleep(0, True),
+                    lambda link: asyncio.sleep(0),
+                )
+            assert failure.value.rule == "address_taken"
+            address = listener.address
+        with pytest.raises(TransportError) as failure:
+            await connect(address, ADA)
+        assert failure.value.rule == "unreachable"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("10.0.0.1", ("10.0.0.1", 8441)), ("a.example:1", ("a.example", 1)), ("[::1]:80", ("::1", 80)),
+        ("::1", ("::1", 8441)), ("[::1]", ("::1", 8441)),
+    ],
+)  # fmt: skip
+def test_addresses(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text) == address
+    assert parse_address(str(parse_address(text))) == address
+
+
+@pytest.mark.parametrize("text", ["", ":80", "a:b", "a:99999", "[::1", "[::1]x", "a:-1"])
+def test_what_is_no_address_is_said(text: str) -> None:
+    with pytest.raises(UsageError) as failure:
+        parse_address(text)
+    assert failure.value.rule == "address_form"
+
+
+def _blind() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
