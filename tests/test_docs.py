@@ -159,7 +159,7 @@ def test_every_dependency_has_its_line_and_its_use() -> None:
     ]
     assert set(re.findall(r"^\| `([\w-]+)` \|", page, flags=re.M)) == set(named)
     for name in set(runtime) - {"tzdata"}:  # data for `zoneinfo`
-        module = name.removesuffix("-sqlite3mc")
+        module = name.removesuffix("-sqlite3mc").replace("-", "_")
         assert re.search(rf"^\s*(import|from) {module}\b", source, flags=re.M), f"{name} is not used"
 
 

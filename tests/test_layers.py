@@ -18,8 +18,9 @@ MAY_IMPORT = {
     "store": "errors core storage exchange.model exchange.detect exchange.sources",  # where the layers meet
     "channels": "errors core storage store exchange.model",
     "transports": "errors core",  # they move frames
+    "relay": "errors core.relay_frames",  # holds no keys, and knows of no members
     "node": "errors core sync store channels transports",
-    "cli": "errors core channels store node transports.interface storage.outside storage.keyslots exchange.model"
+    "cli": "errors core channels store node relay transports.interface storage.outside storage.keyslots exchange.model"
     " exchange.detect exchange.sources",
     "testing": "errors core storage store channels exchange",
     "": "errors core channels store node",  # the package's own two files: what `import quire` offers

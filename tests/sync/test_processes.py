@@ -157,3 +157,81 @@ def test_a_stranger_is_not_spoken_to(two: tuple[Quire, Quire], tmp_path: Path) -
         bob("sync", "--peer", address)  # the invite, for one person, is used up
         eve = person(tmp_path, "Eve")
         assert eve("sync", "--peer", address, "--json", code=10).error["rule"] == "link_refused"
+
+
+@contextmanager
+def relaying(tmp_path: Path, run: Quire, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    process = subprocess.Popen(
+        run.command("relay", str(tmp_path / "relay"), "--listen", "127.0.0.1:0", "--json", *arguments),
+        env=run.environment_with(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process, json.loads(process.stdout.readline())["url"]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_two_who_are_never_online_together_talk_by_a_relay(two: tuple[Quire, Quire], tmp_path: Path) -> None:
+    ada, bob = two
+    with relaying(tmp_path, ada) as (process, url):
+        bob("sync", "--relay", url)  # the request
+        ada("sync", "--relay", url)  # lets Bob in
+        assert bob("sync", "--relay", url, "--json").json["new"] > 0
+        assert bodies(bob) == ["before Bob"]
+        bob("post", "team", "a needle of Bob's")
+        bob("sync", "--relay", url)
+        ada("post", "team", "a needle of Ada's")
+        ada("sync", "--relay", url)
+        bob("sync", "--relay", url)
+        assert bodies(ada) == bodies(bob) == ["before Bob", "a needle of Bob's", "a needle of Ada's"]
+        for run in two:
+            again = run("sync", "--relay", url, "--json").json
+            assert (again["new"], again["given"]) == (0, 0)
+            assert run("verify", "--json").json["ok"]
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 0
+    private = [b"needle", b"team", b"Ada", b"Bob", *_ids(ada), *_ids(bob)]
+    kept = b"".join(file.read_bytes() for file in (tmp_path / "relay").iterdir())
+    assert len(kept) > 10_000
+    for one in private:
+        assert one not in kept
+        assert one not in (out + err).encode()
+    assert "127.0.0.1" not in err
+
+
+def _ids(run: Quire) -> list[bytes]:
+    """Of the person, their devices and channels, as bytes and as text."""
+    found = [one["id"] for one in run("devices", "--json").json["devices"]]
+    found += [one["id"] for one in run("channels", "--json").json["channels"]]
+    found.append(run("id", "--json").json["identity"])
+    return [form for text in found for form in (text.encode(), bytes.fromhex(text))]
+
+
+def test_live_by_a_relay_that_is_killed_and_comes_back(two: tuple[Quire, Quire], tmp_path: Path) -> None:
+    ada, bob = two
+    with relaying(tmp_path, ada) as (process, url):
+        bob("sync", "--relay", url)
+        ada("sync", "--relay", url)
+        bob("sync", "--relay", url)
+        with running(bob, "--listen", "-", "--relay", url) as up:
+            up.wait_for("synced")
+            ada("post", "team", "one")
+            ada("sync", "--relay", url)
+            up.wait_for("synced", new=1)
+            assert bodies(bob)[-1] == "one"
+            process.kill()
+            process.wait()
+            up.wait_for("lost")
+            assert ada("sync", "--relay", url, "--json", code=10).error["rule"] == "relay_unreachable"
+            ada("post", "team", "two")
+            with relaying(tmp_path, ada, "--listen", url.removeprefix("ws://")) as (_, again):
+                assert again == url
+                ada("sync", "--relay", url)
+                up.wait_for("synced", new=1)
+                assert bodies(bob) == ["before Bob", "one", "two"]

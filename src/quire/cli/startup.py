@@ -40,7 +40,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "log": "policies",
     },
     "Yourself": {"id": "identity", "devices": "identity", "revoke": "identity", "link": "linking", "recover": "linking"},
-    "Carrying": {"sync": "syncing", "up": "syncing", "status": "syncing", "bundle": "bundles"},
+    "Carrying": {"sync": "syncing", "up": "syncing", "status": "syncing", "relay": "relay", "bundle": "bundles"},
     "Help": {"help": "helping"},
 }  # fmt: skip
 MODULES = {name: module for commands in SECTIONS.values() for name, module in commands.items()}

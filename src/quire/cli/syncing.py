@@ -17,6 +17,7 @@ from quire.errors import PeerError, TransportError, UsageError
 if TYPE_CHECKING:
     from quire.node.node import NodeEvent
     from quire.node.peer import SyncReport
+    from quire.node.relays import RelayReport
     from quire.transports.interface import Address
 
 __all__ = ["app"]
@@ -29,26 +30,31 @@ Peers = Annotated[
         "--peer", "-p", metavar="ADDRESS", help="Where a peer listens, as HOST or HOST:PORT; may be repeated."
     ),
 ]
+Relays = Annotated[
+    list[str] | None,
+    typer.Option("--relay", "-r", metavar="URL", help="A relay, as wss://HOST; may be repeated."),
+]
 
 
 @app.command()
-def sync(ctx: typer.Context, peer: Peers = None) -> None:
-    """Come into step with other devices, once.
+def sync(ctx: typer.Context, peer: Peers = None, relay: Relays = None) -> None:
+    """Come into step with other devices, once: directly, or by a relay.
 
-    They must be running `quire up`. What either side has the other gets, as far as it may. What carries it can read and
-    change none of it; if the link breaks, the next sync goes on where it was. Exit code 1 if something was refused, 10
-    if somebody did not answer.
+    Those at --peer must be running `quire up`; a relay keeps what goes to those who are not there now. What either side
+    has the other gets, as far as it may. What carries it can read and change none of it; if the link breaks, the next
+    sync goes on where it was. Exit code 1 if something was refused, 10 if somebody did not answer.
 
     \b
     Examples:
       quire sync --peer 192.168.1.20
+      quire sync --relay wss://relay.example
       quire sync --peer desk.example:8441 --peer 10.0.0.3
     """
     addresses = _addresses(peer)
-    if not addresses:
-        raise UsageError("say with whom", rule="no_peer", hint="quire sync --peer HOST")
+    if not addresses and not relay:
+        raise UsageError("say with whom", rule="no_peer", hint="quire sync --peer HOST, or --relay URL")
     with opened(ctx) as session:
-        reports, failed = asyncio.run(_sync_each(session, addresses))
+        reports, failed = asyncio.run(_sync_each(session, addresses, relay or []))
     if failed is not None:
         raise failed
     if any(report.refused for report in reports):
@@ -56,12 +62,29 @@ def sync(ctx: typer.Context, peer: Peers = None) -> None:
 
 
 async def _sync_each(
-    session: Session, addresses: list[Address]
-) -> tuple[list[SyncReport], PeerError | TransportError | None]:
+    session: Session, addresses: list[Address], relays: list[str]
+) -> tuple[list[SyncReport | RelayReport], PeerError | TransportError | None]:
     """One after the other; who does not answer keeps nobody else from it."""
     from quire.node.node import Node
 
-    node, reports, failed = Node(session.manager), [], None
+    node, failed = Node(session.manager), None
+    reports: list[SyncReport | RelayReport] = []
+    for url in relays:
+        try:
+            at_relay = await node.sync_with_relay(url)
+        except (PeerError, TransportError) as error:
+            if failed is not None:
+                session.out.note(f"{failed}")
+            failed = error
+            continue
+        reports.append(at_relay)
+        session.out.done(
+            {
+                "relay": url, "new": at_relay.new, "given": at_relay.given,
+                "refused": [error.rule for error in at_relay.refused],
+            },
+            f"{url}: {plural(at_relay.new, 'new commit')}, {plural(at_relay.given, 'item')} given",
+        )  # fmt: skip
     for address in addresses:
         try:
             report = await node.sync_with(address)
@@ -90,13 +113,14 @@ async def _sync_each(
 def up(
     ctx: typer.Context,
     peer: Peers = None,
+    relay: Relays = None,
     listen: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where others may connect; - for nowhere.")
     ] = ANYWHERE,
 ) -> None:
     """Keep this vault in step with others until you stop it (Ctrl-C), and say what happens.
 
-    Others reach it at --listen; those at --peer are kept connected. Only devices that share a channel with you are
+    Others reach it at --listen; those at --peer, and relays, are kept connected. Only devices that share a channel with you are
     spoken to, and while an invite of yours is open, whoever comes by it. What this or any other program writes
     to the vault goes out at once.
 
@@ -104,6 +128,7 @@ def up(
     Examples:
       quire up
       quire up --peer 192.168.1.20
+      quire up --relay wss://relay.example --listen -
       quire up --listen 127.0.0.1:9000 --json
     """
     from quire.transports.interface import parse_address
@@ -111,10 +136,10 @@ def up(
     addresses = _addresses(peer)
     place = None if listen == "-" else parse_address(listen)
     with opened(ctx) as session:
-        asyncio.run(_up(session, addresses, place))
+        asyncio.run(_up(session, addresses, relay or [], place))
 
 
-async def _up(session: Session, addresses: list[Address], place: Address | None) -> None:
+async def _up(session: Session, addresses: list[Address], relays: list[str], place: Address | None) -> None:
     from quire.node.node import Node
 
     async def tell(node: Node) -> None:
@@ -127,6 +152,8 @@ async def _up(session: Session, addresses: list[Address], place: Address | None)
     async with Node(session.manager, listen=place) as node:
         for address in addresses:
             node.keep(address)
+        for url in relays:
+            node.keep_relay(url)
         telling = asyncio.create_task(tell(node))
         stopping = asyncio.create_task(stopped.wait())
         await asyncio.wait({telling, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ from quire.core.ids import DeviceId
 from quire.core.views import Event
 from quire.errors import PeerError, QuireError, TransportError
 from quire.node.peer import PeerSync, SyncReport
+from quire.node.relays import RelayReport, RelaySync
 from quire.transports.direct import DirectLink, Listener, connect, listen
 from quire.transports.interface import Address
 
@@ -58,6 +59,7 @@ class Node:
         self._listener: Listener | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._live: set[PeerSync] = set()
+        self._relays: set[RelaySync] = set()
         self._events: deque[NodeEvent] = deque(maxlen=EVENTS_MAX)
         self._happened = asyncio.Condition()
         self._wake = asyncio.Event()
@@ -110,9 +112,17 @@ class Node:
         link = await connect(address, self._vault.key, expect=expect)
         return await PeerSync(self._chat, link).run()
 
+    async def sync_with_relay(self, url: str) -> RelayReport:
+        """Take in what a relay has for us, and put there what it lacks. Raises: TransportError, MalformedError."""
+        return await RelaySync(self._chat, url).run()
+
     def keep(self, address: Address) -> None:
         """Stay in step with whoever listens there, from now on."""
-        self._begin(self._keep(address))
+        self._begin(self._keep(str(address), lambda: self._keep_peer(address)))
+
+    def keep_relay(self, url: str) -> None:
+        """Stay in step with a relay, from now on."""
+        self._begin(self._keep(url, lambda: self._keep_relay(url)))
 
     async def events(self) -> AsyncIterator[NodeEvent]:
         """What happens, from the start on."""
@@ -135,19 +145,39 @@ class Node:
         except (TransportError, PeerError) as error:
             await self._tell(NodeEvent("lost", peer=link.peer, rule=error.rule))
 
-    async def _keep(self, address: Address) -> None:
-        pause = PAUSE_S
+    async def _keep(self, where: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run this whenever it ends, after a pause that grows while it fails at once."""
+        pause, loop = PAUSE_S, asyncio.get_running_loop()
         while True:
+            began = loop.time()
             try:
-                link = await connect(address, self._vault.key)
-                pause = PAUSE_S
-                await self._run(link, str(address))
+                await run()
                 rule = "closed"
             except QuireError as error:
                 rule = error.rule
-            await self._tell(NodeEvent("lost", str(address), rule=rule))
+            await self._tell(NodeEvent("lost", where, rule=rule))
+            if loop.time() - began > PAUSE_MAX_S:
+                pause = PAUSE_S
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that not all come at once
             pause = min(pause * 2, PAUSE_MAX_S)
+
+    async def _keep_peer(self, address: Address) -> None:
+        await self._run(await connect(address, self._vault.key), str(address))
+
+    async def _keep_relay(self, url: str) -> None:
+        said = RelayReport()
+
+        def rested(report: RelayReport) -> None:
+            event = NodeEvent("synced", url, b"", report.new - said.new, report.given - said.given)
+            said.new, said.given = report.new, report.given
+            self._begin(self._tell(event))
+
+        sync = RelaySync(self._chat, url, live=True, notify=rested)
+        self._relays.add(sync)
+        try:
+            await sync.run()
+        finally:
+            self._relays.discard(sync)
 
     async def _run(self, link: DirectLink, address: str) -> None:
         seen = SyncReport()
@@ -183,6 +213,8 @@ class Node:
             now = await self._look(self._vault.version)
             if now != before or any(sync.behind for sync in self._live):
                 before = now
+                for relay in self._relays:
+                    relay.changed()
                 for sync in tuple(self._live):
                     with contextlib.suppress(TransportError):  # its own task says so
                         await sync.changed()

@@ -89,6 +89,7 @@ def arrange(db: apsw.Connection, applier: Applier, device: bytes, incarnation: b
     for row in rows.values():
         if moves:
             heights.recount(db, row.n)
+            db.execute("DELETE FROM aboard WHERE log = ?", (row.n,))  # its commits may be in another log now
         if row.branch and row.branch not in where.values():
             log.delete_log(db, row.n)
 

@@ -60,6 +60,9 @@ class Label(StrEnum):
     LINKING_CONFIRM_OLD = "quire/v1 linking confirm old"
     LINKING_FROM_NEW = "quire/v1 linking from new"
     LINKING_FROM_OLD = "quire/v1 linking from old"
+    MAILBOX = "quire/v1 mailbox"  # the seed of an epoch's mailbox at a relay
+    INBOX = "quire/v1 inbox"  # of a person's, from their public key
+    INVITE_MAILBOX = "quire/v1 invite mailbox"  # of an invite's, from its public key
     DIRECT_CLIENT = "quire/v1 direct client"  # opens a signed message; derives no key
     DIRECT_SERVER = "quire/v1 direct server"  # likewise
     PASSPHRASE_SLOT = "quire/v1 passphrase slot"  # noqa: S105 - a label

@@ -1,0 +1,239 @@
+"""A vault as a relay's user sees it: which mailboxes are ours, what is to go into them, and taking in what they hold.
+
+A relay is no peer: it says nothing of what it has. So we note what we put there and what we found there (storage/aboard.py),
+and give it the rest: what we wrote at once; what others wrote only when a connection begins, for they mostly put it there
+themselves. An item is the kind of a record (core/bundle_file.py) and its bytes. docs/spec/10-relay.md, section 4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import apsw
+import msgspec
+
+from quire.channels.manager import ChannelManager
+from quire.core.bundle import bundle_tag, open_bundle, tag_of
+from quire.core.bundle_file import KNOWN, Kind, Record
+from quire.core.commit import peek_commit
+from quire.core.crypto.epochs import EpochKey
+from quire.core.crypto.keys import SigningKey
+from quire.core.crypto.mailboxes import epoch_mailbox, inbox, invite_mailbox
+from quire.core.heights import lacking
+from quire.core.ids import ChannelId
+from quire.core.invite import parse_link
+from quire.core.membership import Graph
+from quire.core.relay_frames import ITEM_BYTES_MAX
+from quire.errors import PeerError
+from quire.storage import aboard, heights, log
+from quire.storage.database import guarded
+from quire.store.behind import devices_behind
+from quire.store.bundling import Place, Wanted, content_parts, control_records, with_key
+from quire.store.ledger import now_ms
+from quire.store.offering import welcomes
+from quire.store.people import read_graph
+
+if TYPE_CHECKING:
+    from quire.store.unbundling import BundleReport
+
+
+class RelayItem(msgspec.Struct, frozen=True):
+    """Something to put, and what is known once it is there."""
+
+    mailbox: SigningKey
+    data: bytes
+    places: tuple[Place, ...] = ()
+    once: bytes = b""  # never put this again
+
+
+class Found(msgspec.Struct, frozen=True):
+    """An item as a relay gave it; empty data: one that we put."""
+
+    mailbox: bytes
+    cursor: int
+    data: bytes
+
+
+class Relaying:
+    """What a node needs of a vault to use relays."""
+
+    def __init__(self, chat: ChannelManager) -> None:
+        self._chat = chat
+        self._store = chat.store
+
+    @guarded
+    def mailboxes(self) -> dict[bytes, SigningKey]:
+        """All that may hold something for us, by their names."""
+        db, people, now = self._store.database.reader, self._store.ledger.people, now_ms()
+        keys = [epoch_mailbox(EpochKey(key), ChannelId(channel)) for channel, key in log.all_epoch_keys(db)]
+        keys.append(inbox(self._chat.identity))
+        for row in log.channels(db):
+            invites = people.state(db, row).invites.values() if row.role else ()
+            keys += [invite_mailbox(invite.key, row.id) for invite in invites if invite.open_at(now)]
+        return {key.public: key for key in keys}
+
+    @guarded
+    def cursors(self, relay: bytes, mailboxes: Iterable[bytes]) -> dict[bytes, int]:
+        """How far each was read."""
+        db = self._store.database.reader
+        return {mailbox: aboard.cursor(db, relay, mailbox) for mailbox in mailboxes}
+
+    def take(self, relay: bytes, items: Sequence[Found]) -> BundleReport:
+        """Take in items; when this returns they need not be fetched again."""
+        records = [
+            Record(Kind(one.data[0]), one.data[1:]) for one in items if one.data and one.data[0] in KNOWN
+        ]
+        report = self._chat._take(lambda: records)
+        places = [
+            place for record in records if record.kind == Kind.BUNDLE for place in self._places(record.data)
+        ]
+
+        def note(db: apsw.Connection) -> None:
+            aboard.note_aboard(db, relay, places)
+            for one in items:
+                aboard.set_cursor(db, relay, one.mailbox, one.cursor)
+
+        self._store.ledger.run(note)
+        return report
+
+    def giving(self, relay: bytes, *, everything: bool) -> Generator[RelayItem, None, None]:
+        """What is to go there.
+
+        everything    also what others wrote
+        """
+        self._chat._prepare_to_give()
+        db = self._store.database.reader
+        yield from self._requests(relay)
+        for row in log.all_channels(db):
+            ready = with_key(self._store, row.id) if row.role else row
+            if ready is not None:
+                for item in self._channel(relay, ready, everything):
+                    if len(item.data) <= ITEM_BYTES_MAX:
+                        yield item
+
+    def given(self, relay: bytes, item: RelayItem) -> None:
+        """It is on the relay's disk."""
+
+        def note(db: apsw.Connection) -> None:
+            aboard.note_aboard(db, relay, item.places)
+            if item.once:
+                aboard.set_done(db, relay, item.once)
+
+        if item.places or item.once:
+            self._store.ledger.run(note)
+
+    # What goes
+
+    def _requests(self, relay: bytes) -> Generator[RelayItem, None, None]:
+        db = self._store.database.reader
+        for channel, text, name, _ in log.joinings(db):
+            row, once = log.channel_by_id(db, channel), _once("request", text.encode())
+            if (row is None or not row.role) and not aboard.is_done(db, relay, once):
+                link = parse_link(text)
+                mailbox = invite_mailbox(link.secret.key(link.channel).public, link.channel)
+                yield RelayItem(mailbox, _item(self._chat._request(text, name)), once=once)
+
+    def _channel(
+        self, relay: bytes, row: log.ChannelRow, everything: bool
+    ) -> Generator[RelayItem, None, None]:
+        db = self._store.database.reader
+        spans = {}
+        for of in log.logs_of(db, row.n):
+            if everything or of.own == log.OPEN:
+                left = lacking(heights.here(db, of.n), aboard.aboard(db, relay, of.n))
+                if left:
+                    spans[of.n] = left
+        if not spans and not everything:
+            return
+        graph = read_graph(db, row)
+        keys = [EpochKey(key) for key in log.epoch_keys(db, row.id).values()]
+        boxes = {bundle_tag(key, row.id): epoch_mailbox(key, row.id) for key in keys}
+        yield from self._control(db, row, graph, spans, boxes)
+        epochs = set(log.epoch_keys(db, row.id))
+        for part in content_parts(db, row, graph, wanted=Wanted(spans, epochs)):
+            yield RelayItem(boxes[tag_of(part.record.data)], _item(part.record), part.places)
+        if row.role >= 2:
+            yield from self._welcomes(relay, db, row, graph)
+
+    def _control(
+        self,
+        db: apsw.Connection,
+        row: log.ChannelRow,
+        graph: Graph,
+        spans: dict[int, list[tuple[int, int]]],
+        boxes: dict[bytes, SigningKey],
+    ) -> Generator[RelayItem, None, None]:
+        wanted: dict[bytes, Place] = {}
+        for place in log.control_places(db, row.n).values():
+            of, seq = log.log_by_prefix(db, place[:10]), int.from_bytes(place[10:], "big")
+            if of is not None and any(first <= seq <= last for first, last in spans.get(of.n, ())):
+                wanted[place] = of.n, seq
+        if wanted:
+            items = [
+                RelayItem(boxes[tag_of(record.data)], _item(record))
+                for record in control_records(db, row, graph, wanted)
+                if tag_of(record.data) in boxes
+            ]
+            yield from items[:-1]
+            for last in items[-1:]:  # they are acknowledged in order
+                yield RelayItem(last.mailbox, last.data, tuple(wanted.values()))
+
+    def _welcomes(
+        self, relay: bytes, db: apsw.Connection, row: log.ChannelRow, graph: Graph
+    ) -> Generator[RelayItem, None, None]:
+        state = graph.state
+        epoch = state.epochs.current.epoch if state.epochs.current else b""
+        if row.kind == "self":  # for recovery, which has the words and nothing else
+            wanted: dict[bytes, set[bytes]] = {self._chat.identity: set(state.epochs.expected())}
+        else:
+            wanted = {}
+            for device in devices_behind(db, row, graph) - {self._store.device}:
+                wanted.setdefault(state.devices[device].identity, set()).add(device)
+        for identity, devices in wanted.items():
+            told = b"".join(graph.heads) if row.kind == "self" else b""
+            once = _once("welcome", row.id, epoch, told, *sorted(devices))
+            if not aboard.is_done(db, relay, once):
+                items = [RelayItem(inbox(identity), _item(one)) for one in welcomes(db, row, graph, devices)]
+                yield from items[:-1]
+                for last in items[-1:]:
+                    yield RelayItem(last.mailbox, last.data, once=once)
+
+    # What came
+
+    def _places(self, data: bytes) -> list[Place]:
+        """Where the commits of a bundle are here."""
+        db = self._store.database.reader
+        for channel, key in log.all_epoch_keys(db):
+            id, opener = ChannelId(channel), EpochKey(key)
+            if bundle_tag(opener, id) == tag_of(data):
+                try:
+                    commits = open_bundle(data, opener, id)
+                except PeerError:
+                    return []
+                return [place for one in commits if (place := _place(db, one)) is not None]
+        return []
+
+
+def _place(db: apsw.Connection, encoded: bytes) -> Place | None:
+    try:
+        received, head = peek_commit(encoded)
+    except PeerError:
+        return None
+    for of in log.branches(db, head.device, head.incarnation):
+        stored = log.get_commit(db, of.n, head.seq)
+        if stored is not None and stored[0] == received.head:
+            return of.n, head.seq
+    return None
+
+
+def _item(record: Record) -> bytes:
+    return bytes([record.kind]) + record.data
+
+
+def _once(what: str, *parts: bytes) -> bytes:
+    hashed = hashlib.sha256(what.encode())
+    for part in parts:
+        hashed.update(len(part).to_bytes(4, "big") + part)
+    return hashed.digest()

@@ -1,0 +1,29 @@
+"""Mailboxes at a relay: key pairs that those derive who may use them (docs/spec/10-relay.md, section 1).
+
+One for each epoch of a channel, so that a relay sees neither channels nor which mailbox follows which; one for each
+person, where who knows them leaves what is sealed to them; one for each invite, where join requests go.
+"""
+
+from __future__ import annotations
+
+from quire.core.crypto.epochs import EpochKey
+from quire.core.crypto.keys import Label, SigningKey, derive_key
+from quire.core.ids import ChannelId
+
+
+def epoch_mailbox(key: EpochKey, channel: ChannelId) -> SigningKey:
+    """Where the bundles of an epoch go: known to who has its key."""
+    return SigningKey(derive_key(key.reveal(), Label.MAILBOX, salt=channel))
+
+
+def inbox(identity: bytes) -> SigningKey:
+    """Where welcomes for a person go: known to who knows the person. All in it is sealed to their devices."""
+    return SigningKey(derive_key(identity, Label.INBOX))
+
+
+def invite_mailbox(invite: bytes, channel: ChannelId) -> SigningKey:
+    """Where requests by an invite go: known to who has its link, and to the members.
+
+    invite    its public key
+    """
+    return SigningKey(derive_key(invite, Label.INVITE_MAILBOX, salt=channel))

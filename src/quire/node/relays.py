@@ -1,0 +1,167 @@
+"""One vault and one relay: takes in what its mailboxes hold, then puts there what they lack.
+
+What is there comes first, so that nothing is put twice. A key that comes in opens further mailboxes. Like a sync with a
+peer, it can break at any point: what was taken in, and what was put, is noted in the same vault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from quire.channels.manager import ChannelManager
+from quire.channels.relaying import Found, Relaying, RelayItem
+from quire.core.relay_frames import CaughtUp, Item
+from quire.errors import PeerError
+from quire.transports.relay import RelayClient, connect
+
+TAKE_BYTES = 16 << 20  # taken in at once
+IN_FLIGHT_MAX = 16  # puts that are not acknowledged
+
+
+class RelayReport(msgspec.Struct):
+    """What a relay brought and got, so far."""
+
+    url: str = ""
+    new: int = 0  # commits that came
+    given: int = 0  # items that went
+    refused: list[PeerError] = []
+    channels: list[bytes] = []  # that are new here
+
+
+class RelaySync:
+    """Keeps one vault in step with one relay."""
+
+    def __init__(
+        self,
+        chat: ChannelManager,
+        url: str,
+        *,
+        live: bool = False,
+        notify: Callable[[RelayReport], None] | None = None,
+    ) -> None:
+        """
+        live      go on until the link ends: call `changed` when the vault changed
+        notify    called whenever all is taken and given
+        """
+        self._vault = Relaying(chat)
+        self._url = url
+        self._live = live
+        self._notify = notify or (lambda report: None)
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="quire-relaying")
+        self._came: deque[Found] = deque()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._behind: set[bytes] = set()  # mailboxes of which more is there
+        self._known: set[bytes] = set()
+        self._due = True  # is there anything to give, for all we know?
+        self._ended: BaseException | None = None
+        self.report = RelayReport(url)
+
+    async def run(self) -> RelayReport:
+        """Sync once, or live until the link ends. Raises: TransportError, MalformedError, StorageError."""
+        try:
+            async with await connect(self._url) as client:
+                reading = asyncio.create_task(self._read(client))
+                try:
+                    await self._work(client)
+                finally:
+                    reading.cancel()
+                    await asyncio.gather(reading, return_exceptions=True)
+        finally:
+            await asyncio.to_thread(self._disk.shutdown)
+        return self.report
+
+    def changed(self) -> None:
+        """The vault changed."""
+        self._due = True
+        self._wake.set()
+
+    async def _work(self, client: RelayClient) -> None:
+        everything = True
+        await self._subscribe(client)
+        while True:
+            if self._came:
+                await self._take(client)
+            elif not self._behind and self._due:
+                self._due = False
+                await self._give(client, everything)
+                everything = False
+            elif not self._behind and not self._live:
+                self._notify(self.report)
+                return
+            else:
+                if not self._behind:
+                    self._notify(self.report)
+                await self._wake.wait()
+                self._wake.clear()
+            if self._ended is not None:
+                raise self._ended
+
+    async def _read(self, client: RelayClient) -> None:
+        try:
+            async for frame in client.frames():
+                if isinstance(frame, Item):
+                    self._came.append(Found(frame.mailbox, frame.cursor, frame.data))
+                elif isinstance(frame, CaughtUp):
+                    self._behind.discard(frame.mailbox)
+                self._wake.set()
+                while sum(len(one.data) for one in self._came) > TAKE_BYTES:
+                    self._room.clear()
+                    await self._room.wait()
+        except Exception as error:
+            self._ended = error
+            self._wake.set()
+
+    async def _subscribe(self, client: RelayClient) -> None:
+        boxes = await self._on_disk(self._vault.mailboxes)
+        fresh = {name: key for name, key in boxes.items() if name not in self._known}
+        places = await self._on_disk(self._vault.cursors, client.relay, list(fresh))
+        for name, key in fresh.items():
+            self._known.add(name)
+            self._behind.add(name)
+            await client.open(key)
+            await client.subscribe(name, places[name])
+
+    async def _take(self, client: RelayClient) -> None:
+        batch = list(self._came)
+        self._came.clear()
+        self._room.set()
+        found = await self._on_disk(self._vault.take, client.relay, batch)
+        self.report.new += found.new
+        self.report.refused += found.refused
+        self.report.channels += found.channels
+        if found.new or found.requests or found.channels:
+            self._due = True
+            await self._subscribe(client)
+
+    async def _give(self, client: RelayClient, everything: bool) -> None:
+        giving = self._vault.giving(client.relay, everything=everything)
+        flying: deque[tuple[RelayItem, asyncio.Task[int]]] = deque()
+        try:
+            while (item := await self._on_disk(next, giving, None)) is not None:
+                await client.open(item.mailbox)
+                flying.append((item, asyncio.create_task(client.put(item.mailbox.public, item.data))))
+                if len(flying) >= IN_FLIGHT_MAX:
+                    await self._stored(client, *flying.popleft())
+            while flying:
+                await self._stored(client, *flying.popleft())
+        finally:
+            self._disk.submit(giving.close)
+            for _, task in flying:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in flying), return_exceptions=True)
+        await self._subscribe(client)  # a new key may have been made
+
+    async def _stored(self, client: RelayClient, item: RelayItem, task: asyncio.Task[int]) -> None:
+        await task
+        self.report.given += 1
+        await self._on_disk(self._vault.given, client.relay, item)
+
+    async def _on_disk(self, do: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, do, *arguments)

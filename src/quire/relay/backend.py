@@ -1,0 +1,204 @@
+"""Where a relay keeps items. One interface, narrow enough for a message queue of many machines; SQLite now.
+
+Its suite is testing/relay_suite.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import apsw
+import msgspec
+
+from quire.core.relay_frames import RELAY_ID_SIZE
+from quire.errors import BusyError, FullError, StorageError
+
+EXPIRE_BATCH = 500  # items that go in one transaction, so that no put waits long
+SCHEMA = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE mailbox(n INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, bytes INTEGER NOT NULL) STRICT;
+CREATE TABLE item(
+  cursor INTEGER PRIMARY KEY AUTOINCREMENT, mailbox INTEGER NOT NULL, hash BLOB NOT NULL, stored_ms INTEGER NOT NULL,
+  data BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX item_hash ON item(mailbox, hash);
+CREATE INDEX item_place ON item(mailbox, cursor);
+CREATE INDEX item_age ON item(stored_ms);
+PRAGMA user_version=1;
+"""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """An item as it is kept."""
+
+    cursor: int
+    data: bytes
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """How much there is."""
+
+    mailboxes: int
+    items: int
+    bytes: int
+
+
+class Backend(Protocol):
+    """Keeps items. Its methods block; a relay calls them from threads, one at a time."""
+
+    relay: bytes  # 16 bytes: cursors belong to it
+
+    def put(self, items: Sequence[tuple[bytes, bytes]], now_ms: int, mailbox_bytes_max: int) -> list[int]:
+        """Keep (mailbox, data) of each; their cursors, once all are on disk. What is there already keeps its own.
+
+        Raises: FullError, with nothing kept; StorageError.
+        """
+        ...
+
+    def after(self, mailbox: bytes, cursor: int, items_max: int, bytes_max: int) -> list[Kept]:
+        """The items of a mailbox after a cursor, in order; at least one if there is any."""
+        ...
+
+    def expire(self, before_ms: int) -> int:
+        """Drop some of the items that are older; how many. 0: there are none."""
+        ...
+
+    def usage(self) -> Usage:
+        """How much there is."""
+        ...
+
+    def backup(self, path: Path) -> None:
+        """A copy of this moment, as a new file, while everything goes on."""
+
+    def close(self) -> None:
+        """End. Whatever was acknowledged is on disk."""
+
+
+class SqliteBackend:
+    """One file in a folder. It holds nothing secret, so it is not encrypted: items are."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises: StorageError."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._db = apsw.Connection(str(folder / "relay.db"))
+            self._lock = threading.Lock()
+            self._db.set_busy_timeout(0)
+            self._db.execute(
+                "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA cache_size=-65536"
+            )
+            with self._db:
+                if not self._db.pragma("user_version"):
+                    self._db.execute(SCHEMA)
+                    self._db.execute("INSERT INTO meta VALUES('relay', ?)", (os.urandom(RELAY_ID_SIZE),))
+            row: Any = self._db.execute("SELECT value FROM meta WHERE key = 'relay'").fetchone()
+            self.relay = bytes(row[0])
+        except apsw.BusyError as error:
+            raise BusyError(f"another relay uses {folder}", rule="relay_folder_taken") from error
+        except (OSError, apsw.Error) as error:
+            raise StorageError(f"cannot keep items in {folder}: {error}", rule="relay_folder") from error
+
+    def put(self, items: Sequence[tuple[bytes, bytes]], now_ms: int, mailbox_bytes_max: int) -> list[int]:
+        try:
+            with self._lock, self._db:
+                cursors = [self._put(name, data, now_ms, mailbox_bytes_max) for name, data in items]
+        except (apsw.FullError, apsw.IOError) as error:
+            raise FullError("the relay's disk is full", rule="relay_full") from error
+        except apsw.Error as error:
+            raise StorageError(
+                f"the relay's database failed: {type(error).__name__}", rule="database"
+            ) from error
+        return cursors
+
+    def _put(self, name: bytes, data: bytes, now_ms: int, bytes_max: int) -> int:
+        self._db.execute("INSERT INTO mailbox(name, bytes) VALUES(?, 0) ON CONFLICT DO NOTHING", (name,))
+        row: Any = self._db.execute("SELECT n, bytes FROM mailbox WHERE name = ?", (name,)).fetchone()
+        mailbox, held = row
+        digest = hashlib.sha256(data).digest()
+        known: Any = self._db.execute(
+            "SELECT cursor FROM item WHERE mailbox = ? AND hash = ?", (mailbox, digest)
+        ).fetchone()
+        if known:
+            return int(known[0])
+        self._db.execute(
+            "INSERT INTO item(mailbox, hash, stored_ms, data) VALUES(?,?,?,?)",
+            (mailbox, digest, now_ms, data),
+        )
+        cursor = self._db.last_insert_rowid()
+        held += len(data)
+        while held > bytes_max:
+            gone: Any = self._db.execute(
+                "DELETE FROM item WHERE cursor = (SELECT min(cursor) FROM item WHERE mailbox = ?)"
+                " AND cursor < ? RETURNING length(data)",
+                (mailbox, cursor),
+            ).fetchall()
+            if not gone:
+                break
+            held -= gone[0][0]
+        self._db.execute("UPDATE mailbox SET bytes = ? WHERE n = ?", (held, mailbox))
+        return cursor
+
+    def after(self, mailbox: bytes, cursor: int, items_max: int, bytes_max: int) -> list[Kept]:
+        with self._lock:
+            found: list[Kept] = []
+            size = 0
+            rows: Any = self._db.execute(
+                "SELECT cursor, data FROM item WHERE mailbox = (SELECT n FROM mailbox WHERE name = ?) AND cursor > ?"
+                " ORDER BY cursor LIMIT ?",
+                (mailbox, cursor, items_max),
+            )
+            for place, data in rows:
+                found.append(Kept(place, data))
+                size += len(data)
+                if size >= bytes_max:
+                    break
+            return found
+
+    def expire(self, before_ms: int) -> int:
+        with self._lock, self._db:
+            gone: Any = self._db.execute(
+                "DELETE FROM item WHERE cursor IN (SELECT cursor FROM item WHERE stored_ms < ? ORDER BY stored_ms LIMIT ?)"
+                " RETURNING mailbox, length(data)",
+                (before_ms, EXPIRE_BATCH),
+            ).fetchall()
+            self._db.executemany(
+                "UPDATE mailbox SET bytes = bytes - ?2 WHERE n = ?1",
+                [(mailbox, size) for mailbox, size in gone],
+            )
+            self._db.execute("DELETE FROM mailbox WHERE bytes = 0 AND n IN carray(?)", (_carray(gone),))
+            self._db.execute("PRAGMA incremental_vacuum(1000)")
+        return len(gone)
+
+    def usage(self) -> Usage:
+        with self._lock:
+            row: Any = self._db.execute(
+                "SELECT count(*), (SELECT count(*) FROM item), coalesce(sum(bytes), 0) FROM mailbox"
+            ).fetchone()
+            return Usage(*row)
+
+    def backup(self, path: Path) -> None:
+        if path.exists():
+            raise StorageError(f"{path} exists already", rule="backup_exists")
+        target = apsw.Connection(str(path))
+        try:
+            with target.backup("main", self._db, "main") as copying:
+                while not copying.done:
+                    with self._lock:
+                        copying.step(256)
+        finally:
+            target.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+
+def _carray(rows: Any) -> Any:
+    return apsw.carray(array("q", sorted({mailbox for mailbox, _ in rows} or {0})))

@@ -1,0 +1,384 @@
+"""A relay in a process of its own, used as devices use it, and as those do who mean no good."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect as open_socket
+from websockets.exceptions import ConnectionClosed
+
+from quire.core.crypto.keys import SigningKey
+from quire.core.relay_frames import (
+    Bye,
+    CaughtUp,
+    Challenge,
+    Frame,
+    Item,
+    Open,
+    Put,
+    Refused,
+    Subscribe,
+    decode_from_relay,
+    encode_frame,
+    to_be_signed,
+)
+from quire.errors import TransportError, UsageError
+from quire.relay.backend import SqliteBackend
+from quire.transports.relay import RelayClient, connect
+
+BOX, OTHER = SigningKey(b"b" * 32), SigningKey(b"o" * 32)
+START = "from quire.cli.main import run; run()"
+
+
+@contextlib.contextmanager
+def relaying(folder: Path, *arguments: str, before: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"{before}\n{START}",
+            "relay",
+            str(folder),
+            "--listen",
+            "127.0.0.1:0",
+            "--json",
+            *arguments,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"HOME": str(folder.parent)},
+    )
+    try:
+        assert process.stdout is not None
+        yield process, json.loads(process.stdout.readline())["url"]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    with relaying(tmp_path / "relay") as (_, url):
+        yield url
+
+
+def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    async def bounded() -> Any:
+        async with asyncio.timeout(60):
+            return await main()
+
+    return asyncio.run(bounded())
+
+
+async def read(client: RelayClient, mailbox: bytes, after: int = 0) -> list[Item]:
+    """All that is in a mailbox."""
+    found: list[Item] = []
+    await client.subscribe(mailbox, after)
+    async for frame in client.frames():
+        if isinstance(frame, CaughtUp):
+            return found
+        found.append(frame)
+    raise AssertionError
+
+
+def test_what_one_puts_the_other_gets_in_order_and_live(url: str) -> None:
+    async def main() -> None:
+        async with await connect(url) as ada, await connect(url) as bob:
+            await ada.open(BOX)
+            await bob.open(BOX)
+            cursors = [await ada.put(BOX.public, bytes([number])) for number in range(5)]
+            assert cursors == sorted(set(cursors))
+            found = await read(bob, BOX.public)
+            assert [one.data for one in found] == [bytes([number]) for number in range(5)]
+            assert [one.cursor for one in found] == cursors
+            last = await ada.put(BOX.public, b"live")
+            async for frame in bob.frames():
+                assert frame == Item(BOX.public, last, b"live")
+                break
+        async with await connect(url) as later:
+            await later.open(BOX)
+            assert [one.data for one in await read(later, BOX.public, cursors[-1])] == [b"live"]
+
+    run(main)
+
+
+def test_the_same_item_is_kept_once_and_ones_own_comes_without_its_bytes(url: str) -> None:
+    async def main() -> None:
+        async with await connect(url) as ada, await connect(url) as bob:
+            await ada.open(BOX)
+            await bob.open(BOX)
+            await bob.open(OTHER)
+            first = await ada.put(BOX.public, b"item")
+            assert await bob.put(BOX.public, b"item") == first
+            assert await bob.put(OTHER.public, b"item") != first
+            await ada.subscribe(BOX.public, first)
+            second = await ada.put(BOX.public, b"mine")
+            got = [frame async for frame in _some(ada, 2)]
+            assert got == [CaughtUp(BOX.public, first), Item(BOX.public, second, b"")]
+            assert [one.data for one in await read(bob, BOX.public)] == [
+                b"",
+                b"mine",
+            ]  # he put the first, too
+
+    run(main)
+
+
+async def _some(client: RelayClient, count: int) -> AsyncIterator[Frame]:
+    async for frame in client.frames():
+        yield frame
+        count -= 1
+        if not count:
+            return
+
+
+def test_a_mailbox_opens_to_its_key_on_this_connection_only(url: str) -> None:
+    async def main() -> None:
+        async with open_socket(f"{url}/v1") as first, open_socket(f"{url}/v1") as second:
+            challenge = decode_from_relay(_bytes(await first.recv()))
+            await second.recv()
+            assert isinstance(challenge, Challenge)
+            good = BOX.sign(to_be_signed(challenge.nonce, BOX.public))
+            forged = OTHER.sign(to_be_signed(challenge.nonce, BOX.public))
+            for socket, frame, rule in (
+                (first, Open(1, BOX.public, forged), "mailbox_signature"),
+                (second, Open(1, BOX.public, good), "mailbox_signature"),  # said on another connection
+                (first, Put(1, BOX.public, b"x"), "mailbox_not_open"),
+                (first, Subscribe(1, BOX.public, 0), "mailbox_not_open"),
+            ):
+                await socket.send(encode_frame(frame))
+                assert decode_from_relay(_bytes(await socket.recv())) == Refused(1, rule)
+
+    run(main)
+
+
+def _bytes(data: str | bytes) -> bytes:
+    assert isinstance(data, bytes)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("frame", "rule"),
+    [
+        (b"garbage", "relay_frame"), (b"", "relay_frame"), (encode_frame(Put(1, b"short", b"x")), "relay_put"),
+        (encode_frame(Put(1, BOX.public, b"")), "item_size"), (encode_frame(Bye("x")), "relay_frame"),
+        (encode_frame(Subscribe(1, BOX.public, -1)), "relay_subscribe"),
+        (encode_frame(Open(1, BOX.public, b"x")), "relay_open"),
+        (encode_frame(Put(1, BOX.public, bytes((2 << 20) - 200))), "item_size"),
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_what_is_no_frame_ends_the_connection_and_no_other(url: str, frame: bytes, rule: str) -> None:
+    async def main() -> None:
+        async with await connect(url) as honest, open_socket(f"{url}/v1") as socket:
+            await socket.recv()
+            await socket.send(frame)
+            assert decode_from_relay(_bytes(await socket.recv())) == Bye(rule)
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
+            await honest.open(BOX)
+            assert await honest.put(BOX.public, b"still here") > 0
+
+    run(main)
+
+
+def test_ten_megabytes_at_once_are_not_taken(url: str) -> None:
+    async def main() -> None:
+        async with open_socket(f"{url}/v1", compression=None) as socket:
+            await socket.recv()
+            with contextlib.suppress(ConnectionClosed):
+                await socket.send(bytes(10 << 20))
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
+        async with await connect(url) as honest:
+            await honest.open(BOX)
+            assert await honest.put(BOX.public, b"still here") > 0
+
+    run(main)
+
+
+def test_a_full_relay_says_so_and_goes_on_serving(tmp_path: Path) -> None:
+    with relaying(tmp_path / "relay", "--total-mib", "1") as (_, url):
+
+        async def main() -> None:
+            async with await connect(url) as ada:
+                await ada.open(BOX)
+                await ada.put(BOX.public, bytes(700_000))
+                with pytest.raises(TransportError) as failure:
+                    await ada.put(BOX.public, b"x" * 700_000)
+                assert failure.value.details["by"] == "relay_full"
+                await ada.open(OTHER)
+                assert await ada.put(OTHER.public, b"small") > 0
+                assert len(await read(ada, BOX.public)) == 1
+
+        run(main)
+
+
+def test_a_disk_without_room_is_said_and_what_was_kept_is_served(tmp_path: Path) -> None:
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))"
+    with relaying(tmp_path / "relay", before=limit) as (_, url):
+
+        async def main() -> None:
+            async with await connect(url) as ada, await connect(url) as bob:
+                await ada.open(BOX)
+                await bob.open(BOX)
+                items = [bytes([number]) * 500_000 for number in range(16)]
+                done = await asyncio.gather(
+                    *(ada.put(BOX.public, one) for one in items), return_exceptions=True
+                )
+                kept = sum(isinstance(one, int) for one in done)
+                refused = [one for one in done if isinstance(one, TransportError)]
+                assert {one.details["by"] for one in refused} == {"relay_full"}
+                assert 0 < kept < 16
+                assert [one.data[0] for one in await read(bob, BOX.public)] == list(range(kept))
+
+        run(main)
+
+
+def test_the_oldest_of_a_mailbox_go_when_it_is_full_and_all_that_is_old(tmp_path: Path) -> None:
+    backend = SqliteBackend(tmp_path / "relay")
+    box, other = BOX.public, OTHER.public
+    for number in range(10):
+        backend.put([(box, bytes([number]) * 100)], now_ms=number, mailbox_bytes_max=350)
+    backend.put([(other, b"kept")], now_ms=9, mailbox_bytes_max=350)
+    assert [one.data[0] for one in backend.after(box, 0, 100, 1 << 20)] == [7, 8, 9]
+    assert (backend.usage().items, backend.usage().bytes) == (4, 304)
+    assert backend.expire(before_ms=9) == 2
+    assert backend.expire(before_ms=9) == 0
+    assert [one.data[0] for one in backend.after(box, 0, 100, 1 << 20)] == [9]
+    cursor = backend.after(other, 0, 100, 1 << 20)[0].cursor
+    assert backend.expire(before_ms=10) == 2
+    assert backend.usage().mailboxes == 0
+    backend.close()
+    again = SqliteBackend(tmp_path / "relay")
+    assert again.relay == backend.relay
+    assert again.put([(box, b"new")], 1, 350)[0] > cursor  # never used twice
+    again.backup(tmp_path / "copy.db")
+    again.close()
+    assert (tmp_path / "copy.db").stat().st_size > 0
+
+
+def test_who_says_nothing_is_parted_with(tmp_path: Path) -> None:
+    with relaying(tmp_path / "relay", before="import quire.cli.relay as r; r.OPENING_S = 0.2") as (_, url):
+
+        async def main() -> None:
+            async with open_socket(f"{url}/v1") as silent:
+                await silent.recv()
+                with pytest.raises(ConnectionClosed):
+                    await silent.recv()
+
+        run(main)
+
+
+@pytest.mark.parametrize("kills", [3])
+def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path, kills: int) -> None:
+    acknowledged: set[bytes] = set()
+
+    async def load(url: str, process: subprocess.Popen[str], round_: int) -> None:
+        async with await connect(url) as client:
+            await client.open(BOX)
+
+            async def put(number: int) -> None:
+                item = b"%d %d" % (round_, number)
+                with contextlib.suppress(TransportError):
+                    await client.put(BOX.public, item)
+                    acknowledged.add(item)
+                    if len(acknowledged) >= 40 * (round_ + 1):
+                        process.send_signal(signal.SIGKILL)
+
+            await asyncio.gather(*(put(number) for number in range(2_000)))
+
+    for round_ in range(kills):
+        with relaying(tmp_path / "relay") as (process, url):
+            run(lambda url=url, process=process, round_=round_: load(url, process, round_))  # type: ignore[misc]
+    assert len(acknowledged) >= 40 * kills
+    with relaying(tmp_path / "relay") as (_, url):
+
+        async def main() -> list[bytes]:
+            async with await connect(url) as client:
+                await client.open(BOX)
+                return [one.data for one in await read(client, BOX.public)]
+
+        found = run(main)
+    assert acknowledged <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_a_hundred_subscribers_of_one_mailbox_all_hear(url: str) -> None:
+    async def main() -> None:
+        clients = [await connect(url) for _ in range(100)]
+        for client in clients:
+            await client.open(BOX)
+            await client.subscribe(BOX.public, 0)
+        async with await connect(url) as ada:
+            await ada.open(BOX)
+            await ada.put(BOX.public, b"to all")
+        for client in clients:
+            async for frame in client.frames():
+                if isinstance(frame, Item):
+                    assert frame.data == b"to all"
+                    break
+            await client.close()
+
+    run(main)
+
+
+def test_health_and_metrics_say_how_much_and_not_who(url: str) -> None:
+    async def main() -> None:
+        async with await connect(url) as ada:
+            await ada.open(BOX)
+            await ada.put(BOX.public, b"item")
+
+    run(main)
+    base = url.replace("ws://", "http://")
+    health = json.loads(urllib.request.urlopen(f"{base}/healthz").read())
+    assert health == {"ok": True, "mailboxes": 1, "items": 1, "bytes": 4}
+    metrics = urllib.request.urlopen(f"{base}/metrics").read().decode()
+    assert "quire_relay_puts_total 1.0" in metrics
+    assert BOX.public.hex() not in metrics
+    assert "127.0.0.1" not in metrics
+
+
+def test_nobody_there_and_no_address_are_said() -> None:
+    async def main() -> None:
+        with pytest.raises(TransportError) as failure:
+            await connect("ws://127.0.0.1:1")
+        assert failure.value.rule == "relay_unreachable"
+        with pytest.raises(UsageError) as wrong:
+            await connect("127.0.0.1:1")
+        assert wrong.value.rule == "relay_url"
+
+    run(main)
+
+
+def test_two_relays_do_not_share_a_folder(tmp_path: Path) -> None:
+    with relaying(tmp_path / "relay"):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                START,
+                "relay",
+                str(tmp_path / "relay"),
+                "--listen",
+                "127.0.0.1:0",
+                "--json",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert json.loads(done.stderr.splitlines()[-1])["error"]["rule"] == "relay_folder_taken"
+        assert done.returncode == 7
