@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -235,3 +236,38 @@ def test_live_by_a_relay_that_is_killed_and_comes_back(two: tuple[Quire, Quire],
                 ada("sync", "--relay", url)
                 up.wait_for("synced", new=1)
                 assert bodies(bob) == ["before Bob", "one", "two"]
+
+
+def test_the_words_and_a_relay_bring_everything_back(tmp_path: Path) -> None:
+    ada = person(tmp_path, "Ada")
+    lost, again = (Quire(tmp_path / name, tmp_path / "compiled") for name in ("lost", "again"))
+    for one in (lost, again):
+        one.folder.mkdir()
+    made = ("--key-file", str(lost.key), "--json")
+    words = lost("init", "--name", "Bob", *made, before=CHEAP, QUIRE_KEY_FILE="").json["recovery_phrase"]
+    ada("channel", "create", "team")
+    ada("post", "team", "from Ada")
+    lost("join", ada("invite", "team", "--quiet").out.strip())
+    with relaying(tmp_path, ada) as (_, url):
+        for run in (lost, ada, lost):
+            run("sync", "--relay", url)
+        marked = lost.id_of("post", "team", "from Bob")
+        lost("bookmark", marked)
+        lost("sync", "--relay", url)
+        shutil.rmtree(lost.vault)
+        (again.folder / "words").write_text(words)
+        with (again.folder / "words").open() as file:
+            done = again(
+                "recover", "--relay", url, "--passphrase-fd", str(file.fileno()), "--key-file", str(again.key), "--json",
+                fds=(file.fileno(),), before=CHEAP, QUIRE_KEY_FILE="",
+            )  # fmt: skip
+        assert [one["name"] for one in done.json["channels"]] == ["team"]
+        assert bodies(again) == ["from Ada", "from Bob"]
+        assert [one["body"] for one in again("bookmarks", "--json").json["messages"]] == ["from Bob"]
+        again("post", "team", "back")
+        again("sync", "--relay", url)
+        ada("sync", "--relay", url)
+        assert bodies(ada) == ["from Ada", "from Bob", "back"]
+        assert again("verify", "--json").json["ok"]
+        other = Quire(tmp_path / "other", tmp_path / "compiled")
+        assert other("recover", "--json", code=2).error["rule"] == "recover_from"

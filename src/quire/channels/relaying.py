@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from quire.store.unbundling import BundleReport
 
 
+AGAIN_MS = 30 * 24 * 3_600_000  # welcomes and requests are put again when they are so old
+
+
 class RelayItem(msgspec.Struct, frozen=True):
     """Something to put, and what is known once it is there."""
 
@@ -233,7 +236,8 @@ def _item(record: Record) -> bytes:
 
 
 def _once(what: str, *parts: bytes) -> bytes:
-    hashed = hashlib.sha256(what.encode())
+    """A name for something that need not be put again, for some time: relays do not keep things for ever."""
+    hashed = hashlib.sha256(f"{what} {now_ms() // AGAIN_MS}".encode())
     for part in parts:
         hashed.update(len(part).to_bytes(4, "big") + part)
     return hashed.digest()

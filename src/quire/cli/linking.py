@@ -7,11 +7,13 @@ at the code (core/crypto/linking.py). Each message is a file that appears whole;
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +26,8 @@ from quire.cli.text import line, plural
 from quire.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from quire.channels.manager import ChannelManager
+    from quire.core.crypto.secrets import RecoveryPhrase
     from quire.store.linking import LinkGuest
 
 __all__ = ["app"]
@@ -71,17 +75,21 @@ def link(
 def recover(
     ctx: typer.Context,
     bundles: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE…", help="Bundle files, of yours or of people who share a channel."),
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="[FILE…]", help="Bundle files, of yours or of people who share a channel."),
+    ] = None,
+    relay: Annotated[
+        str, typer.Option("--relay", "-r", metavar="URL", help="A relay that you used, as wss://HOST.")
+    ] = "",
 ) -> None:
-    """Make a new vault from the 24 words and bundle files: all that anybody kept of yours is back.
+    """Make a new vault from the 24 words and a relay, or bundle files: all that anybody kept of yours is back.
 
-    A member of any of your channels carries your own marks and keys, sealed, in each bundle that they write. The
-    words are asked for, or read with --passphrase-fd; the passphrase of the new vault comes as for quire init.
+    A relay that you used holds what you need, sealed. So does, in each bundle that they write, a member of any of your
+    channels. The words are asked for, or read with --passphrase-fd; the passphrase of the new vault comes as for quire init.
 
     \b
     Examples:
+      quire recover --relay wss://relay.example
       quire recover talk.bundle
       quire --vault book recover talk.bundle work.bundle --passphrase-fd 3 3< words.txt
     """
@@ -89,11 +97,21 @@ def recover(
     from quire.store.creation import ensure_free
     from quire.store.local import LocalStore
 
+    if not bundles and not relay:
+        raise UsageError("say from where", rule="recover_from", hint="quire recover --relay URL, or FILE")
     settings, out = settings_of(ctx), output_of(ctx)
     ensure_free(settings.vault)  # before anybody types 24 words for nothing
     phrase = unlock.recovery_phrase(settings)
     first = unlock.first_unlock(settings, words=True)
-    with LocalStore.recover(settings.vault, first, phrase, bundles) as store:
+    with TemporaryDirectory() as folder:
+        files = list(bundles or ())
+        if relay:
+            files.append(_inbox_file(Path(folder), relay, phrase))
+        store = LocalStore.recover(settings.vault, first, phrase, files)
+    with store:
+        if relay:
+            out.note("fetching history from the relay …")
+            asyncio.run(_fetch(ChannelManager(store), relay))
         channels = ChannelManager(store).list_channels()
     found = [
         {"id": one.id.hex(), "name": one.name, "messages": one.messages, "last": iso(one.last_ms)}
@@ -105,6 +123,24 @@ def recover(
     out.note(
         "next: quire bundle out FILE for the others, and quire revoke DEVICE for what was lost: quire devices"
     )
+
+
+def _inbox_file(folder: Path, url: str, phrase: RecoveryPhrase) -> Path:
+    """What lies at a relay for who has these words, as a bundle file."""
+    from quire.core.bundle_file import write_bundle_file
+    from quire.core.crypto.keys import identity_key
+    from quire.node.relays import fetch_inbox
+
+    records = asyncio.run(fetch_inbox(url, identity_key(phrase).public))
+    path = folder / "inbox"
+    path.write_bytes(b"".join(write_bundle_file(records)))
+    return path
+
+
+async def _fetch(chat: ChannelManager, url: str) -> None:
+    from quire.node.node import Node
+
+    await Node(chat).sync_with_relay(url)
 
 
 class Road:

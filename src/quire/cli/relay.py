@@ -31,7 +31,7 @@ def relay(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where it keeps what it forwards.")],
     listen: Annotated[str, typer.Option(metavar="ADDRESS", help="Where devices connect.")] = "127.0.0.1:8440",
-    days: Annotated[int, typer.Option(min=1, help="How long an item is kept.")] = 30,
+    days: Annotated[int, typer.Option(min=1, help="How long an item is kept.")] = 365,
     mailbox_mib: Annotated[
         int, typer.Option("--mailbox-mib", min=1, help="Of one mailbox; beyond it the oldest go.")
     ] = 256,

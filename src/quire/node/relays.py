@@ -16,6 +16,8 @@ import msgspec
 
 from quire.channels.manager import ChannelManager
 from quire.channels.relaying import Found, Relaying, RelayItem
+from quire.core.bundle_file import KNOWN, Kind, Record
+from quire.core.crypto.mailboxes import inbox
 from quire.core.relay_frames import CaughtUp, Item
 from quire.errors import PeerError
 from quire.transports.relay import RelayClient, connect
@@ -32,6 +34,21 @@ class RelayReport(msgspec.Struct):
     given: int = 0  # items that went
     refused: list[PeerError] = []
     channels: list[bytes] = []  # that are new here
+
+
+async def fetch_inbox(url: str, identity: bytes) -> list[Record]:
+    """All that lies in a person's inbox: enough to begin a recovery with. Raises: TransportError, MalformedError."""
+    found: list[Record] = []
+    async with await connect(url) as client:
+        key = inbox(identity)
+        await client.open(key)
+        await client.subscribe(key.public, 0)
+        async for frame in client.frames():
+            if isinstance(frame, CaughtUp):
+                break
+            if frame.data and frame.data[0] in KNOWN:
+                found.append(Record(Kind(frame.data[0]), frame.data[1:]))
+    return found
 
 
 class RelaySync:

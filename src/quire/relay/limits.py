@@ -10,7 +10,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     mailbox_bytes_max: int = 256 << 20  # of one mailbox; beyond it the oldest items go
     relay_bytes_max: int = 64 << 30  # of all; beyond it puts are refused
-    ttl_ms: int = 30 * 24 * 3_600_000  # a device that was away for a month asks other devices
+    ttl_ms: int = 365 * 24 * 3_600_000  # a device that was away for longer asks other devices
     connections_max: int = 12_000  # at once: some 60 KB each
     connections_per_address_max: int = 12_000  # many people share one; a public relay lowers it
     mailboxes_per_connection_max: int = 16_384  # open at once: 100 channels of weekly keys for three years

@@ -155,19 +155,29 @@ class Relay:
                 batch.append(self._waiting.get_nowait())
             try:
                 cursors = await self.on_disk(self._keep, [(put.mailbox, put.data) for put, _ in batch])
-            except StorageError as error:
-                log.warning("refused", extra={"rule": error.rule})
-                for put, connection in batch:
-                    self.refused(error.rule)
-                    connection.answer(Refused(put.number, error.rule))
+            except StorageError:  # what there is room for is kept all the same
+                for one in batch:
+                    await self._write_alone(*one)
                 continue
-            self._puts.inc(len(batch))
             for (put, connection), cursor in zip(batch, cursors, strict=True):
-                connection.own.setdefault(put.mailbox, set()).add(cursor)
-                connection.answer(Stored(put.number, cursor))
-            for mailbox in {put.mailbox for put, _ in batch}:
-                for reader in self._readers.get(mailbox, ()):
-                    reader.wake(mailbox)
+                self._stored(put, connection, cursor)
+
+    async def _write_alone(self, put: Put, connection: _Connection) -> None:
+        try:
+            cursors = await self.on_disk(self._keep, [(put.mailbox, put.data)])
+        except StorageError as error:
+            log.warning("refused", extra={"rule": error.rule})
+            self.refused(error.rule)
+            connection.answer(Refused(put.number, error.rule))
+        else:
+            self._stored(put, connection, cursors[0])
+
+    def _stored(self, put: Put, connection: _Connection, cursor: int) -> None:
+        self._puts.inc()
+        connection.own.setdefault(put.mailbox, set()).add(cursor)
+        connection.answer(Stored(put.number, cursor))
+        for reader in self._readers.get(put.mailbox, ()):
+            reader.wake(put.mailbox)
 
     def _keep(self, items: list[tuple[bytes, bytes]]) -> list[int]:
         size = sum(len(data) for _, data in items)
