@@ -45,6 +45,9 @@ def test_the_demo(tmp_path: Path, compiled: Path) -> None:
         "Is it searchable, [-to-]{+too+}?",
         "#tutorial",
         "all as it was written",
+        "laptop: reads: Hello, all of you.",
+        "laptop: reads: Still there?",
+        "show the same history",
         "export QUIRE_VAULT=",
     ):
         assert shown in done.stdout
