@@ -24,7 +24,7 @@ from quire.channels.manager import ChannelManager
 from quire.channels.syncing import Syncing
 from quire.core.ids import DeviceId
 from quire.core.views import Event
-from quire.errors import PeerError, QuireError, TransportError
+from quire.errors import QuireError, TransportError
 from quire.node.peer import PeerSync, SyncReport
 from quire.node.relays import RelayReport, RelaySync
 from quire.transports.direct import DirectLink, Listener, connect, listen
@@ -142,7 +142,7 @@ class Node:
     async def _serve(self, link: DirectLink) -> None:
         try:
             await self._run(link, "")
-        except (TransportError, PeerError) as error:
+        except QuireError as error:  # a full disk, too: the peer tries again
             await self._tell(NodeEvent("lost", peer=link.peer, rule=error.rule))
 
     async def _keep(self, where: str, run: Callable[[], Awaitable[None]]) -> None:
