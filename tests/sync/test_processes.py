@@ -40,10 +40,7 @@ class Up:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        code = self.process.wait(30)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
+        return self.process.wait(30)
 
 
 @contextmanager
@@ -52,8 +49,8 @@ def running(run: Quire, *arguments: str) -> Iterator[Up]:
     try:
         yield up
     finally:
-        if up.process.poll() is None:
-            up.end(signal.SIGKILL)
+        up.process.kill()
+        up.process.communicate()
 
 
 def person(tmp_path: Path, name: str) -> Quire:
@@ -122,6 +119,8 @@ def test_what_one_posts_the_other_follows_live(two: tuple[Quire, Quire]) -> None
                 follower.stdout.close()
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_a_killed_peer_comes_back_and_loses_nothing(two: tuple[Quire, Quire]) -> None:
     ada, bob = two
     with running(ada, "--listen", "127.0.0.1:0") as up:
@@ -214,6 +213,8 @@ def _ids(run: Quire) -> list[bytes]:
     return [form for text in found for form in (text.encode(), bytes.fromhex(text))]
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_live_by_a_relay_that_is_killed_and_comes_back(two: tuple[Quire, Quire], tmp_path: Path) -> None:
     ada, bob = two
     with relaying(tmp_path, ada) as (process, url):
@@ -238,6 +239,8 @@ def test_live_by_a_relay_that_is_killed_and_comes_back(two: tuple[Quire, Quire],
                 assert bodies(bob) == ["before Bob", "one", "two"]
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_the_words_and_a_relay_bring_everything_back(tmp_path: Path) -> None:
     ada = person(tmp_path, "Ada")
     lost, again = (Quire(tmp_path / name, tmp_path / "compiled") for name in ("lost", "again"))

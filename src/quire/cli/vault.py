@@ -123,20 +123,44 @@ def stats(ctx: typer.Context) -> None:
 
 
 @app.command()
-def verify(ctx: typer.Context) -> None:
+def verify(
+    ctx: typer.Context,
+    digest: Annotated[
+        bool,
+        typer.Option(
+            "--digest", help="Also the digest of each channel: alike where two vaults show the same."
+        ),
+    ] = False,
+) -> None:
     """Recompute everything from the commit log and compare.
 
     Signatures, chains, commitments, all views and the search index.
     Exit code 1 if anything differs.
 
     \b
-    Example:
+    Examples:
       quire verify
+      quire verify --digest
     """
     with opened(ctx) as session:
         with Meter(session.out, "Verifying") as meter:
             report = session.store.verify(progress=meter)
-        _report(session.out, report)
+        digests = []
+        if digest:
+            from quire.store.digest import timeline_digest
+
+            digests = [
+                {
+                    "channel": one.id.hex(),
+                    "name": one.name,
+                    "digest": timeline_digest(session.store, one.id).hex(),
+                }
+                for one in session.manager.list_channels()
+            ]
+        if not session.out.json:
+            for one in digests:
+                session.out.show(f"{one['digest']}  #{line(one['name'])}")
+        _report(session.out, report, **({"digests": digests} if digest else {}))
 
 
 @app.command()
@@ -250,9 +274,9 @@ def _phrase(words: str) -> list[Text]:
     ]
 
 
-def _report(out: Output, report: VerifyReport) -> None:
+def _report(out: Output, report: VerifyReport, **beside: object) -> None:
     if out.json:
-        out.emit(records.plain(report) | {"ok": report.ok})
+        out.emit(records.plain(report) | {"ok": report.ok} | beside)
     else:
         read = ", ".join(
             plural(getattr(report, name + "s"), name) for name in ("commit", "operation", "message", "log")
