@@ -18,10 +18,10 @@ from pathlib import Path
 
 import msgspec
 
-from bench import building, chart, data, memory, opening, people, reading, report, sending
+from bench import building, chart, data, memory, opening, people, reading, report, sending, syncing
 from bench.measuring import ROOT, Row
 
-PARTS = (building.PART, sending.PART, reading.PART, opening.PART, memory.PART, people.PART)
+PARTS = (building.PART, sending.PART, reading.PART, opening.PART, memory.PART, people.PART, syncing.PART)
 SIZES = (10_000, 100_000, 1_000_000)
 QUICK = 10_000
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -64,11 +64,17 @@ def run(
         if people.PART in parts:
             say("people")
             keep(people.groups(scratch))
+        if syncing.PART in parts:
+            say("a relay")
+            keep(syncing.relayed(scratch))
         for size in sizes:
             if people.PART in parts:
                 say(f"{size:,} messages: joining")
                 keep(people.join(history, size, scratch))
-            if parts == [people.PART]:
+            if syncing.PART in parts:
+                say(f"{size:,} messages: syncing")
+                keep(syncing.measure(history, size, scratch))
+            if not set(parts) - {people.PART, syncing.PART}:
                 continue
             say(f"{size:,} messages: building")
             built, rows = building.build(history, size, scratch)

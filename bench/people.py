@@ -178,7 +178,7 @@ def _invited(history: History, size: int, folder: Path, file: Path) -> Person:
     ada, bob = Person.create(folder, "ada"), Person.create(folder, "bob")
     run = ImportRun(ada.store, SOURCE, Tally(True))
     with ada.store.database.bulk():
-        for _ in run.take_all(_in_one_channel(history, size)):
+        for _ in run.take_all(in_one_channel(history, size)):
             pass
     [team] = ada.chat.list_channels()
     bob.chat.join_channel(ada.chat.create_invite(team.id).text())
@@ -188,7 +188,8 @@ def _invited(history: History, size: int, folder: Path, file: Path) -> Person:
     return bob
 
 
-def _in_one_channel(history: History, size: int) -> Iterator[list[model.Record]]:
+def in_one_channel(history: History, size: int) -> Iterator[list[model.Record]]:
+    """The history, all of it in one channel."""
     for batch in history.batches(size):
         yield [msgspec.structs.replace(record, channel=NAME) for record in batch]
 

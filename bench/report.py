@@ -18,7 +18,7 @@ END = "<!-- measured: end -->"
 PACKAGES = ("apsw-sqlite3mc", "cryptography", "msgspec", "sqlcipher3")
 TITLES = {
     "import": "Bulk import and disk", "send": "Durable sends", "read": "Reading and searching",
-    "open": "Opening", "memory": "Peak memory", "people": "People",
+    "open": "Opening", "memory": "Peak memory", "people": "People", "sync": "Sync",
 }  # fmt: skip
 
 

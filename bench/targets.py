@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from bench import building, memory, opening, people, reading, sending
+from bench import building, memory, opening, people, reading, sending, syncing
 from bench.measuring import FLOOR, OURS, SQLITE, Row
 from bench.ours import KINDS
 
@@ -46,6 +46,15 @@ TARGETS = (
     Target(people.PART, "join, first page", "at most", 1_000),
     Target(people.PART, "join", "at least", 0.6, FLOOR, size_min=100_000),
     Target(people.PART, "join, signature checks", "at most", 1),
+    Target(syncing.PART, "sync", "at least", 0.4, FLOOR, size_min=100_000),
+    Target(syncing.PART, "sync", "at least", 30_000, size_min=100_000),
+    Target(syncing.PART, "sync, on the wire", "at most", 110),
+    Target(syncing.PART, "sync, first page", "at most", 1_500),
+    Target(syncing.PART, "nothing new, 100 channels", "at most", 20),
+    Target(syncing.PART, "nothing new, both ways", "at most", 8_192),
+    Target(syncing.PART, "a message by a relay, half within", "at most", 15),
+    Target(syncing.PART, "a message by a relay, 99 % within", "at most", 60),
+    Target(syncing.PART, "a relay's durable puts", "at least", 2_000),
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from bench import __main__ as bench
-from bench import building, data, memory, opening, people, reading, report, sending, targets
+from bench import building, data, memory, opening, people, reading, report, sending, syncing, targets
 from bench.measuring import FLOOR, OURS, SQLITE, Row
 from bench.ours import KINDS
 
@@ -37,6 +37,10 @@ def few_rounds(monkeypatch: pytest.MonkeyPatch, state_home: Path) -> None:
         ("ROTATIONS", 1),
     ):
         monkeypatch.setattr(people, name, small)
+    for name, small in (
+        ("CHANNELS", 3), ("ROUNDS", 1), ("MESSAGES", 3), ("PUTS", 64), ("SUBSCRIBERS", 3), ("HEARD", 2),
+    ):  # fmt: skip
+        monkeypatch.setattr(syncing, name, small)
     monkeypatch.setattr(sending, "SENDS", 5)
     monkeypatch.setattr(sending, "SENDS_EACH", 2)
     monkeypatch.setattr(opening, "_quire", lambda: "true")  # the command has tests of its own, and is slow

@@ -1,0 +1,271 @@
+"""Sync: a history over a direct link on loopback, nothing new, one message by a relay, and a relay's puts.
+
+The floor of a sync copies the same rows, all tables that a message is in, from one bare SQLite file to another in transactions
+of 10,000 messages; the vaults' cipher and pragmas, no search index, no network. Both ends of a link run in one process and share
+its processors, as they would not at home.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.data import History
+from bench.measuring import FLOOR, OURS, Row
+from bench.ours import SOURCE
+from bench.people import in_one_channel
+from quire.channels.syncing import Syncing
+from quire.core.crypto.keys import SigningKey
+from quire.core.crypto.secrets import DatabaseKey
+from quire.core.ids import ChannelId, DeviceId
+from quire.core.relay_frames import Item
+from quire.core.views import Event
+from quire.node.node import Node
+from quire.node.peer import PeerSync, SyncReport
+from quire.storage.database import Database
+from quire.store.importing import ImportRun
+from quire.store.tally import Tally
+from quire.testing.people import Person
+from quire.transports.direct import DirectLink, connect, listen
+from quire.transports.interface import Address
+from quire.transports.relay import connect as connect_relay
+
+PART = "sync"
+HERE = Address("127.0.0.1", 0)
+CHANNELS = 100
+ROUNDS = 20  # with nothing new
+MESSAGES = 200  # by the relay, one after the other
+PUTS, PUTTERS, PUT_BYTES = 20_000, 32, 512
+SUBSCRIBERS, HEARD = 1_000, 20
+TABLES = ("commits", "message", "operation")
+COPY_AT_ONCE = 10_000
+
+
+def measure(history: History, size: int, scratch: Path) -> list[Row]:
+    """A history of `size` messages, from a full device to an empty one."""
+    folder = scratch / f"sync-{size}"
+    folder.mkdir()
+    ada, bob = Person.create(folder, "ada"), Person.create(folder, "bob")
+    run = ImportRun(ada.store, SOURCE, Tally(True))
+    with ada.store.database.bulk():
+        for _ in run.take_all(in_one_channel(history, size)):
+            pass
+    [team] = ada.chat.list_channels()
+    asyncio.run(_sync(ada, bob))  # their devices are known to each other from here on
+    bob.chat.join_channel(ada.chat.create_invite(team.id).text())
+    seconds, first_page, report = asyncio.run(_join(ada, bob, team.id, size))
+    floor = _copied(ada, folder)
+    rows = [
+        Row(PART, size, "sync", "messages/s", {OURS: size / seconds, FLOOR: size / floor}),
+        Row(PART, size, "sync, on the wire", "bytes a message", {OURS: report.received_bytes / size}),
+        Row(PART, size, "sync, first page", "ms", {OURS: first_page * 1e3}),
+    ]
+    for number in range(CHANNELS - 1):
+        id = ada.chat.create_channel(f"channel {number}").id
+        bob.chat.join_channel(ada.chat.create_invite(id).text())
+    asyncio.run(_sync(ada, bob))
+    taken, said = asyncio.run(_nothing_new(ada, bob))
+    rows += [
+        Row(PART, size, "nothing new, 100 channels", "ms", {OURS: taken * 1e3}),
+        Row(PART, size, "nothing new, both ways", "bytes", {OURS: said}),
+    ]
+    for person in (ada, bob):
+        person.store.close()
+    shutil.rmtree(folder)
+    return rows
+
+
+def relayed(scratch: Path) -> list[Row]:
+    """A relay in a process of its own: one message from writer to reader, and what it takes and sends."""
+    folder = scratch / "relayed"
+    folder.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "quire", "relay", str(folder / "relay"), "--listen", "127.0.0.1:0", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        taken = sorted(asyncio.run(_messages(folder, url)))
+        puts = asyncio.run(_puts(url))
+        heard = asyncio.run(_heard(url))
+    finally:
+        process.kill()
+        process.communicate()
+    return [
+        Row(
+            PART, MESSAGES, "a message by a relay, half within", "ms", {OURS: statistics.median(taken) * 1e3}
+        ),
+        Row(
+            PART,
+            MESSAGES,
+            "a message by a relay, 99 % within",
+            "ms",
+            {OURS: taken[-1 - len(taken) // 100] * 1e3},
+        ),
+        Row(PART, PUTS, "a relay's durable puts", "puts/s", {OURS: puts}),
+        Row(PART, SUBSCRIBERS, "1,000 subscribers of one mailbox", "deliveries/s", {OURS: heard}),
+    ]
+
+
+@asynccontextmanager
+async def _served(ada: Person) -> AsyncIterator[Address]:
+    async def accepts(device: DeviceId) -> bool:
+        return True
+
+    async def on_link(link: DirectLink) -> None:
+        await PeerSync(ada.chat, link).run()
+
+    listener = await listen(HERE, Syncing(ada.chat).key, accepts, on_link)
+    try:
+        yield listener.address
+    finally:
+        await listener.close()
+
+
+async def _sync(ada: Person, bob: Person) -> SyncReport:
+    async with _served(ada) as address:
+        return await Node(bob.chat).sync_with(address)
+
+
+async def _join(ada: Person, bob: Person, team: ChannelId, size: int) -> tuple[float, float, SyncReport]:
+    """Seconds until all is there, and until the first page is."""
+    start = time.perf_counter()
+    shown = asyncio.create_task(_first_page(bob, team, start))
+    report = await _sync(ada, bob)
+    seconds = time.perf_counter() - start
+    assert bob.chat.get_channel(team).messages == size
+    return seconds, await shown, report
+
+
+async def _first_page(bob: Person, team: ChannelId, start: float) -> float:
+    while True:
+        if any(
+            info.id == team and info.messages >= 50
+            for info in await asyncio.to_thread(bob.chat.list_channels)
+        ):
+            return time.perf_counter() - start
+        await asyncio.sleep(0.005)
+
+
+async def _nothing_new(ada: Person, bob: Person) -> tuple[float, int]:
+    taken, said = [], 0
+    async with _served(ada) as address:
+        for _ in range(ROUNDS):
+            link = await connect(address, Syncing(bob.chat).key)
+            start = time.perf_counter()
+            report = await PeerSync(bob.chat, link).run()
+            taken.append(time.perf_counter() - start)
+            assert (report.new, report.differing) == (0, ())
+            said = report.sent_bytes + report.received_bytes
+    return statistics.median(taken), said
+
+
+def _copied(ada: Person, folder: Path) -> float:
+    """Seconds that copying the same rows takes."""
+    source = ada.store.database
+    key = DatabaseKey.generate(os.urandom)
+    target = Database(folder / "floor.db", key)
+    target.connect(create=True).execute("PRAGMA journal_mode=WAL")
+    seconds = 0.0
+    db = source.reader
+    for table in TABLES:
+        sql: Any = db.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        with target.transaction() as writing:
+            writing.execute(sql[0])
+        found: Any = db.execute(f"SELECT * FROM {table}").fetchall()
+        start = time.perf_counter()
+        for at in range(0, len(found), COPY_AT_ONCE):
+            some = found[at : at + COPY_AT_ONCE]
+            with target.transaction() as writing:
+                writing.executemany(f"INSERT INTO {table} VALUES({','.join('?' * len(some[0]))})", some)
+        seconds += time.perf_counter() - start
+    target.close()
+    return seconds
+
+
+async def _messages(folder: Path, url: str) -> list[float]:
+    """Seconds from the writer's call to the reader's event, each durable on both sides."""
+    ada, bob = Person.create(folder, "ada"), Person.create(folder, "bob")
+    team = ada.chat.create_channel("team").id
+    bob.chat.join_channel(ada.chat.create_invite(team).text())
+    for person in (bob, ada, bob):
+        await Node(person.chat).sync_with_relay(url)
+    taken = []
+    came: asyncio.Queue[float] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    async with Node(ada.chat) as mine, Node(bob.chat) as yours:
+        mine.keep_relay(url)
+        yours.keep_relay(url)
+
+        def heard(event: Event) -> None:
+            loop.call_soon_threadsafe(came.put_nowait, time.perf_counter())
+
+        with Syncing(bob.chat).delivering(heard):
+            await asyncio.to_thread(ada.chat.send_message, team, "the first")
+            await came.get()
+            for number in range(MESSAGES):
+                start = time.perf_counter()
+                await asyncio.to_thread(ada.chat.send_message, team, f"message {number}")
+                taken.append(await came.get() - start)
+    for person in (ada, bob):
+        person.store.close()
+    return taken
+
+
+async def _puts(url: str) -> float:
+    clients = [await connect_relay(url) for _ in range(4)]
+    keys = [SigningKey(bytes([number]) * 32) for number in range(PUTTERS)]
+    for client in clients:
+        for key in keys:
+            await client.open(key)
+
+    async def put(number: int) -> None:
+        for at in range(PUTS // PUTTERS):
+            item = number.to_bytes(4, "big") + at.to_bytes(4, "big") + bytes(PUT_BYTES)
+            await clients[number % 4].put(keys[number].public, item)
+
+    start = time.perf_counter()
+    await asyncio.gather(*map(put, range(PUTTERS)))
+    seconds = time.perf_counter() - start
+    for client in clients:
+        await client.close()
+    return PUTS / seconds
+
+
+async def _heard(url: str) -> float:
+    key = SigningKey(b"h" * 32)
+    clients = [await connect_relay(url) for _ in range(SUBSCRIBERS)]
+
+    async def hear(number: int) -> None:
+        left = HEARD
+        async for frame in clients[number].frames():
+            left -= isinstance(frame, Item)
+            if not left:
+                return
+
+    for client in clients:
+        await client.open(key)
+        await client.subscribe(key.public, 0)
+    async with await connect_relay(url) as ada:
+        await ada.open(key)
+        start = time.perf_counter()
+        hearing = asyncio.gather(*map(hear, range(SUBSCRIBERS)))
+        for number in range(HEARD):
+            await ada.put(key.public, bytes([number]) * PUT_BYTES)
+        await hearing
+        seconds = time.perf_counter() - start
+    for client in clients:
+        await client.close()
+    return SUBSCRIBERS * HEARD / seconds
