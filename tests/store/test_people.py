@@ -20,6 +20,7 @@ from quire.store import ledger
 from quire.store.ingest import IngestReport
 from quire.store.local import LocalStore
 from quire.testing.authors import Author, Channel, Pen
+from quire.testing.people import Person
 from tests import oracle, vaults
 from tests.store.test_order import dump
 
@@ -467,3 +468,16 @@ def test_our_own_log_forked_by_a_copy_of_this_vault(store: LocalStore) -> None:
         assert said.id[:10] != own.prefix
     assert len(list(manager.get_stored_messages(info.id))) == 9
     check_whole(store)
+
+
+def test_a_row_that_was_read_before_somebody_else_wrote_is_no_damage(tmp_path: Path) -> None:
+    """One thread reads a channel's row, another changes who is in it, the first goes on: found when syncs gave and took at once."""
+    ada = Person.create(tmp_path, "ada")
+    team = ada.chat.create_channel("team").id
+    before = ada.store.channel_row(team)
+    ada.chat.rotate_key(team)
+    people, db = ada.store.ledger.people, ada.store.database.reader
+    assert people.graph(db, before).heads == ada.graph(team).heads
+    people.forget()
+    assert people.graph(db, before).heads == ada.graph(team).heads != before.control_heads
+    assert not db.in_transaction

@@ -96,6 +96,20 @@ def guarded(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+@contextmanager
+def one_moment(db: apsw.Connection) -> Iterator[None]:
+    """All that is read inside is of one moment, whatever others write meanwhile."""
+    if db.in_transaction:
+        yield
+        return
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
 class Database:
     """The file, opened. Thread-safe; several processes may have it open at once."""
 

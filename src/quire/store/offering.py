@@ -62,9 +62,12 @@ def holding(db: apsw.Connection, row: log.ChannelRow) -> Holding:
 def offers(db: apsw.Connection) -> dict[ChannelId, bytes]:
     """Our channels, and those that we asked to be let into, each with the digest of what we have."""
     found = {ChannelId(channel): digest(()) for channel, *_ in log.joinings(db)}
+    logs: dict[int, list[LogHeight]] = {}
+    for of in log.logs(db):
+        if (one := heights.height(db, of)) is not None:
+            logs.setdefault(of.channel, []).append(one)
     for row in log.all_channels(db):
-        have = holding(db, row)
-        found[row.id] = digest(have.heights)
+        found[row.id] = digest(logs.get(row.n, ()))
     return found
 
 

@@ -22,7 +22,7 @@ from quire.core.operation import SALT_SIZE
 from quire.core.timeline import MAY_ALL, MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST
 from quire.errors import MalformedError, UnauthorisedError
 from quire.storage import log
-from quire.storage.database import guarded, inconsistent
+from quire.storage.database import guarded, inconsistent, one_moment
 from quire.store.apply import Applier, Item
 from quire.store.withdraw import set_aside, take_out
 
@@ -88,9 +88,14 @@ class People:
 
 
 def read_graph(db: apsw.Connection, channel: log.ChannelRow) -> Graph:
-    """All control commits of a channel, from the log. Raises: CorruptError."""
-    graph, lost = gather(db, channel)
-    if lost or b"".join(graph.heads) != channel.heads:
+    """All control commits of a channel that are here now, from the log. Raises: CorruptError.
+
+    Another thread may have written since the channel's row was read: it is read again, with what it must agree with.
+    """
+    with one_moment(db):
+        row = log.channel_by_n(db, channel.n)
+        graph, lost = gather(db, row)
+    if lost or b"".join(graph.heads) != row.heads:
         raise inconsistent("a control commit")
     return graph
 
