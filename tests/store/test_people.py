@@ -471,7 +471,7 @@ def test_our_own_log_forked_by_a_copy_of_this_vault(store: LocalStore) -> None:
 
 
 def test_a_row_that_was_read_before_somebody_else_wrote_is_no_damage(tmp_path: Path) -> None:
-    """One thread reads a channel's row, another changes who is in it, the first goes on: found when syncs gave and took at once."""
+    """One thread reads a channel's row, another changes who is in it, the first goes on: two syncs at once did."""
     ada = Person.create(tmp_path, "ada")
     team = ada.chat.create_channel("team").id
     before = ada.store.channel_row(team)
