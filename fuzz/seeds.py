@@ -10,7 +10,33 @@ import tarfile
 import zipfile
 
 from fuzz.targets import CORPUS
+from quire.core.encoding import encode
+from quire.core.heights import LogHeight
+from quire.core.ids import ChannelId, DeviceId
 from quire.core.packing import packed
+from quire.core.relay_frames import (
+    CaughtUp,
+    Challenge,
+    Item,
+    Open,
+    Put,
+    Refused,
+    Stored,
+    Subscribe,
+    encode_frame,
+)
+from quire.sync.messages import (
+    Asked,
+    Bye,
+    Have,
+    Hello,
+    Part,
+    Rest,
+    Sent,
+    Taken,
+    channel_token,
+    encode_message,
+)
 
 
 def seeds() -> dict[str, dict[str, bytes]]:
@@ -53,6 +79,9 @@ def seeds() -> dict[str, dict[str, bytes]]:
     found["text"]["surrogate"] = b"a\xffb c"
     found["source"] = archives()
     found["packing"] = {"text": packed(JSONL.encode()), "empty": packed(b"")}
+    found["sync_session"] = {"round": round_of_sync()}
+    found["relay_frame"] = relay_frames()
+    found["handshake"] = {"opening": b"\1" + bytes(16), "client": bytes(112), "server": bytes(96)}
     found["pasted"] = {
         "code": b"7K2Q-M9XD",
         "zeros": b"oooo 0000",
@@ -60,6 +89,27 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "id": b"quire:id:AAAA",
     }
     return found
+
+
+def round_of_sync() -> bytes:
+    """A peer's side of a round, as frames."""
+    nonce, channel, peer = bytes(16), ChannelId(bytes(32)), DeviceId(b"p" * 32)
+    token = channel_token(channel, peer, nonce)
+    height = LogHeight(bytes(32), bytes(16), b"", 9, bytes(32), ((2, 3), (5, 5)))
+    said = [
+        Hello(1, nonce, ((token, b"d" * 16),)), Have(token, (height,), (bytes(16),)), Asked(), Part(1, 2, True, b"record"),
+        Sent(), Rest(False), Taken(1), Bye("done"),
+    ]  # fmt: skip
+    return encode([encode_message(one) for one in said])
+
+
+def relay_frames() -> dict[str, bytes]:
+    box = bytes(32)
+    said = (
+        Challenge(1, box, bytes(16), 1 << 20), Stored(1, 2), Item(box, 3, b"item"), CaughtUp(box, 3), Refused(1, "rule"),
+        Open(1, box, bytes(64)), Put(2, box, b"item"), Subscribe(3, box, 0),
+    )  # fmt: skip
+    return {type(one).__name__.lower(): encode_frame(one) for one in said}
 
 
 def archives() -> dict[str, bytes]:

@@ -22,17 +22,20 @@ from quire.core.commit import decode_commit, decode_head, encode_commit
 from quire.core.crypto import aead
 from quire.core.crypto.cards import decode_card, encode_card, parse_card, parse_id
 from quire.core.crypto.epochs import EpochKey
+from quire.core.crypto.handshake import ClientSide, ServerSide
 from quire.core.crypto.keys import Label, SigningKey, decode_certificate, derive_key
 from quire.core.crypto.link_code import LinkCode
 from quire.core.crypto.linking import NewDevice, OldDevice
 from quire.core.crypto.sealing import PUBLIC_SIZE
 from quire.core.crypto.slots import decode_slots
 from quire.core.encoding import encode
-from quire.core.ids import ChannelId, IdentityId, parse_message_id
+from quire.core.ids import ChannelId, DeviceId, IdentityId, parse_message_id
 from quire.core.invite import open_request, parse_link, request_tag
+from quire.core.limits import BUNDLE_BYTES_MAX
 from quire.core.operation import decode_operation, encode_operation
 from quire.core.packing import packed, unpacked
 from quire.core.query import parse_query
+from quire.core.relay_frames import decode_from_device, decode_from_relay, encode_frame
 from quire.core.welcome import open_welcome
 from quire.core.words import index_text, spans, words
 from quire.errors import FormatError, MalformedError, NotFoundError, UnauthorisedError, UsageError
@@ -42,6 +45,7 @@ from quire.exchange.sources import open_source
 from quire.storage.schema import TOKENIZER
 from quire.storage.search import expression
 from quire.store.reader import position
+from quire.sync.session import Session, Take
 
 CORPUS = Path(__file__).parent / "corpus"
 TIME_MS_END = 7_258_118_400_000  # year 2200: no importer gives later times
@@ -338,10 +342,48 @@ def imported(importer: Importer, data: bytes) -> None:
                 return
 
 
+def sync_session(data: bytes) -> None:
+    """What a peer says, frame by frame: answered or refused, and what is asked for stays within bounds."""
+    try:
+        frames = msgspec.msgpack.decode(data, type=list[bytes])
+    except (msgspec.MsgspecError, UnicodeError):
+        frames = [data]
+    session = Session(DeviceId(b"d" * 32), DeviceId(b"p" * 32), bytes)
+    session.greet({CHANNEL_ID: bytes(16)})
+    for frame in frames:
+        try:
+            for effect in session.receive(frame):
+                if isinstance(effect, Take):
+                    assert len(effect.record.data) <= BUNDLE_BYTES_MAX
+        except MalformedError:
+            continue
+
+
+def relay_frame(data: bytes) -> None:
+    for decode in (decode_from_relay, decode_from_device):
+        try:
+            assert encode_frame(decode(data)) == data
+        except MalformedError:
+            continue
+
+
+def handshake(data: bytes) -> None:
+    """Nobody's bytes prove an honest device. (Keys of small order are proven by anything, and are nobody's.)"""
+    key = SigningKey(bytes(32))
+    client = ClientSide(key, bytes(32), bytes)
+    for take in (ServerSide(key, bytes(32), bytes).receive, client.answer, client.finish):
+        try:
+            found = take(data)
+        except (MalformedError, UnauthorisedError):
+            continue
+        assert found != key.public
+
+
 TARGETS: dict[str, Target] = {
     "operation": operation, "commit": commit, "head": head, "certificate": certificate, "slots": slots,
     "chain": chain, "packing": packing, "card": card, "bundle": bundle, "request": request, "welcome": welcome,
     "bundle_file": bundle_file, "linking": linking, "pasted": pasted,
+    "sync_session": sync_session, "relay_frame": relay_frame, "handshake": handshake,
     "query": query, "message_id": message_id, "cursor": cursor, "text": text, "source": source,
     **{f"import-{importer.NAME}": functools.partial(imported, importer) for importer in importers()},
 }  # fmt: skip
