@@ -24,7 +24,7 @@ from quire.channels.manager import ChannelManager
 from quire.channels.syncing import Syncing
 from quire.core.ids import DeviceId
 from quire.core.views import Event
-from quire.errors import QuireError, TransportError
+from quire.errors import QuireError
 from quire.node.peer import PeerSync, SyncReport
 from quire.node.relays import RelayReport, RelaySync
 from quire.transports.direct import DirectLink, Listener, connect, listen
@@ -165,14 +165,7 @@ class Node:
         await self._run(await connect(address, self._vault.key), str(address))
 
     async def _keep_relay(self, url: str) -> None:
-        said = RelayReport()
-
-        def rested(report: RelayReport) -> None:
-            event = NodeEvent("synced", url, b"", report.new - said.new, report.given - said.given)
-            said.new, said.given = report.new, report.given
-            self._begin(self._tell(event))
-
-        sync = RelaySync(self._chat, url, live=True, notify=rested)
+        sync = RelaySync(self._chat, url, live=True, notify=self._telling(url))
         self._relays.add(sync)
         try:
             await sync.run()
@@ -180,25 +173,29 @@ class Node:
             self._relays.discard(sync)
 
     async def _run(self, link: DirectLink, address: str) -> None:
-        seen = SyncReport()
-
-        def rested(report: SyncReport) -> None:
-            event = NodeEvent(
-                "synced", address, bytes(link.peer), report.new - seen.new, report.given - seen.given
-            )
-            refused = report.refused[len(seen.refused) :]
-            seen.new, seen.given, seen.refused = report.new, report.given, list(report.refused)
-            for error in refused:
-                self._begin(self._tell(NodeEvent("refused", address, bytes(link.peer), rule=error.rule)))
-            self._begin(self._tell(event))
-
-        sync = PeerSync(self._chat, link, live=True, notify=rested)
+        peer = bytes(link.peer)
+        sync = PeerSync(self._chat, link, live=True, notify=self._telling(address, peer))
         self._live.add(sync)
-        await self._tell(NodeEvent("connected", address, bytes(link.peer)))
+        await self._tell(NodeEvent("connected", address, peer))
         try:
             await sync.run()
         finally:
             self._live.discard(sync)
+
+    def _telling(self, address: str, peer: bytes = b"") -> Callable[[SyncReport | RelayReport], None]:
+        """Makes events of what a report has more than the last time."""
+        new = given = refused = 0
+
+        def rested(report: SyncReport | RelayReport) -> None:
+            nonlocal new, given, refused
+            for error in report.refused[refused:]:
+                self._begin(self._tell(NodeEvent("refused", address, peer, rule=error.rule)))
+            self._begin(
+                self._tell(NodeEvent("synced", address, peer, report.new - new, report.given - given))
+            )
+            new, given, refused = report.new, report.given, len(report.refused)
+
+        return rested
 
     # The vault
 
@@ -216,7 +213,7 @@ class Node:
                 for relay in self._relays:
                     relay.changed()
                 for sync in tuple(self._live):
-                    with contextlib.suppress(TransportError):  # its own task says so
+                    with contextlib.suppress(QuireError):  # its own task says so, and ends it
                         await sync.changed()
 
     async def _look(self, do: Any, *arguments: Any) -> Any:

@@ -20,11 +20,13 @@ from quire.channels.syncing import Syncing
 from quire.core.bundle_file import Record
 from quire.core.ids import ChannelId, DeviceId
 from quire.errors import MalformedError, PeerError, TransportError
-from quire.store.offering import Given, Holding
+from quire.store.offering import Holding
 from quire.sync import session as said
 from quire.sync.session import Session
 from quire.transports.interface import Link
 
+REFUSED_MAX = 1_000  # kept in a report: a liar's go on for ever
+ROUNDS_MAX = 32  # of one sync, unless it is to go on: who always has something new is left
 TAKE_BYTES = 16 << 20  # taken in at once: several bundles share a transaction
 
 
@@ -35,11 +37,10 @@ class SyncReport(msgspec.Struct):
     rounds: int = 0
     new: int = 0  # commits that came
     given: int = 0  # records that went
-    refused: list[PeerError] = []
+    refused: list[PeerError] = []  # the first REFUSED_MAX
     channels: list[bytes] = []  # that are new here
-    differing: tuple[
-        bytes, ...
-    ] = ()  # channels in which one of us still lacks what the other may not, or cannot, give
+    # Channels in which, when the last round began, one of us lacked what the other has.
+    differing: tuple[bytes, ...] = ()
     sent_bytes: int = 0
     received_bytes: int = 0
     ended: str = ""  # why the peer ended it, if it did
@@ -68,14 +69,13 @@ class PeerSync:
         self._session = Session(self._vault.device, link.peer, os.urandom)
         self._taking = ThreadPoolExecutor(1, thread_name_prefix="quire-take")
         self._giving = ThreadPoolExecutor(1, thread_name_prefix="quire-give")
-        self._records: asyncio.Queue[tuple[int, Record] | None] = (
-            asyncio.Queue()
-        )  # None: the peer has sent all
+        self._records: asyncio.Queue[tuple[int, Record] | None] = asyncio.Queue()  # None: all was sent
         self._credit = asyncio.Event()
         self._unmatched: tuple[ChannelId, ...] = ()
         self._offers: dict[ChannelId, bytes] = {}
         self._news = False  # did this round bring anything?
         self._late = False
+        self._over = False
         self._done = asyncio.Event()
         self._given: asyncio.Task[None] | None = None
         self._greeting = asyncio.Lock()
@@ -104,6 +104,7 @@ class PeerSync:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._over = True
             for pool in (self._taking, self._giving):  # what is being written is completed
                 await asyncio.to_thread(pool.shutdown)
             await self._link.close()
@@ -198,15 +199,15 @@ class PeerSync:
                 while (one := await self._in(self._giving, _next, given)) is not None:
                     await self._give_one(one)
             finally:
-                self._giving.submit(_close, given)  # after what the thread may be at
+                self._giving.submit(given.close)  # after what the thread may be at
         await self._carry_out(self._session.sent())
 
-    async def _give_one(self, one: Given) -> None:
+    async def _give_one(self, record: Record) -> None:
         while not self._session.room:
             self._credit.clear()
             await self._credit.wait()
         self.report.given += 1
-        for effect in self._session.give(one.record):
+        for effect in self._session.give(record):
             assert isinstance(effect, said.Send)
             await self._send(effect.frame)
 
@@ -240,7 +241,7 @@ class PeerSync:
     async def _take(self, batch: list[Record]) -> None:
         found = await self._in(self._taking, self._vault.take, batch)
         self.report.new += found.new
-        self.report.refused += found.refused
+        self.report.refused += found.refused[: REFUSED_MAX - len(self.report.refused)]
         self.report.channels += found.channels
         if found.new or found.requests or found.channels:
             self._news = True
@@ -248,7 +249,7 @@ class PeerSync:
     async def _rested(self, again: bool) -> None:
         self.report.rounds += 1
         self._notify(self.report)
-        if again:
+        if again and (self._live or self.report.rounds < ROUNDS_MAX):
             await self._greet()
         elif not self._live:
             self._done.set()
@@ -260,14 +261,11 @@ class PeerSync:
         except (TransportError, TimeoutError):
             return
 
-    @staticmethod
-    async def _in(pool: ThreadPoolExecutor, do: Callable[..., Any], *arguments: Any) -> Any:
+    async def _in(self, pool: ThreadPoolExecutor, do: Callable[..., Any], *arguments: Any) -> Any:
+        if self._over:
+            raise TransportError("this sync has ended", rule="link_lost")
         return await asyncio.get_running_loop().run_in_executor(pool, do, *arguments)
 
 
-def _next(given: Generator[Given, None, None]) -> Given | None:
+def _next(given: Generator[Record, None, None]) -> Record | None:
     return next(given, None)
-
-
-def _close(given: Generator[Given, None, None]) -> None:
-    given.close()

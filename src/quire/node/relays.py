@@ -20,9 +20,12 @@ from quire.core.bundle_file import KNOWN, Kind, Record
 from quire.core.crypto.mailboxes import inbox
 from quire.core.relay_frames import CaughtUp, Item
 from quire.errors import PeerError
+from quire.node.peer import REFUSED_MAX
 from quire.transports.relay import RelayClient, connect
 
 TAKE_BYTES = 16 << 20  # taken in at once
+ITEM_COST = 256  # in memory, besides its data
+INBOX_BYTES_MAX = 64 << 20  # for a recovery: the newest; whoever knows a person may leave things there
 IN_FLIGHT_MAX = 16  # puts that are not acknowledged
 
 
@@ -32,13 +35,14 @@ class RelayReport(msgspec.Struct):
     url: str = ""
     new: int = 0  # commits that came
     given: int = 0  # items that went
-    refused: list[PeerError] = []
+    refused: list[PeerError] = []  # the first REFUSED_MAX
     channels: list[bytes] = []  # that are new here
 
 
 async def fetch_inbox(url: str, identity: bytes) -> list[Record]:
     """All that lies in a person's inbox: enough to begin a recovery with. Raises: TransportError, MalformedError."""
-    found: list[Record] = []
+    found: deque[Record] = deque()
+    size = 0
     async with await connect(url) as client:
         key = inbox(identity)
         await client.open(key)
@@ -48,7 +52,10 @@ async def fetch_inbox(url: str, identity: bytes) -> list[Record]:
                 break
             if frame.data and frame.data[0] in KNOWN:
                 found.append(Record(Kind(frame.data[0]), frame.data[1:]))
-    return found
+                size += len(frame.data)
+                while size > INBOX_BYTES_MAX:
+                    size -= len(found.popleft().data) + 1
+    return list(found)
 
 
 class RelaySync:
@@ -72,8 +79,10 @@ class RelaySync:
         self._notify = notify or (lambda report: None)
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="quire-relaying")
         self._came: deque[Found] = deque()
+        self._came_bytes = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
+        self._full = asyncio.Event()
         self._behind: set[bytes] = set()  # mailboxes of which more is there
         self._known: set[bytes] = set()
         self._due = True  # is there anything to give, for all we know?
@@ -125,11 +134,13 @@ class RelaySync:
             async for frame in client.frames():
                 if isinstance(frame, Item):
                     self._came.append(Found(frame.mailbox, frame.cursor, frame.data))
+                    self._came_bytes += len(frame.data) + ITEM_COST
                 elif isinstance(frame, CaughtUp):
                     self._behind.discard(frame.mailbox)
                 self._wake.set()
-                while sum(len(one.data) for one in self._came) > TAKE_BYTES:
+                while self._came_bytes > TAKE_BYTES:
                     self._room.clear()
+                    self._full.set()
                     await self._room.wait()
         except Exception as error:
             self._ended = error
@@ -148,10 +159,12 @@ class RelaySync:
     async def _take(self, client: RelayClient) -> None:
         batch = list(self._came)
         self._came.clear()
+        self._came_bytes = 0
+        self._full.clear()
         self._room.set()
         found = await self._on_disk(self._vault.take, client.relay, batch)
         self.report.new += found.new
-        self.report.refused += found.refused
+        self.report.refused += found.refused[: REFUSED_MAX - len(self.report.refused)]
         self.report.channels += found.channels
         if found.new or found.requests or found.channels:
             self._due = True
@@ -176,7 +189,13 @@ class RelaySync:
         await self._subscribe(client)  # a new key may have been made
 
     async def _stored(self, client: RelayClient, item: RelayItem, task: asyncio.Task[int]) -> None:
-        await task
+        while not task.done():  # its answer may stand behind more than we hold: that is taken in first
+            full = asyncio.create_task(self._full.wait())
+            await asyncio.wait({task, full}, return_when=asyncio.FIRST_COMPLETED)
+            full.cancel()
+            if self._full.is_set():
+                await self._take(client)
+        task.result()
         self.report.given += 1
         await self._on_disk(self._vault.given, client.relay, item)
 

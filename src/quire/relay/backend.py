@@ -45,7 +45,6 @@ class Usage(msgspec.Struct, frozen=True):
     """How much there is."""
 
     mailboxes: int
-    items: int
     bytes: int
 
 
@@ -178,9 +177,7 @@ class SqliteBackend:
 
     def usage(self) -> Usage:
         with self._lock:
-            row: Any = self._db.execute(
-                "SELECT count(*), (SELECT count(*) FROM item), coalesce(sum(bytes), 0) FROM mailbox"
-            ).fetchone()
+            row: Any = self._db.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM mailbox").fetchone()
             return Usage(*row)
 
     def backup(self, path: Path) -> None:

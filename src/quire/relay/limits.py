@@ -16,6 +16,7 @@ class Limits(msgspec.Struct, frozen=True):
     mailboxes_per_connection_max: int = 16_384  # open at once: 100 channels of weekly keys for three years
     put_bytes_per_s: int = 32 << 20  # of one connection, kept up; a burst of four times as much passes
     puts_waiting_max: int = 1_024  # of one connection: beyond it nothing more is read from it
+    answers_waiting_max: int = 1_024  # likewise: who does not read its answers is not listened to
     opening_s: float = 10.0  # to open the first mailbox: who says nothing is parted with
     page_items: int = 256  # read from the disk at once, for one reader
     page_bytes: int = 4 << 20  # likewise
