@@ -175,20 +175,26 @@ def join(history: History, size: int, scratch: Path) -> list[Row]:
 
 def _invited(history: History, size: int, folder: Path, file: Path) -> Person:
     """Somebody who was let into a channel with the history, which is in the file."""
-    ada, bob = Person.create(folder, "ada"), Person.create(folder, "bob")
-    run = ImportRun(ada.store, SOURCE, Tally(True))
-    with ada.store.database.bulk():
-        for _ in run.take_all(in_one_channel(history, size)):
-            pass
-    [team] = ada.chat.list_channels()
-    bob.chat.join_channel(ada.chat.create_invite(team.id).text())
+    ada, bob, team = with_history(history, size, folder)
+    bob.chat.join_channel(ada.chat.create_invite(team).text())
     ada.take(bob.give())
     ada.chat.write_bundle(file)
     ada.store.close()
     return bob
 
 
-def in_one_channel(history: History, size: int) -> Iterator[list[model.Record]]:
+def with_history(history: History, size: int, folder: Path) -> tuple[Person, Person, ChannelId]:
+    """Somebody who has the history in one channel, somebody who has nothing, and the channel."""
+    ada, bob = Person.create(folder, "ada"), Person.create(folder, "bob")
+    run = ImportRun(ada.store, SOURCE, Tally(True))
+    with ada.store.database.bulk():
+        for _ in run.take_all(_in_one_channel(history, size)):
+            pass
+    [team] = ada.chat.list_channels()
+    return ada, bob, team.id
+
+
+def _in_one_channel(history: History, size: int) -> Iterator[list[model.Record]]:
     """The history, all of it in one channel."""
     for batch in history.batches(size):
         yield [msgspec.structs.replace(record, channel=NAME) for record in batch]

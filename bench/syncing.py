@@ -22,8 +22,7 @@ from typing import Any
 
 from bench.data import History
 from bench.measuring import FLOOR, OURS, Row
-from bench.ours import SOURCE
-from bench.people import in_one_channel
+from bench.people import with_history
 from quire.channels.syncing import Syncing
 from quire.core.crypto.keys import SigningKey
 from quire.core.crypto.secrets import DatabaseKey
@@ -33,8 +32,6 @@ from quire.core.views import Event
 from quire.node.node import Node
 from quire.node.peer import PeerSync, SyncReport
 from quire.storage.database import Database
-from quire.store.importing import ImportRun
-from quire.store.tally import Tally
 from quire.testing.people import Person
 from quire.transports.direct import DirectLink, connect, listen
 from quire.transports.interface import Address
@@ -55,15 +52,10 @@ def measure(history: History, size: int, scratch: Path) -> list[Row]:
     """A history of `size` messages, from a full device to an empty one."""
     folder = scratch / f"sync-{size}"
     folder.mkdir()
-    ada, bob = Person.create(folder, "ada"), Person.create(folder, "bob")
-    run = ImportRun(ada.store, SOURCE, Tally(True))
-    with ada.store.database.bulk():
-        for _ in run.take_all(in_one_channel(history, size)):
-            pass
-    [team] = ada.chat.list_channels()
+    ada, bob, team = with_history(history, size, folder)
     asyncio.run(_sync(ada, bob))  # their devices are known to each other from here on
-    bob.chat.join_channel(ada.chat.create_invite(team.id).text())
-    seconds, first_page, report = asyncio.run(_join(ada, bob, team.id, size))
+    bob.chat.join_channel(ada.chat.create_invite(team).text())
+    seconds, first_page, report = asyncio.run(_join(ada, bob, team, size))
     floor = _copied(ada, folder)
     rows = [
         Row(PART, size, "sync", "messages/s", {OURS: size / seconds, FLOOR: size / floor}),

@@ -89,9 +89,7 @@ class Relaying:
             Record(Kind(one.data[0]), one.data[1:]) for one in items if one.data and one.data[0] in KNOWN
         ]
         report = self._chat._take(lambda: records)
-        places = [
-            place for record in records if record.kind == Kind.BUNDLE for place in self._places(record.data)
-        ]
+        places = self._places([record.data for record in records if record.kind == Kind.BUNDLE])
 
         def note(db: apsw.Connection) -> None:
             aboard.note_aboard(db, relay, places)
@@ -205,18 +203,20 @@ class Relaying:
 
     # What came
 
-    def _places(self, data: bytes) -> list[Place]:
-        """Where the commits of a bundle are here."""
+    def _places(self, bundles: Iterable[bytes]) -> list[Place]:
+        """Where the commits of bundles are here; of what is no bundle, or no key opens, nothing is."""
         db = self._store.database.reader
-        for channel, key in log.all_epoch_keys(db):
-            id, opener = ChannelId(channel), EpochKey(key)
-            if bundle_tag(opener, id) == tag_of(data):
-                try:
-                    commits = open_bundle(data, opener, id)
-                except PeerError:
-                    return []
-                return [place for one in commits if (place := _place(db, one)) is not None]
-        return []
+        keys = [(ChannelId(channel), EpochKey(key)) for channel, key in log.all_epoch_keys(db)]
+        openers = {bundle_tag(key, channel): (channel, key) for channel, key in keys}
+        found: list[Place] = []
+        for data in bundles:
+            try:
+                channel, key = openers[tag_of(data)]
+                commits = open_bundle(data, key, channel)
+            except (PeerError, KeyError):
+                continue
+            found += [place for one in commits if (place := _place(db, one)) is not None]
+        return found
 
 
 def _place(db: apsw.Connection, encoded: bytes) -> Place | None:

@@ -18,7 +18,7 @@ from quire.storage import heights, log
 from quire.storage.database import guarded
 from quire.store import offering
 from quire.store.ledger import now_ms
-from quire.store.offering import Given, Holding
+from quire.store.offering import Holding
 
 if TYPE_CHECKING:
     from quire.store.unbundling import BundleReport
@@ -72,14 +72,14 @@ class Syncing:
         row = log.channel_by_id(db, channel)
         return Holding() if row is None else offering.holding(db, row)
 
-    def giving(self, channel: ChannelId, theirs: Holding, peer: bytes) -> Generator[Given, None, None]:
+    def giving(self, channel: ChannelId, theirs: Holding, peer: bytes) -> Generator[Record, None, None]:
         """What a device lacks of a channel and may have; or our request, where we ask to be let in."""
         db = self._store.database.reader
         row = log.channel_by_id(db, channel)
         if row is None or not row.role:
             for id, link, name, _ in log.joinings(db):
                 if id == channel:
-                    yield Given(self._chat._request(link, name))
+                    yield self._chat._request(link, name)
         yield from offering.giving(self._store, channel, theirs, peer)
 
     @guarded

@@ -164,7 +164,7 @@ def add(
         value = {"channel": info.id.hex(), "identity": identity.hex(), "role": role.lower()}
         name = line(name_of(session, identity), 40)
         session.out.done(value, f"{name} is {role.lower()} of #{line(info.name)}")
-        session.out.note(f"next: quire bundle out FILE --channel {line(channel)}, and give it to them")
+        session.out.note(f"next: quire sync, or quire bundle out FILE --channel {line(channel)} for them")
 
 
 @app.command()
@@ -183,7 +183,7 @@ def join(
 ) -> None:
     """Ask to be let into a channel, by an invite link.
 
-    The request leaves with every bundle that you write, until you are in. Any member may take it.
+    The request leaves with every sync and every bundle that you write, until you are in. Any member may take it.
 
     \b
     Examples:
@@ -210,12 +210,9 @@ def join(
             f"asking to be let into #{line(asked.name)}" + ("; the request is written" if out else ""),
         )
         session.out.note(
-            (
-                "next: give that file to any member"
-                if out
-                else "next: quire bundle out FILE, and give it to any member"
-            )
-            + "; they say quire bundle in FILE, and give you a bundle back"
+            "next: give that file to any member; they say quire bundle in FILE, and give you a bundle back"
+            if out
+            else "next: quire sync --relay URL or --peer HOST, or quire bundle out FILE for any member"
         )
 
 
@@ -290,7 +287,7 @@ def _answer(session: Session, info: ChannelInfo, approve: str | None, decline: s
         value, f"{'let' if approve else 'refused'} {name}{' into' if approve else ' for'} #{line(info.name)}"
     )
     if approve:
-        session.out.note("next: quire bundle out FILE, and give it to them")
+        session.out.note("next: quire sync, or quire bundle out FILE for them")
 
 
 def _show_requests(

@@ -56,7 +56,7 @@ def link(
     """Make another machine one of your devices, by a short code. Say it on both, the old one first.
 
     The old machine shows a code; the new one, with --new, asks for it. They talk through a folder that both reach: a
-    share, a synchronised folder, or a stick carried between them while both wait. History comes with the next bundle.
+    share, a synchronised folder, or a stick carried between them while both wait. History comes with the next sync or bundle.
 
     \b
     Examples:
@@ -121,7 +121,7 @@ def recover(
     messages = sum(one.messages for one in channels)
     out.done(value, f"recovered {plural(len(channels), 'channel')} with {plural(messages, 'message')}")
     out.note(
-        "next: quire bundle out FILE for the others, and quire revoke DEVICE for what was lost: quire devices"
+        "next: quire sync, or quire bundle out FILE, for the others; quire revoke DEVICE for what was lost: quire devices"
     )
 
 
@@ -196,7 +196,9 @@ def _host(ctx: typer.Context, road: Road, name: str) -> None:
         road.send(2, host.answer(road.receive(1)))
         road.send(4, host.grant(road.receive(3), name=name))
         session.out.done({"linked": True, "name": name}, "the new machine is one of your devices")
-        session.out.note("next: quire bundle out FILE, and quire bundle in FILE on the new one")
+        session.out.note(
+            "next: quire sync on both, or quire bundle out FILE here and quire bundle in FILE there"
+        )
 
 
 def _show_code(out: Output, code: str) -> None:
@@ -219,7 +221,7 @@ def _guest(ctx: typer.Context, road: Road) -> None:
     road.send(3, guest.offer(road.receive(2)))
     guest.finish(road.receive(4), settings.vault, first)
     out.done({"vault": str(settings.vault), "linked": True}, "this machine is one of your devices")
-    out.note("next: quire bundle in FILE, with a bundle that the old one wrote")
+    out.note("next: quire sync, or quire bundle in FILE with a bundle that the old one wrote")
 
 
 def _guest_by_code() -> LinkGuest:

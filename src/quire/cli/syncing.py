@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -69,44 +70,38 @@ async def _sync_each(
 
     node, failed = Node(session.manager), None
     reports: list[SyncReport | RelayReport] = []
-    for url in relays:
+    places: list[Address | str] = [*relays, *addresses]
+    for where in places:
         try:
-            at_relay = await node.sync_with_relay(url)
-        except (PeerError, TransportError) as error:
-            if failed is not None:
-                session.out.note(f"{failed}")
-            failed = error
-            continue
-        reports.append(at_relay)
-        session.out.done(
-            {
-                "relay": url, "new": at_relay.new, "given": at_relay.given,
-                "refused": [error.rule for error in at_relay.refused],
-            },
-            f"{url}: {plural(at_relay.new, 'new commit')}, {plural(at_relay.given, 'item')} given",
-        )  # fmt: skip
-    for address in addresses:
-        try:
-            report = await node.sync_with(address)
+            report = await (node.sync_with_relay(where) if isinstance(where, str) else node.sync_with(where))
         except (PeerError, TransportError) as error:
             if failed is not None:
                 session.out.note(f"{failed}")
             failed = error
             continue
         reports.append(report)
-        session.out.done(
-            {
-                "address": str(address), "peer": report.peer.hex(), "new": report.new, "given": report.given,
-                "refused": [error.rule for error in report.refused],
-                "differing": [channel.hex() for channel in report.differing],
-                "received_bytes": report.received_bytes, "sent_bytes": report.sent_bytes,
-            },
-            f"{address}: {plural(report.new, 'new commit')}, {plural(report.given, 'record')} given,"
-            f" {bytes_text(report.received_bytes)} in, {bytes_text(report.sent_bytes)} out",
-        )  # fmt: skip
-        for refusal in report.refused:
-            session.out.note(f"refused: {refusal.rule}")
+        session.out.done(*_brought(where, report))
+        for rule, times in Counter(error.rule for error in report.refused).items():
+            session.out.note(f"refused: {rule}" + (f", {times} times" if times > 1 else ""))
     return reports, failed
+
+
+def _brought(where: Address | str, report: SyncReport | RelayReport) -> tuple[dict[str, object], str]:
+    """What a sync did, for scripts and for people."""
+    from quire.node.peer import SyncReport
+
+    value: dict[str, object] = {
+        "new": report.new, "given": report.given, "refused": [error.rule for error in report.refused],
+    }  # fmt: skip
+    words = f"{where}: {plural(report.new, 'new commit')}, {plural(report.given, 'record')} given"
+    if not isinstance(report, SyncReport):
+        return {"relay": where, **value}, words
+    value |= {
+        "differing": [channel.hex() for channel in report.differing],
+        "received_bytes": report.received_bytes, "sent_bytes": report.sent_bytes,
+    }  # fmt: skip
+    words += f", {bytes_text(report.received_bytes)} in, {bytes_text(report.sent_bytes)} out"
+    return {"address": str(where), "peer": report.peer.hex(), **value}, words
 
 
 @app.command()
@@ -120,9 +115,9 @@ def up(
 ) -> None:
     """Keep this vault in step with others until you stop it (Ctrl-C), and say what happens.
 
-    Others reach it at --listen; those at --peer, and relays, are kept connected. Only devices that share a channel with you are
-    spoken to, and while an invite of yours is open, whoever comes by it. What this or any other program writes
-    to the vault goes out at once.
+    Others reach it at --listen; those at --peer, and relays, are kept connected. It speaks only to devices that share a
+    channel with you, and to anybody while an invite of yours is open or you wait to be let in. What this or any other
+    program writes to the vault goes out at once.
 
     \b
     Examples:

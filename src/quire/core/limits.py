@@ -38,7 +38,7 @@ INVITE_NAME_BYTES_MAX = 48  # what such a link leaves for the channel's name
 
 FRAME_BYTES_MAX = 2 << 20  # on a link: a part of a record, or what somebody has of 256 logs
 GAPS_PER_LOG_MAX = 256  # in what one side says it has of a log: newest first makes one; more are named as one
-CHANNELS_PER_SYNC_MAX = 4_096  # that one side offers: 128 KiB in its first message
+CHANNELS_PER_SYNC_MAX = 16_384  # that one side offers: 560 KiB in its first message
 LOGS_PER_CHANNEL_MAX = 65_536  # that one side names; a device has one more for each restored vault
 CARRIED_PARTS_MAX = 256  # of one self-channel that others carry, which is one record at most
 

@@ -214,12 +214,8 @@ class Database:
     def snapshot(self) -> Iterator[apsw.Connection]:
         """A reading transaction: all that is read inside is of one moment."""
         connection = self.reader
-        connection.execute("BEGIN")
-        try:
+        with one_moment(connection):
             yield connection
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
 
     @contextmanager
     def bulk(self) -> Iterator[None]:

@@ -24,13 +24,15 @@ def timeline_digest(store: LocalStore, channel: ChannelId) -> bytes:
     row = store.channel_row(channel)
     told = hashlib.sha256(LABEL + encode([row.id, row.name, row.topic]))
     for message in store.get_channel_messages(channel):
-        told.update(encode(_seen(message)))
+        told.update(encode(seen(message)))
     return told.digest()
 
 
-def _seen(message: Message) -> list[object]:
+def seen(message: Message) -> list[object]:
+    """Of a message, what everybody must see alike."""
     reactions = sorted((one.emoji, one.count) for one in message.reactions)
     return [
         message.id, message.time, message.author.id, message.body, message.root or b"", message.edited_ms or 0,
         message.concurrent_edits, message.deleted is not None, message.pinned, reactions,
+        message.thread.replies if message.thread else 0,
     ]  # fmt: skip

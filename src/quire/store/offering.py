@@ -25,7 +25,6 @@ from quire.storage import heights, log
 from quire.store import epochs
 from quire.store.bundling import (
     WELCOME_BYTES,
-    Place,
     Wanted,
     content_parts,
     control_log,
@@ -43,13 +42,6 @@ class Holding(msgspec.Struct, frozen=True):
 
     heights: tuple[LogHeight, ...] = ()
     tags: tuple[bytes, ...] = ()
-
-
-class Given(msgspec.Struct, frozen=True):
-    """A record on its way, and the commits in it."""
-
-    record: Record
-    places: tuple[Place, ...] = ()
 
 
 def holding(db: apsw.Connection, row: log.ChannelRow) -> Holding:
@@ -71,7 +63,7 @@ def offers(db: apsw.Connection) -> dict[ChannelId, bytes]:
     return found
 
 
-def giving(store: LocalStore, channel: ChannelId, theirs: Holding, peer: bytes) -> Iterator[Given]:
+def giving(store: LocalStore, channel: ChannelId, theirs: Holding, peer: bytes) -> Iterator[Record]:
     """What a peer lacks of a channel and may have: control commits, then content, the newest first.
 
     peer    the device that gets it; it proved who it is
@@ -84,26 +76,23 @@ def giving(store: LocalStore, channel: ChannelId, theirs: Holding, peer: bytes) 
     if row is None:
         return
     spans = lacking_of(db, row, theirs)
-    graph = read_graph(
-        db, row
-    )  # our own, read after: others may add to the one that all share while this goes on
+    graph = read_graph(db, row)  # our own, read after: others may add meanwhile to the one that all share
     device = graph.state.devices.get(peer)
     control = [place for place in log.control_places(db, row.n).values() if _is_in(db, place, spans)]
     held = {id: bundle_tag(EpochKey(key), channel) for id, key in log.epoch_keys(db, channel).items()}
     shared = {id for id, tag in held.items() if tag in theirs.tags}
     current = graph.state.epochs.current
     lacks_key = current is not None and current.epoch in held and current.epoch not in shared
-    if (
-        device is not None and lacks_key and not (control and shared)
-    ):  # no commit it could open brings it the key
-        yield from (Given(record) for record in welcomes(db, row, graph, [peer]))
+    is_closed = not (control and shared)  # no commit that it could open brings it the key
+    if device is not None and lacks_key and is_closed:
+        yield from welcomes(db, row, graph, [peer])
         return
-    for record in control_records(db, row, graph, set(control)) if shared else ():
-        yield Given(record)
+    if shared:
+        yield from control_records(db, row, graph, set(control))
     if device is not None and spans:
         admitted = graph.state.epochs.admissible(device.identity)
         for part in content_parts(db, row, graph, wanted=Wanted(spans, shared & set(admitted))):
-            yield Given(part.record, part.places)
+            yield part.record
 
 
 def lacking_of(db: apsw.Connection, row: log.ChannelRow, theirs: Holding) -> dict[int, list[Span]]:

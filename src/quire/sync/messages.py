@@ -100,8 +100,9 @@ def decode_message(frame: bytes) -> Message:
             _require(
                 len(tags) <= TAGS_PER_FRAME_MAX and all(len(tag) == TAG_SIZE for tag in tags), "sync_tags"
             )
-        case Part(number=number, data=data):
-            _require(number >= 1 and len(data) <= PART_BYTES_MAX, "sync_part")
+        case Part(number=number, last=last, data=data):
+            fits = len(data) <= PART_BYTES_MAX if last else len(data) == PART_BYTES_MAX
+            _require(number >= 1 and fits, "sync_part")
         case Taken(number=number):
             _require(number >= 1, "sync_taken")
         case Bye(rule=rule):

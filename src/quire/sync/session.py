@@ -25,7 +25,7 @@ from quire.core.bundle_file import KNOWN, Kind, Record
 from quire.core.crypto.secrets import RandomBytes
 from quire.core.heights import LogHeight
 from quire.core.ids import ChannelId, DeviceId
-from quire.core.limits import LOGS_PER_CHANNEL_MAX
+from quire.core.limits import BUNDLE_BYTES_MAX, LOGS_PER_CHANNEL_MAX
 from quire.errors import MalformedError
 from quire.sync.messages import (
     HEIGHTS_PER_FRAME_MAX,
@@ -48,9 +48,8 @@ from quire.sync.messages import (
     record_fits,
 )
 
-WINDOW_BYTES = 32 << 20  # sent and not yet taken: what a receiver holds in memory; one largest record fits
+WINDOW_BYTES = 32 << 20  # sent and not yet taken: what a receiver holds in memory; the largest record fits
 WINDOW_RECORDS = 1_024
-ROUNDS_MAX = 32  # until both rest: each but the last brought something; who never rests is parted with
 
 
 class State(Enum):
@@ -155,7 +154,6 @@ class Session:
         self._untaken: dict[int, int] = {}  # number -> size of what came and is not durable yet
         self._ours_rest: Rest | None = None
         self._their_rest: Rest | None = None
-        self.rounds = 0
 
     # What we say
 
@@ -190,7 +188,10 @@ class Session:
     @property
     def room(self) -> bool:
         """May another record go, or must the peer take some first?"""
-        return sum(self._unread.values()) < WINDOW_BYTES // 2 and len(self._unread) < WINDOW_RECORDS
+        return (
+            sum(self._unread.values()) <= WINDOW_BYTES - BUNDLE_BYTES_MAX
+            and len(self._unread) < WINDOW_RECORDS
+        )
 
     @property
     def greeted(self) -> bool:
@@ -286,8 +287,6 @@ class Session:
         if hello.version != VERSION:
             self.state = State.PARTED
             return [_send(Bye("version")), Parted("version")]
-        if self.rounds >= ROUNDS_MAX and not self.idle:
-            raise MalformedError("it never rests", rule="too_many_rounds")
         self._hello = hello
         self._holdings = {}
         return self._match() if self._greeted else [Greeted()]
@@ -318,13 +317,14 @@ class Session:
         expected = self._coming or (self._last + 1, part.kind)
         if (part.number, part.kind) != expected:
             raise MalformedError("a record out of order", rule="record_order")
-        size = sum(map(len, self._parts)) + len(part.data)
+        size = len(self._parts) * PART_BYTES_MAX + len(part.data)
         if not record_fits(size) or size + sum(self._untaken.values()) > WINDOW_BYTES:
             raise MalformedError("more than was agreed", rule="window_overrun")
         if len(self._untaken) >= WINDOW_RECORDS:
             raise MalformedError("more than was agreed", rule="window_overrun")
         if not part.last:
-            self._coming, self._parts = expected, [*self._parts, part.data]
+            self._coming = expected
+            self._parts.append(part.data)
             return []
         data, self._parts, self._coming = b"".join([*self._parts, part.data]), [], None
         self._last = part.number
@@ -339,8 +339,7 @@ class Session:
         again = self._ours_rest.again or self._their_rest.again
         self._ours_rest = self._their_rest = self._hello = None
         self._greeted = False
-        self.rounds = self.rounds + 1 if again else 0
-        return [Rested(again and self.rounds < ROUNDS_MAX)]
+        return [Rested(again)]
 
 
 def _send(message: Message) -> Send:

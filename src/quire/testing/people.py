@@ -26,6 +26,7 @@ from quire.core.membership import Graph
 from quire.errors import PeerError
 from quire.storage import log
 from quire.storage.outside import create_key_file
+from quire.store.digest import seen
 from quire.store.local import LocalStore
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Person:
         state = self.graph(channel).state
         return Digest(
             (info.name, info.topic),
-            [_seen(message) for message in chat.get_stored_messages(channel)],
+            [seen(message) for message in chat.get_stored_messages(channel)],
             [(member.identity, member.role, member.history, sorted(one.id for one in member.devices))
              for member in chat.members(channel)],
             chat.policies(channel),
@@ -186,12 +187,3 @@ def in_file(data: bytes) -> list[Record]:
 
 def _news(report: BundleReport) -> int:
     return report.new + report.requests
-
-
-def _seen(message: Any) -> Any:
-    reactions = [(one.emoji, one.count) for one in message.reactions]
-    replies = message.thread.replies if message.thread else None
-    return (
-        message.id, message.time, message.author.id, message.body, message.root, message.edited_ms,
-        message.concurrent_edits, message.deleted is not None, message.pinned, reactions, replies,
-    )  # fmt: skip

@@ -23,8 +23,7 @@ from quire.core.crypto.keys import SigningKey
 from quire.core.ids import DeviceId
 from quire.core.limits import FRAME_BYTES_MAX
 from quire.errors import MalformedError, PeerError, TransportError
-from quire.transports.interface import Address
-from quire.transports.memory import check_frame
+from quire.transports.interface import Address, check_frame
 
 HANDSHAKE_S = 10.0  # for everything before the first frame
 ALIVE_S = 20.0  # of silence, then a sign of life

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from quire.core.ids import DeviceId
+from quire.core.limits import FRAME_BYTES_MAX
 from quire.errors import UsageError
 
 PORT = 8441
@@ -54,3 +55,11 @@ def parse_address(text: str, *, port: int = PORT) -> Address:
             f"{text} is no address", rule="address_form", hint="as in 192.168.1.20:8441 or [fe80::1]:8441"
         )
     return Address(host, port)
+
+
+def check_frame(frame: bytes) -> None:
+    """Raises: UsageError(rule="frame_size")."""
+    if not 1 <= len(frame) <= FRAME_BYTES_MAX:
+        raise UsageError(
+            f"a frame has 1 to {FRAME_BYTES_MAX} bytes", rule="frame_size", size_bytes=len(frame)
+        )

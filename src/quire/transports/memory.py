@@ -6,7 +6,8 @@ import asyncio
 
 from quire.core.ids import DeviceId
 from quire.core.limits import FRAME_BYTES_MAX
-from quire.errors import MalformedError, TransportError, UsageError
+from quire.errors import MalformedError, TransportError
+from quire.transports.interface import check_frame
 
 FRAMES_MAX = 16  # under way in one direction
 
@@ -79,11 +80,3 @@ def memory_links(one: DeviceId, other: DeviceId) -> tuple[MemoryLink, MemoryLink
     here, far = MemoryLink(other, there, back), MemoryLink(one, back, there)
     here._other, far._other = far, here
     return here, far
-
-
-def check_frame(frame: bytes) -> None:
-    """Raises: UsageError(rule="frame_size")."""
-    if not 1 <= len(frame) <= FRAME_BYTES_MAX:
-        raise UsageError(
-            f"a frame has 1 to {FRAME_BYTES_MAX} bytes", rule="frame_size", size_bytes=len(frame)
-        )
