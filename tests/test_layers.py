@@ -15,13 +15,13 @@ MAY_IMPORT = {
     "storage": "errors core",  # reads and writes; decides nothing
     "exchange": "errors",  # foreign files become records; it knows neither vault nor operation
     "sync": "errors core",  # the protocol, without I/O
-    "store": "errors core storage exchange.model exchange.detect exchange.sources",  # where the layers meet
+    "store": "errors core storage exchange.model exchange.detect",  # where the layers meet
     "channels": "errors core storage store exchange.model",
     "transports": "errors core",  # they move frames
     "relay": "errors core.relay_frames",  # holds no keys, and knows of no members
     "node": "errors core sync store channels transports",
     "cli": "errors core channels store node relay transports.interface storage.outside storage.keyslots exchange.model"
-    " exchange.detect exchange.sources",
+    " exchange.detect",
     "testing": "errors core storage store channels exchange",
     "": "errors core channels store node",  # the package's own two files: what `import quire` offers
     "__main__": "cli",

@@ -94,14 +94,12 @@ def import_(
 
 def _announce(session: Session, path: Path, format: str) -> str:
     """Say what was found before anything is written; return the format's title."""
-    from quire.exchange.detect import detect
-    from quire.exchange.sources import open_source
+    from quire.exchange.detect import open_export
 
-    with open_source(path) as source:
-        importer = detect(source, format)
+    with open_export(path, format) as (source, importer):
         sizes = source.sizes()
     size = f"{plural(len(sizes), 'file')}, {bytes_text(sum(sizes.values()))}"
-    session.out.note(f"{line(path.name)}: {importer.TITLE}; {size}")
+    session.out.note(f"{line(source.path.name)}: {importer.TITLE}; {size}")
     return importer.TITLE
 
 

@@ -11,18 +11,14 @@ archives in any order come out alike. The root's title is its subject.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import re
-import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from quire.errors import FormatError
 from quire.exchange.lines import LineIds, WallClock, guarded, is_clutter
@@ -47,17 +43,16 @@ FROM_LINE = re.compile(  # as asctime() writes dates, with what programs added o
 HEADER_LINE = re.compile(rb"[!-9;-~]{1,80}:|>From ")
 QUOTED_FROM = re.compile(rb">+From ")
 ID_HEADER = re.compile(rb"message-id:", re.I)
-CANDIDATE = re.compile(r"\.(?:mbox|mbx|txt|mail)(?:\.(?:gz|bz2|xz))?$|(?:^|/)[^./]+$|(?:^|/)mbox$", re.I)
+CANDIDATE = re.compile(r"\.(?:mbox|mbx|txt|mail)$|(?:^|/)[^./]+$|(?:^|/)mbox$", re.I)
 ENDING = re.compile(r"(?:\.(?:mbox|mbx|txt|mail|tar|zip|tgz|gz|bz2|xz))+$", re.I)
 PERIOD = re.compile(
     r"(?:\d{4}(?:[-_ ]?(?:\d\d?|q[1-4]|[a-z]{3,9}))?(?:[-_ ]?\d\d?)?|mbox|archive|messages|cur|all)$", re.I
 )
-COMPRESSED = (gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
 def recognise(source: Source) -> int:
     for name in [n for n, size in sorted(source.sizes().items()) if size and _may_be_mail(n)][:PEEKED]:
-        head = _plain(source.peek(name, 16_384)).lstrip()
+        head = source.peek(name, 16_384).lstrip()
         first, _, rest = head.partition(b"\n")
         if FROM_LINE.match(first) and HEADER_LINE.match(rest):
             return 3
@@ -76,7 +71,7 @@ def read(source: Source, options: Options) -> Iterator[Record]:
         if shown not in reader.channels:
             reader.channels.add(shown)
             yield Channel(shown, shown)
-        yield from guarded(name, reader.box(name, _opened(name, stream), shown))
+        yield from guarded(name, reader.box(name, stream, shown))
     if reader.expunged:
         yield NotCarried("messages marked as deleted in the mailbox", reader.expunged)
     if reader.cut:
@@ -174,8 +169,6 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
     try:
         while line := reader.readline(LINE_MAX):
             yield line
-    except COMPRESSED as error:
-        raise FormatError(f"the compressed file is damaged: {error}", rule="broken_archive") from error
     finally:
         reader.detach()
 
@@ -186,7 +179,7 @@ def _survey(source: Source) -> tuple[array[int], set[str]]:
     boxes: set[str] = set()
     for name, stream in source.walk(_may_be_mail):
         try:
-            for key in _ids_in(_opened(name, stream)):
+            for key in _ids_in(stream):
                 boxes.add(name)
                 if key and len(known) < IDS_MAX:
                     known.append(_digest(key))
@@ -221,30 +214,6 @@ def _digest(key: str) -> int:
 
 def _may_be_mail(name: str) -> bool:
     return CANDIDATE.search(name) is not None and not is_clutter(name)
-
-
-def _opened(name: str, stream: BinaryIO) -> BinaryIO:
-    if name.lower().endswith(".gz"):
-        return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
-    if name.lower().endswith(".bz2"):
-        return cast(BinaryIO, bz2.BZ2File(stream))
-    if name.lower().endswith(".xz"):
-        return cast(BinaryIO, lzma.LZMAFile(stream))
-    return stream
-
-
-def _plain(head: bytes) -> bytes:
-    """The first bytes of a file, unpacked if they are packed."""
-    try:
-        if head.startswith(b"\x1f\x8b"):
-            return zlib.decompressobj(31).decompress(head, 16_384)
-        if head.startswith(b"BZh"):
-            return bz2.BZ2Decompressor().decompress(head, 16_384)
-        if head.startswith(b"\xfd7zXZ\x00"):
-            return lzma.LZMADecompressor().decompress(head, 16_384)
-    except COMPRESSED:
-        return b""
-    return head
 
 
 def _box_name(source: Source, name: str) -> str:

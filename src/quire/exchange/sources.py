@@ -20,6 +20,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -31,6 +32,8 @@ HEAD_BYTES = 1 << 16  # of a text file in a tar, kept to recognise it by
 HEADS_MAX = 50  # files of one suffix whose heads are kept
 TEXTS = frozenset(["json", "jsonl", "html", "htm", "txt", "csv", "tsv", "log", "mbox", "eml", ""])
 MEMBERS_MAX = 1_000_000  # more files than any export holds; bounds the listing of a hostile archive
+HEAD_SIZE = 512  # of an archive: what it is known by
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 READ_MAX = 256 << 20  # what `read` will hold in memory; larger members are streamed with `walk`
 
 BROKEN = (
@@ -307,19 +310,36 @@ class _Unreadable(io.RawIOBase):
         return True
 
 
-def open_source(path: str | Path) -> Source:
+def open_source(path: str | PathLike[str]) -> Source:
     """The export at `path`. Raises NotFoundError if nothing is there, FormatError if it is unreadable."""
-    path = Path(path)
+    from quire.exchange.compressed import uncompressed
+
+    return uncompressed(_packed(Path(path)))
+
+
+def archives_in(folder: Path) -> list[Path]:
+    """The zips and tars that lie in a folder itself, by name."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.is_symlink())
+    found = []
+    for path in files:
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            head = stream.read(HEAD_SIZE)
+            if head.startswith(ZIP) or _looks_like_tar(path, head):
+                found.append(path)
+    return found
+
+
+def _packed(path: Path) -> Source:
     if path.is_dir():
         return FolderSource(path)
     if not path.exists():
         raise NotFoundError(f"there is no file {path}", rule="path_absent")
     try:
         with path.open("rb") as stream:
-            head = stream.read(512)
+            head = stream.read(HEAD_SIZE)
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}", rule="unreadable") from error
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if head.startswith(ZIP):
         return ZipSource(path)
     if _looks_like_tar(path, head):
         return TarSource(path)

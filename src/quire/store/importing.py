@@ -41,8 +41,7 @@ from quire.core.operation import (
 from quire.core.views import ImportSummary
 from quire.errors import FormatError, MalformedError
 from quire.exchange import model
-from quire.exchange.detect import detect
-from quire.exchange.sources import open_source
+from quire.exchange.detect import open_export
 from quire.storage import log, search
 from quire.storage import timeline as rows
 from quire.store.additions import EVENTS, Additions, Event
@@ -79,8 +78,7 @@ def import_export(
 ) -> ImportSummary:
     """See `ChannelManager.import_`."""
     began = wall.monotonic()
-    with open_source(path) as source:  # type: ignore[arg-type]
-        importer = detect(source, format)
+    with open_export(path, format) as (source, importer):
         tally = Tally(importer.NOTICES_ARE_MESSAGES)
         run = ImportRun(store, importer.NAME, tally, dry_run)
         with nullcontext() if dry_run else store.database.bulk():

@@ -1,0 +1,136 @@
+"""Compressed files in an export (`general.log.gz`) are read as what they hold, whatever the format.
+
+The ending goes from the name, so no importer ever sees it; the content decides, so a file that only is called
+so stays what it is. gzip, bzip2 and xz, of any number of parts.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import io
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, cast
+
+from quire.errors import FormatError
+from quire.exchange.sources import BROKEN, HEAD_BYTES, Source
+
+ENDING = re.compile(r"(?<!\.tar)\.(?:gz|bz2|xz)$", re.I)
+GZIP, BZIP2, XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"
+RATIO = 8  # what text shrinks by, about: a compressed file's size inside is not known before it was read
+
+
+def uncompressed(source: Source) -> Source:
+    """The same export without the compression of its single files."""
+    return _Uncompressed(source)
+
+
+class _Uncompressed(Source):
+    def __init__(self, inner: Source) -> None:
+        self.path = inner.path
+        self._inner = inner
+        self._sizes: dict[str, int] | None = None
+        self._real: dict[str, str] = {}  # shown name -> name of a file that may be compressed
+        self._shown: dict[str, str] = {}  # and back
+
+    def sizes(self) -> dict[str, int]:
+        """Of a compressed file an estimate."""
+        if self._sizes is None:
+            sizes = dict(self._inner.sizes())
+            for name in [name for name in sizes if ENDING.search(name)]:
+                shown = ENDING.sub("", name)
+                if shown and not shown.endswith("/") and shown not in sizes:
+                    sizes[shown] = sizes.pop(name) * RATIO
+                    self._real[shown], self._shown[name] = name, shown
+            self._sizes = sizes
+        return self._sizes
+
+    def open(self, name: str) -> BinaryIO:
+        self.sizes()
+        stream = self._inner.open(self._real.get(name, name))
+        return cast(BinaryIO, _Plain(stream, name)) if name in self._real else stream
+
+    def walk(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, BinaryIO]]:
+        self.sizes()
+        for name, stream in self._inner.walk(lambda name: wanted(self._shown.get(name, name))):
+            shown = self._shown.get(name)
+            yield (name, stream) if shown is None else (shown, cast(BinaryIO, _Plain(stream, shown)))
+
+    def peek(self, name: str, size: int = 4096) -> bytes:
+        self.sizes()
+        if name not in self._real:
+            return self._inner.peek(name, size)
+        head = self._inner.peek(self._real[name], max(size, HEAD_BYTES))
+        try:
+            if head.startswith(GZIP):
+                return zlib.decompressobj(wbits=31).decompress(head, size)
+            if head.startswith(XZ):
+                return lzma.LZMADecompressor().decompress(head, size)
+        except BROKEN:
+            return b""
+        if head.startswith(BZIP2):  # its first block alone may be larger than a head
+            with self.open(name) as stream:
+                return stream.read(size)
+        return head[:size]
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _Plain(io.RawIOBase):
+    """What a stream holds, uncompressed if it begins as a compressed one. What comes before damage is read first."""
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._name = name
+        self._packed = io.BufferedReader(cast(io.RawIOBase, stream), HEAD_BYTES)
+        self._inner: Any = None
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        try:
+            data: bytes = self._opened().read1(len(buffer))
+        except BROKEN as error:
+            raise FormatError(f"{self._name}: {error}", rule="broken_archive", file=self._name) from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        """As of any file: less than `size` only at the end, or before damage."""
+        found = bytearray()
+        while size < 0 or len(found) < size:
+            try:
+                piece = super().read(size - len(found) if size >= 0 else HEAD_BYTES)
+            except FormatError:
+                if found:  # said again when it is asked for more
+                    break
+                raise
+            if not piece:
+                break
+            found += piece
+        return bytes(found)
+
+    def _opened(self) -> Any:
+        if self._inner is None:
+            head = self._packed.peek(len(XZ))
+            if head.startswith(GZIP):
+                self._inner = gzip.GzipFile(fileobj=self._packed)
+            elif head.startswith(BZIP2):
+                self._inner = bz2.BZ2File(self._packed)
+            elif head.startswith(XZ):
+                self._inner = lzma.LZMAFile(self._packed)  # noqa: SIM115  # it is closed with us
+            else:
+                self._inner = self._packed
+        return self._inner
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self.closed:
+            for one in (self._inner, self._packed):
+                with contextlib.suppress(Exception):
+                    one.close()
+        super().close()

@@ -1,0 +1,95 @@
+"""Compressed single files, and folders that merely hold an export's archive, whatever the format."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from quire.errors import FormatError
+from quire.exchange import irc, jsonl
+from quire.exchange.detect import detect, open_export
+from quire.exchange.model import Message, Options, Skipped
+from quire.exchange.sources import open_source
+from tests.exchange.packing import PACKINGS, messages, only, pack, records
+
+IRC = "".join(f"2024-03-05T12:{n:02}:00 <ada> line {n}\n" for n in range(60)).encode()
+JSONL = b"".join(
+    b'{"type":"message","channel":"a","id":"%d","author":"ada","time_ms":1700000000000,"body":"hi"}\n' % n
+    for n in range(500)
+)
+PACK: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+SLACK = {
+    "users.json": [{"id": "U1", "name": "ada"}],
+    "channels.json": [{"id": "C1", "name": "general", "is_general": True}],
+    "general/2024-03-05.json": [{"type": "message", "user": "U1", "text": "hi", "ts": "1709640000.000100"}],
+}
+
+
+@pytest.mark.parametrize("ending", PACK)
+@pytest.mark.parametrize("how", [*PACKINGS, "file"])
+def test_a_compressed_log_is_read_as_the_log(tmp_path: Path, how: str, ending: str) -> None:
+    path = pack(tmp_path, {f"#python.2024-03-05.log.{ending}": PACK[ending](IRC)}, how)
+    with open_source(path) as source:
+        assert source.names() == ["#python.2024-03-05.log"]
+        assert detect(source) is irc
+    found = messages(records(irc, path))
+    assert [one.body for one in found] == [f"line {n}" for n in range(60)]
+    assert {one.channel for one in found} == {"#python"}
+
+
+def test_a_file_without_an_ending_or_with_a_false_one_is_what_it_holds(tmp_path: Path) -> None:
+    plain = pack(tmp_path, {"chat.jsonl.gz": JSONL}, "file")
+    assert len(messages(records(jsonl, plain))) == 500
+    parts = gzip.compress(JSONL[:1000]) + gzip.compress(JSONL[1000:])  # as `cat a.gz b.gz` makes
+    assert len(messages(records(jsonl, pack(tmp_path, {"two.jsonl.gz": parts}, "file")))) == 500
+
+
+def test_one_that_stands_there_unpacked_too_keeps_its_name(tmp_path: Path) -> None:
+    path = pack(tmp_path, {"a.log": IRC, "a.log.gz": gzip.compress(IRC)})
+    with open_source(path) as source:
+        assert source.names() == ["a.log", "a.log.gz"]
+        assert source.read("a.log") == IRC
+
+
+def test_a_damaged_one_is_reported_and_what_came_before_kept(tmp_path: Path) -> None:
+    packed = gzip.compress(JSONL, 0)
+    path = pack(tmp_path, {"chat.jsonl.gz": packed[: len(packed) // 2]}, "file")
+    found = records(jsonl, path)
+    assert "chat.jsonl" in {str(getattr(one, "file", "")) for one in only(found, Skipped)}
+    assert 200 < len(only(found, Message)) < 300
+
+
+@pytest.mark.parametrize("how", ["zip", "tar.gz"])
+def test_a_folder_with_one_archive_is_that_export(tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    pack(folder, SLACK, how)
+    (folder / "README.txt").write_text("from the workspace's owner")
+    shutil.copy(
+        pack(tmp_path, {"channels.json": SLACK["channels.json"]}, "file"), folder
+    )  # as some tools leave it
+    with open_export(folder) as (source, importer):
+        assert importer.NAME == "slack"
+        assert len([one for one in importer.read(source, Options()) if isinstance(one, Message)]) == 1
+
+
+def test_a_folder_of_several_archives_says_what_to_do(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        pack(tmp_path, SLACK, "zip", name)
+    with pytest.raises(FormatError) as failure, open_export(tmp_path):
+        pass
+    assert failure.value.rule == "unknown_format"
+    assert "one.zip" in failure.value.hint
+
+
+def test_an_export_in_a_folder_is_preferred_to_an_archive_beside_it(tmp_path: Path) -> None:
+    folder = pack(tmp_path, SLACK)
+    pack(folder, {"other/2024-03-05.json": SLACK["general/2024-03-05.json"]}, "zip", "old")
+    with open_export(folder) as (source, _):
+        assert source.path == folder
