@@ -23,6 +23,10 @@ def told(found: list[Message]) -> list[tuple[str, str, str]]:
 
 
 STYLES = {
+    "chan/20.01.02": (  # clog, with a file a day
+        "10:00:00 --- join: ann (~ann@host.example) joined #chan\n10:01:00 <ann> hello there\n10:02:00 <bob> ann: hi\n"
+        "10:03:00 --- action: ann waves\n10:04:00 --- nick: bob -> bobby\n10:05:00 --- quit: ann (Quit: bye)\n"
+    ),
     "#chan.2020-01-02.log": (  # irssi
         "--- Log opened Thu Jan 02 10:00:00 2020\n"
         "10:00 -!- ann [~ann@host.example] has joined #chan\n10:01 < ann> hello there\n10:02 <@bob> ann: hi\n"
@@ -88,6 +92,13 @@ def test_a_star_is_an_action_unless_its_words_are_a_notice(tmp_path: Path) -> No
         ("action", "bob", "sets the table"),
         ("topic", "", "Topic is 'new'"),
     ]
+
+
+def test_a_meetings_time_is_no_part_of_its_channels_name(tmp_path: Path) -> None:
+    text = "17:00:00 <ann> #startmeeting\n17:01:00 <bob> hi\n"
+    found = records(irc, pack(tmp_path, {"dev.2014-01-05-17.00.log.txt": text}))
+    assert [one.name for one in only(found, Channel)] == ["dev"]  # type: ignore[attr-defined]
+    assert messages(found)[0].time_ms == 1388941200000
 
 
 def test_days_change_by_marker_and_by_the_clock(tmp_path: Path) -> None:

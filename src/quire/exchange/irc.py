@@ -18,6 +18,7 @@ answers line A, counted from 0) those links are kept: the nearest earlier line i
 
 from __future__ import annotations
 
+import contextlib
 import re
 from array import array
 from collections import Counter
@@ -66,6 +67,10 @@ NAMED_DATE = re.compile(
     r"|(?<!\d)(?P<d2>\d{1,2})(?P<b>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*(?P<y2>(?:19|20)\d\d)(?!\d)",
     re.I,
 )
+NAMED_TIME = re.compile(rf"(?:{NAMED_DATE.pattern})(?:[-T_ ]\d\d[.:]?\d\d(?:[.:]?\d\d)?(?!\d))?", re.I)
+SHORT_DATE = re.compile(
+    r"(?:^|/)(?P<y>\d\d)\.(?P<m>\d\d)\.(?P<d>\d\d)(?:\.(?:txt|log))?$"
+)  # clog's file a day
 MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 NAMED_CHANNEL = re.compile(
     r"(?P<name>#{1,2}[^\s/.,]+(?:\.[^\s/.,\d][^\s/.,]*)*?)(?=[._-]?(?:\d{4}|\d{8})|\.[^./]*$|/|$|\.)"
@@ -214,7 +219,7 @@ class _Log:
         else:
             self.likely, stamp = found
             time = self.at(stamp)
-            if stamp.rest.startswith("--- ") and self.is_marker(stamp.rest):
+            if stamp.rest.startswith("--- ") and day_marker(stamp.rest) and self.is_marker(stamp.rest):
                 return None
             told = happening(stamp.rest, self.head.star_is_action) or plain(stamp.rest)
         if time is None:
@@ -416,7 +421,7 @@ def _stem(name: str) -> str:
 
 
 def _named_day(name: str) -> date | None:
-    """The last date in the path: `2004-11-15_03.raw.txt`, `2020/01/02/#chan.txt`, `chan.log.20200102`."""
+    """The last date in the path: `2004-11-15_03.raw.txt`, `2020/01/02/#chan.txt`, `chan.log.20200102`, `15.01.02`."""
     for match in reversed(list(NAMED_DATE.finditer(name))):
         try:
             if match["y"]:
@@ -425,6 +430,10 @@ def _named_day(name: str) -> date | None:
             return date(int(match["y2"]), month, int(match["d2"]))
         except ValueError:
             continue
+    if short := SHORT_DATE.search(name):
+        with contextlib.suppress(ValueError):
+            century = 2000 if int(short["y"]) < 80 else 1900  # IRC began in 1988
+            return date(century + int(short["y"]), int(short["m"]), int(short["d"]))
     return None
 
 
@@ -442,7 +451,7 @@ def _channel(name: str, head: Head, survey: Survey, options: Options) -> str:
         return found[-1]["name"]
     if head.channel or survey.channel:
         return head.channel or survey.channel
-    rest = NAMED_DATE.sub("", PurePosixPath(name).name).strip("._- ")
+    rest = SHORT_DATE.sub("", NAMED_TIME.sub("", PurePosixPath(name).name)).strip("._- ")
     while (shorter := EXTENSION.sub("", rest)) != rest:
         rest = shorter
     rest = rest.strip("._- ")

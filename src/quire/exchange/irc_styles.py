@@ -44,7 +44,8 @@ STYLING = re.compile("\x03(?:\\d{1,2}(?:,\\d{1,2})?)?|\x04(?:[0-9A-Fa-f]{6})?|[\
 SPOKEN = re.compile(r"<\s?[@+%&~!*]?(?P<nick>[^\s<>][^<>\t]{0,63}?)\s?>(?:[ \t](?P<text>.*))?$", re.S)
 COLUMNS = re.compile(r"(?P<nick>[^\t]{0,64})\t(?P<text>.*)$", re.S)
 STARRED = re.compile(r"(?:\s{0,2}(?:\*|•|Action:)[ \t]|—[ \t])\s?(?P<rest>.*)$", re.S)
-NOTICE = re.compile(r"(?:\*\*\*|===|-!-|-->|<--|--|---|->|<-|[→←⇐⇒↔])[ \t]?\s?(?P<rest>.*)$", re.S)
+NOTICE = re.compile(r"(?:\*\*\*|===|-!-|-->|<--|---|--|->|<-|[→←⇐⇒↔])[ \t]?\s?(?P<rest>.*)$", re.S)
+CLOG_ACTION = re.compile(r"--- action: (?P<nick>\S+) (?P<text>.*)$", re.S)
 SENT_NOTICE = re.compile(r"-(?P<nick>[^\s:-][^\s:]{0,63}?)(?::[^\s-]+)?- ?(?P<text>.*)$", re.S)
 COLON = re.compile(r"(?P<nick>[^\s:*]{1,32}): (?P<text>.*)$", re.S)
 PIDGIN_ACTION = re.compile(r"\*\*\*(?P<rest>\S+ .*)$", re.S)
@@ -61,19 +62,19 @@ ARRIVALS = re.compile(
     re.I,
 )
 LEAVINGS = re.compile(
-    rf"(?:Parts?|Quits?): |\S+ (?:{HOST} )?(?:has (?:left|quit|parted|signed off)|left (?:irc|#"
+    rf"(?:Parts?|Quits?|Kicks?): |\S+ (?:{HOST} )?(?:has (?:left|quit|parted|signed off)|left (?:irc|#"
     rf"|the (?:room|channel))"
     r"|(?:was |has been )?kicked |quit(?: |$))|(?:\S+ has kicked|You (?:have left|were kicked"
     r"|have been kicked))",
     re.I,
 )
 RENAMES = re.compile(
-    r"\S+ is now known as |Nick change: |You(?:'re| are) now known as |\S+ (?:→|changed nick to"
+    r"\S+ is now known as |Nick(?: change)?: |You(?:'re| are) now known as |\S+ (?:→|changed nick to"
     r"|is known as) ",
     re.I,
 )
 TOPICS = re.compile(
-    r"Topic (?:for|is|on|changed|set|'|:)|The topic |\S+ (?:\S+ )?(?:has )?(?:changed|changes|set"
+    r"Topic(?:: | (?:for|is|on|changed|set|'|:))|The topic |\S+ (?:\S+ )?(?:has )?(?:changed|changes|set"
     r"|sets) (?:the )?topic"
     r"|\S+ has unset topic",
     re.I,
@@ -83,7 +84,7 @@ ADMIN = re.compile(
     r"|has changed mode|removes? mode)"
     r"|(?:server)?mode/|mode change|#\S+: mode|Set by |Users on |Channel (?:modes?|created)|End of "
     r"|Disconnected"
-    r"|Loaded log|Retrieving|Attempting|Rejoined|Channel #|Mode \S|\[#?\S+(?: \(\S*\))?\]",
+    r"|Loaded log|mode: |log: |Retrieving|Attempting|Rejoined|Channel #|Mode \S|\[#?\S+(?: \(\S*\))?\]",
     re.I,
 )
 CHANNEL_NAME = re.compile(
@@ -191,6 +192,8 @@ def happening(text: str, star_is_action: bool) -> Happening | None:
         return Happening("action", nick.lstrip("@+%&~"), deed)
     if "\t" in text and (match := COLUMNS.match(text)):
         return _column(match["nick"].strip(), match["text"])
+    if match := CLOG_ACTION.match(text):
+        return Happening("action", match["nick"], match["text"])
     if match := NOTICE.match(text):
         kind = notice_kind(match["rest"]) or "other"
         return Happening(kind, _subject(match["rest"], kind), match["rest"])
@@ -286,6 +289,6 @@ def _subject(text: str, kind: str) -> str:
     """The nick a join, leaving or renaming is about."""
     if kind not in ("join", "leave", "name"):
         return ""
-    words = re.sub(r"^(?:Joins?|Parts?|Quits?|Nick change): ", "", text, count=1, flags=re.I)
+    words = re.sub(r"^(?:Joins?|Parts?|Quits?|Kicks?|Nick(?: change)?): ", "", text, count=1, flags=re.I)
     nick = words.split(" ", 1)[0].lstrip("@+%&~")
     return "" if nick in ("You", "Now", "You're") or len(nick) > 64 else nick
