@@ -154,8 +154,10 @@ def threads(
             head = author_text(root.author)
             head.append(f"  {session.short(one.root)}", FAINT)
             words = line(one.title or root.body, 200) or "…"
-            body = Text(" " * GUTTER + words, no_wrap=True, overflow="ellipsis")
-            below = Text(" " * GUTTER + thread_line(one), FAINT, no_wrap=True, overflow="ellipsis")
+            body = Text(" " * GUTTER + words)
+            below = Text(" " * GUTTER + thread_line(one), FAINT)
+            for part in (body, below):  # printed together, parts would wrap as one text
+                part.truncate(session.out.console.width, overflow="ellipsis")
             session.out.show(head, body, below)
         if not found:
             session.out.note("no threads here")
