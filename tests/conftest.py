@@ -13,6 +13,8 @@ from quire.channels.manager import ChannelManager
 from quire.store.local import LocalStore
 from tests import vaults
 
+SHOWING = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PAGER", "EDITOR", "VISUAL")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -21,6 +23,16 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unset() -> Iterator[None]:
+    """What a user's shell says of their own vault, and of how things are shown, is not for tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if (name.startswith("QUIRE_") and name != "QUIRE_CORPORA") or name in SHOWING:
+                patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
