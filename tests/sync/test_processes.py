@@ -121,6 +121,26 @@ def test_what_one_posts_the_other_follows_live(two: tuple[Quire, Quire]) -> None
 
 @pytest.mark.slow
 @pytest.mark.bounded
+def test_two_on_one_network_find_each_other_without_an_address(two: tuple[Quire, Quire]) -> None:
+    ada, bob = two
+    near = ("--listen", "127.0.0.1:0", "--interface", "127.0.0.1")
+    with running(ada, *near) as up:
+        up.wait_for("listening")
+        with running(bob, *near) as other:
+            while not (bob("channels", "--json").json["channels"] and bodies(bob) == ["before Bob"]):
+                other.wait_for("synced")
+            bob("post", "team", "found you")
+            while bodies(ada) != ["before Bob", "found you"]:
+                up.wait_for("synced")
+        ada("post", "team", "come again")
+        bob("sync", "--interface", "127.0.0.1")
+        assert bodies(bob) == ["before Bob", "found you", "come again"]
+        up.end(signal.SIGKILL)
+    assert bob("sync", "--interface", "127.0.0.1", "--json", code=10).error["rule"] == "lan_nobody"
+
+
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_a_killed_peer_comes_back_and_loses_nothing(two: tuple[Quire, Quire]) -> None:
     ada, bob = two
     with running(ada, "--listen", "127.0.0.1:0") as up:

@@ -35,27 +35,46 @@ Relays = Annotated[
     list[str] | None,
     typer.Option("--relay", "-r", metavar="URL", help="A relay, as wss://HOST; may be repeated."),
 ]
+Interfaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--interface",
+        metavar="ADDRESS",
+        help="Of this machine, on the local network to use; may be repeated.",
+    ),
+]
 
 
 @app.command()
-def sync(ctx: typer.Context, peer: Peers = None, relay: Relays = None) -> None:
+def sync(
+    ctx: typer.Context,
+    peer: Peers = None,
+    relay: Relays = None,
+    lan: Annotated[
+        bool, typer.Option("--lan", help="With all of yours that are up on the local network.")
+    ] = False,
+    interface: Interfaces = None,
+) -> None:
     """Come into step with other devices, once: directly, or by a relay.
 
-    Those at --peer must be running `quire up`; a relay keeps what goes to those who are not there now. What either side
-    has the other gets, as far as it may. What carries it can read and change none of it; if the link breaks, the next
-    sync goes on where it was. Exit code 1 if something was refused, 10 if somebody did not answer.
+    Those at --peer, and on the local network, must be running `quire up`; a relay keeps what goes to those who are not
+    there now. What either side has the other gets, as far as it may. What carries it can read and change none of it; if
+    the link breaks, the next sync goes on where it was. Exit code 1 if something was refused, 10 if somebody did not answer.
 
     \b
     Examples:
       quire sync --peer 192.168.1.20
       quire sync --relay wss://relay.example
+      quire sync --lan
       quire sync --peer desk.example:8441 --peer 10.0.0.3
     """
-    addresses = _addresses(peer)
-    if not addresses and not relay:
-        raise UsageError("say with whom", rule="no_peer", hint="quire sync --peer HOST, or --relay URL")
+    addresses, near = _addresses(peer), interface if interface else [] if lan else None
+    if not addresses and not relay and near is None:
+        raise UsageError(
+            "say with whom", rule="no_peer", hint="quire sync --lan, --peer HOST, or --relay URL"
+        )
     with opened(ctx) as session:
-        reports, failed = asyncio.run(_sync_each(session, addresses, relay or []))
+        reports, failed = asyncio.run(_sync_each(session, addresses, relay or [], near))
     if failed is not None:
         raise failed
     if any(report.refused for report in reports):
@@ -63,7 +82,7 @@ def sync(ctx: typer.Context, peer: Peers = None, relay: Relays = None) -> None:
 
 
 async def _sync_each(
-    session: Session, addresses: list[Address], relays: list[str]
+    session: Session, addresses: list[Address], relays: list[str], near: list[str] | None
 ) -> tuple[list[SyncReport | RelayReport], PeerError | TransportError | None]:
     """One after the other; who does not answer keeps nobody else from it."""
     from quire.node.node import Node
@@ -80,10 +99,26 @@ async def _sync_each(
             failed = error
             continue
         reports.append(report)
-        session.out.done(*_brought(where, report))
-        for rule, times in Counter(error.rule for error in report.refused).items():
-            session.out.note(f"refused: {rule}" + (f", {times} times" if times > 1 else ""))
+        _say_brought(session, where, report)
+    if near is not None:
+        found = 0
+        async for address, one in node.sync_on_lan(near):
+            found += 1
+            reports.append(one)
+            _say_brought(session, address, one)
+        if not found:
+            failed = TransportError(
+                "nobody of yours is up on the local network",
+                rule="lan_nobody",
+                hint="is quire up running there?",
+            )
     return reports, failed
+
+
+def _say_brought(session: Session, where: Address | str, report: SyncReport | RelayReport) -> None:
+    session.out.done(*_brought(where, report))
+    for rule, times in Counter(error.rule for error in report.refused).items():
+        session.out.note(f"refused: {rule}" + (f", {times} times" if times > 1 else ""))
 
 
 def _brought(where: Address | str, report: SyncReport | RelayReport) -> tuple[dict[str, object], str]:
@@ -112,29 +147,48 @@ def up(
     listen: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where others may connect; - for nowhere.")
     ] = ANYWHERE,
+    no_lan: Annotated[
+        bool, typer.Option("--no-lan", help="Neither find others on the local network, nor be found.")
+    ] = False,
+    interface: Interfaces = None,
 ) -> None:
     """Keep this vault in step with others until you stop it (Ctrl-C), and say what happens.
 
-    Others reach it at --listen; those at --peer, and relays, are kept connected. It speaks only to devices that share a
-    channel with you, and to anybody while an invite of yours is open or you wait to be let in. What this or any other
-    program writes to the vault goes out at once.
+    Devices on one local network that share a channel find each other. To others they announce nothing but that
+    somebody runs Quire. Those at --peer, and relays, are kept connected; others reach this one at --listen. It speaks
+    only to devices that share a channel with you, and to anybody while an invite of yours is open or you wait to be let
+    in. What this or any other program writes to the vault goes out at once.
 
     \b
     Examples:
       quire up
       quire up --peer 192.168.1.20
       quire up --relay wss://relay.example --listen -
-      quire up --listen 127.0.0.1:9000 --json
+      quire up --listen 127.0.0.1:9000 --no-lan --json
     """
     from quire.transports.interface import parse_address
 
     addresses = _addresses(peer)
     place = None if listen == "-" else parse_address(listen)
+    near = None if no_lan else _near(interface or [], place)
     with opened(ctx) as session:
-        asyncio.run(_up(session, addresses, relay or [], place))
+        asyncio.run(_up(session, addresses, relay or [], place, near))
 
 
-async def _up(session: Session, addresses: list[Address], relays: list[str], place: Address | None) -> None:
+def _near(interfaces: list[str], place: Address | None) -> list[str] | None:
+    """On which interfaces to find others, for who listens there: none if that is this machine's own loop."""
+    if interfaces or place is None or place.host in ("0.0.0.0", "::"):  # noqa: S104 - compared only
+        return interfaces
+    return None if place.host == "localhost" or place.host.startswith("127.") else [place.host]
+
+
+async def _up(
+    session: Session,
+    addresses: list[Address],
+    relays: list[str],
+    place: Address | None,
+    near: list[str] | None,
+) -> None:
     from quire.node.node import Node
 
     async def tell(node: Node) -> None:
@@ -144,7 +198,7 @@ async def _up(session: Session, addresses: list[Address], relays: list[str], pla
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    async with Node(session.manager, listen=place) as node:
+    async with Node(session.manager, listen=place, lan=near) as node:
         for address in addresses:
             node.keep(address)
         for url in relays:
@@ -163,7 +217,7 @@ def _say(session: Session, event: NodeEvent) -> None:
         session.out.emit(
             {
                 "kind": event.kind, "address": event.address, "peer": event.peer.hex(), "new": event.new,
-                "given": event.given, "rule": event.rule,
+                "given": event.given, "rule": event.rule, "again_s": round(event.again_s, 1),
             }
         )  # fmt: skip
         return
@@ -173,7 +227,9 @@ def _say(session: Session, event: NodeEvent) -> None:
         "connected": f"{who}: connected",
         "synced": f"{who}: {plural(event.new, 'new commit')}, {plural(event.given, 'record')} given",
         "refused": f"{who}: refused something: {event.rule}",
-        "lost": f"{who}: gone: {event.rule}",
+        "lost": f"{who}: gone: {event.rule}" + (f"; again in {event.again_s:.0f} s" if event.again_s else ""),
+        "resumed": "this machine was asleep: connecting anew",
+        "lan": f"not on the local network: {event.rule}; again in {event.again_s:.0f} s",
     }
     if event.kind != "synced" or event.new or event.given:
         session.out.show(line(words[event.kind], 200))

@@ -5,38 +5,43 @@
         async for event in node.events(): ...
 
 What one peer brings goes on to the others, since it changes the vault, as does what this or another process writes. A peer
-that goes away is tried again, after a pause that grows and is never the same for two.
+that goes away is tried again, after a pause that grows and is never the same for two; a machine that was asleep tries all at
+once. With `lan`, devices that share a channel find each other where multicast reaches (node/neighbours.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 import msgspec
 
+from quire.channels.beacons import Beacons
 from quire.channels.manager import ChannelManager
 from quire.channels.syncing import Syncing
 from quire.core.ids import DeviceId
 from quire.core.views import Event
-from quire.errors import QuireError
+from quire.errors import PeerError, QuireError, TransportError
+from quire.node.neighbours import Neighbours, look_around
+from quire.node.pauses import PAUSE_MAX_S, Hurry, Pauses
 from quire.node.peer import PeerSync, SyncReport
 from quire.node.relays import RelayReport, RelaySync
 from quire.transports.direct import DirectLink, Listener, connect, listen
 from quire.transports.interface import Address
 
 POLL_S = 0.2  # how often another process's writes are looked for
-PAUSE_S, PAUSE_MAX_S = 1.0, 60.0  # before a peer is tried again
+ASLEEP_S = 5.0  # if the clock on the wall went on so much longer than ours, the machine was asleep
 EVENTS_MAX = 10_000  # who does not read loses the oldest
 
 
 class NodeEvent(msgspec.Struct, frozen=True):
-    """Something happened. `kind`: listening, connected, synced, refused, lost."""
+    """Something happened. `kind`: listening, connected, synced, refused, lost; resumed (the machine was asleep); lan
+    (the local network cannot be used: `rule`)."""
 
     kind: str
     address: str = ""
@@ -44,18 +49,25 @@ class NodeEvent(msgspec.Struct, frozen=True):
     new: int = 0  # commits that came since the last event of this peer
     given: int = 0  # records that went
     rule: str = ""
+    again_s: float = 0.0  # when it is tried again
 
 
 class Node:
     """A vault and its peers. `start` and `stop`, or `async with`; the store stays open."""
 
-    def __init__(self, chat: ChannelManager, *, listen: Address | None = None) -> None:
+    def __init__(
+        self, chat: ChannelManager, *, listen: Address | None = None, lan: Sequence[str] | None = None
+    ) -> None:
         """
         listen    take connections there
+        lan       find devices that share a channel with us, and be found by them if we listen: on the interfaces
+                  with these addresses, or if none is given, on all that are on a local network
         """
         self._chat = chat
         self._vault = Syncing(chat)
         self._listen = listen
+        self._lan = lan
+        self._hurry = Hurry()
         self._listener: Listener | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._live: set[PeerSync] = set()
@@ -88,6 +100,8 @@ class Node:
             key = self._vault.key
             self._listener = await listen(self._listen, key, self._accepts, self._serve)
             await self._tell(NodeEvent("listening", str(self._listener.address)))
+        if self._lan is not None:
+            self._begin(self._neighbours(self._lan).run())
         self._begin(self._watch())
 
     async def stop(self) -> None:
@@ -111,6 +125,27 @@ class Node:
         """Sync with whoever listens there until both have what they may. Raises: TransportError, PeerError."""
         link = await connect(address, self._vault.key, expect=expect)
         return await PeerSync(self._chat, link).run()
+
+    async def sync_on_lan(self, interfaces: Sequence[str] = ()) -> AsyncIterator[tuple[Address, SyncReport]]:
+        """Sync with each that shares a channel with us and is found on the local network; who does not answer is left out.
+
+        interfaces    as `lan` of the class
+
+        Raises: TransportError with rule "lan_no_interface" or "lan_unavailable".
+        """
+        key, met = self._vault.key, {bytes(self._vault.device)}
+        for neighbour in await look_around(Beacons(self._chat), interfaces):
+            for address in neighbour.addresses:
+                try:
+                    link = await connect(address, key, instance=neighbour.instance)
+                except (TransportError, PeerError):
+                    continue
+                if link.peer in met:
+                    await link.close()
+                else:
+                    met.add(link.peer)
+                    yield address, await PeerSync(self._chat, link).run()
+                break
 
     async def sync_with_relay(self, url: str) -> RelayReport:
         """Take in what a relay has for us, and put there what it lacks. Raises: TransportError, MalformedError."""
@@ -147,7 +182,7 @@ class Node:
 
     async def _keep(self, where: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run this whenever it ends, after a pause that grows while it fails at once."""
-        pause, loop = PAUSE_S, asyncio.get_running_loop()
+        pauses, loop = Pauses(), asyncio.get_running_loop()
         while True:
             began = loop.time()
             try:
@@ -155,11 +190,27 @@ class Node:
                 rule = "closed"
             except QuireError as error:
                 rule = error.rule
-            await self._tell(NodeEvent("lost", where, rule=rule))
             if loop.time() - began > PAUSE_MAX_S:
-                pause = PAUSE_S
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that not all come at once
-            pause = min(pause * 2, PAUSE_MAX_S)
+                pauses.reset()
+            pause = pauses.next_s()
+            await self._tell(NodeEvent("lost", where, rule=rule, again_s=pause))
+            if await self._hurry.pause(pause):
+                pauses.reset()
+
+    def _neighbours(self, interfaces: Sequence[str]) -> Neighbours:
+        async def serve(link: DirectLink, address: Address) -> None:
+            await self._run(link, str(address))
+
+        async def trouble(where: str, rule: str, again_s: float) -> None:
+            await self._tell(NodeEvent("lost" if where else "lan", where, rule=rule, again_s=again_s))
+
+        return Neighbours(
+            Beacons(self._chat), self._vault.key, self._listener, interfaces=interfaces, look=self._look,
+            serve=serve, is_live=self._is_live, trouble=trouble, hurry=self._hurry,
+        )  # fmt: skip
+
+    def _is_live(self, device: bytes) -> bool:
+        return any(sync.report.peer == device for sync in self._live)
 
     async def _keep_peer(self, address: Address) -> None:
         await self._run(await connect(address, self._vault.key), str(address))
@@ -175,8 +226,10 @@ class Node:
     async def _run(self, link: DirectLink, address: str) -> None:
         peer = bytes(link.peer)
         sync = PeerSync(self._chat, link, live=True, notify=self._telling(address, peer))
+        again = self._is_live(peer)
         self._live.add(sync)
-        await self._tell(NodeEvent("connected", address, peer))
+        if not again:  # a second link is one that both began at once: the other side leaves it
+            await self._tell(NodeEvent("connected", address, peer))
         try:
             await sync.run()
         finally:
@@ -202,11 +255,15 @@ class Node:
     async def _watch(self) -> None:
         """Whatever changes the vault, here or in another process, peers hear of."""
         before = await self._look(self._vault.version)
+        apart = _apart()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._wake.wait()
             self._wake.clear()
+            last, apart = apart, _apart()
+            if apart - last > ASLEEP_S:
+                await self._resume()
             now = await self._look(self._vault.version)
             if now != before or any(sync.behind for sync in self._live):
                 before = now
@@ -215,6 +272,15 @@ class Node:
                 for sync in tuple(self._live):
                     with contextlib.suppress(QuireError):  # its own task says so, and ends it
                         await sync.changed()
+
+    async def _resume(self) -> None:
+        """The machine was asleep: links may be dead without a sign of it, and pauses are over."""
+        for sync in self._live:
+            sync.leave()
+        for relay in self._relays:
+            relay.leave()
+        await self._tell(NodeEvent("resumed"))
+        self._hurry.up()
 
     async def _look(self, do: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._looking, do, *arguments)
@@ -228,3 +294,8 @@ class Node:
         async with self._happened:
             self._events.append(event)
             self._happened.notify_all()
+
+
+def _apart() -> float:
+    """How far the clock on the wall is from one that stands still while the machine is asleep, in seconds."""
+    return time.time() - time.monotonic()

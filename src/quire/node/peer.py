@@ -115,6 +115,11 @@ class PeerSync:
         """Did the vault change while a round went on, so that another is due?"""
         return self._late and self._session.idle
 
+    def leave(self) -> None:
+        """End here, as soon as may be; `run` returns."""
+        self.report.ended = self.report.ended or "closed"
+        self._done.set()
+
     async def changed(self) -> None:
         """The vault changed: begin a round if that concerns the peer and none is going on."""
         self._late = not self._session.idle

@@ -19,7 +19,7 @@ from quire.channels.relaying import Found, Relaying, RelayItem
 from quire.core.bundle_file import KNOWN, Kind, Record
 from quire.core.crypto.mailboxes import inbox
 from quire.core.relay_frames import CaughtUp, Item
-from quire.errors import PeerError
+from quire.errors import PeerError, TransportError
 from quire.node.peer import REFUSED_MAX
 from quire.transports.relay import RelayClient, connect
 
@@ -106,6 +106,11 @@ class RelaySync:
     def changed(self) -> None:
         """The vault changed."""
         self._due = True
+        self._wake.set()
+
+    def leave(self) -> None:
+        """End here: `run` raises TransportError(rule="link_left")."""
+        self._ended = TransportError("we left", rule="link_left")
         self._wake.set()
 
     async def _work(self, client: RelayClient) -> None:

@@ -1,6 +1,7 @@
 """Device to device: TLS 1.3 over TCP, and both devices' keys proven inside it (core/crypto/handshake.py).
 
-The listening side makes a certificate for each start, signed by itself; nobody checks its name. What makes the
+The listening side makes a certificate for each start, and for each network that it announces itself on, signed by itself;
+nobody checks its name. What makes the
 other side certain is its device's signature over that certificate. Frames follow, each after its length in four
 bytes: zero is a sign of life, all ones the end in good order. docs/spec/11-direct.md.
 """
@@ -115,13 +116,13 @@ class Listener:
     def __init__(
         self,
         server: asyncio.Server,
-        certificate_hash: bytes,
+        certificates: _Certificates,
         key: SigningKey,
         accepts: Accepts,
         on_link: OnLink,
     ) -> None:
         self._server = server
-        self._hash = certificate_hash
+        self._certificates = certificates
         self._key = key
         self._accepts = accepts
         self._on_link = on_link
@@ -134,6 +135,15 @@ class Listener:
         """Where it listens; the port that it was given if it asked for any."""
         host, port, *_ = self._server.sockets[0].getsockname()
         return Address(host, port)
+
+    @property
+    def certificate_hash(self) -> bytes:
+        """Of the certificate that the next connection is shown."""
+        return self._certificates.newest.certificate_hash
+
+    def renew(self) -> None:
+        """From now on show another certificate: nobody can tell by it that we are who was here before."""
+        self._certificates.renew()
 
     async def close(self) -> None:
         """Take no more, and end what is there."""
@@ -167,7 +177,8 @@ class Listener:
         self._shaking += 1
         try:
             async with asyncio.timeout(HANDSHAKE_S):
-                side = ServerSide(self._key, self._hash, os.urandom)
+                shown = self._certificates.shown(writer)
+                side = ServerSide(self._key, shown, os.urandom)
                 writer.write(side.opening())
                 peer = side.receive(await reader.readexactly(CLIENT_SIZE))
                 if not await self._accepts(peer):
@@ -187,7 +198,7 @@ async def listen(address: Address, key: SigningKey, accepts: Accepts, on_link: O
 
     Raises: TransportError(rule="address_taken").
     """
-    context, certificate_hash = _server_context()
+    certificates = _Certificates()
     listener: Listener
 
     def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -197,7 +208,7 @@ async def listen(address: Address, key: SigningKey, accepts: Accepts, on_link: O
         server = await asyncio.start_server(
             take,
             *address,
-            ssl=context,
+            ssl=certificates.newest,
             ssl_handshake_timeout=HANDSHAKE_S,
             limit=BUFFER_BYTES,
             start_serving=False,
@@ -206,7 +217,7 @@ async def listen(address: Address, key: SigningKey, accepts: Accepts, on_link: O
         raise TransportError(
             f"cannot listen on {address}: {error.strerror}", rule="address_taken", hint="choose another port"
         ) from error
-    listener = Listener(server, certificate_hash, key, accepts, on_link)
+    listener = Listener(server, certificates, key, accepts, on_link)
     await server.start_serving()
     return listener
 
@@ -216,12 +227,14 @@ async def connect(
     key: SigningKey,
     *,
     expect: DeviceId | None = None,
+    instance: bytes = b"",
     alive_s: float = ALIVE_S,
     silence_s: float = SILENCE_S,
 ) -> DirectLink:
     """A link to the device that listens there.
 
-    expect    the device that it must be
+    expect      the device that it must be
+    instance    how its certificate's hash must begin: to another, we do not even show who we are
 
     Raises: TransportError with rule "unreachable" or "link_refused", PeerError if the device is not proven, or another.
     """
@@ -238,8 +251,10 @@ async def connect(
         ) from error
     try:
         async with asyncio.timeout(HANDSHAKE_S):
-            certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            side = ClientSide(key, hashlib.sha256(certificate).digest(), os.urandom)
+            shown = hashlib.sha256(writer.get_extra_info("ssl_object").getpeercert(binary_form=True)).digest()
+            if not shown.startswith(instance):
+                raise PeerError("another certificate than was announced", rule="link_other_certificate")
+            side = ClientSide(key, shown, os.urandom)
             writer.write(side.answer(await reader.readexactly(OPENING_SIZE)))
             peer = side.finish(await reader.readexactly(PROOF_SIZE))
         if expect is not None and peer != expect:
@@ -264,8 +279,34 @@ async def _close(writer: asyncio.StreamWriter) -> None:
             await writer.wait_closed()
 
 
-def _server_context() -> tuple[ssl.SSLContext, bytes]:
-    """TLS 1.3 with a certificate of this start, and its hash."""
+class _Context(ssl.SSLContext):
+    """A server's side of TLS 1.3, with a certificate of its own."""
+
+    certificate_hash: bytes
+
+
+class _Certificates:
+    """What a listener shows: one certificate at a time, and of each connection which it was."""
+
+    def __init__(self) -> None:
+        first = self.newest = _server_context()
+        first.sni_callback = self._choose  # called for each connection, also for one that names nobody
+
+    def renew(self) -> None:
+        self.newest = _server_context()
+
+    def shown(self, writer: asyncio.StreamWriter) -> bytes:
+        """The hash of the certificate of a connection."""
+        context = writer.get_extra_info("ssl_object").context
+        assert isinstance(context, _Context)
+        return context.certificate_hash
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        connection.context = self.newest
+
+
+def _server_context() -> _Context:
+    """TLS 1.3 with a fresh certificate."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -287,7 +328,7 @@ def _server_context() -> tuple[ssl.SSLContext, bytes]:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _Context(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     with (
         tempfile.TemporaryDirectory() as folder
@@ -295,4 +336,6 @@ def _server_context() -> tuple[ssl.SSLContext, bytes]:
         file = Path(folder, "certificate")
         file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
         context.load_cert_chain(file)
-    return context, hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    context.certificate_hash = hashlib.sha256(der).digest()
+    return context

@@ -63,6 +63,10 @@ class Label(StrEnum):
     MAILBOX = "quire/v1 mailbox"  # the seed of an epoch's mailbox at a relay
     INBOX = "quire/v1 inbox"  # of a person's, from their public key
     INVITE_MAILBOX = "quire/v1 invite mailbox"  # of an invite's, from its public key
+    BEACON = "quire/v1 beacon"  # of an epoch's members on a local network
+    INVITE_BEACON = "quire/v1 invite beacon"
+    LINK_BEACON = "quire/v1 link beacon"
+    LINK_MAILBOX = "quire/v1 link mailbox"  # where two devices that are being linked meet at a relay
     DIRECT_CLIENT = "quire/v1 direct client"  # opens a signed message; derives no key
     DIRECT_SERVER = "quire/v1 direct server"  # likewise
     PASSPHRASE_SLOT = "quire/v1 passphrase slot"  # noqa: S105 - a label
