@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,17 @@ class Caught:
 
     def __init__(self) -> None:
         self.posts: list[Row] = []
-        self.found: list[tuple[int, str, str]] = []
+        self.packed: list[str] = []  # rows of the index
+
+    @property
+    def found(self) -> list[tuple[int, str, str]]:
+        return list(map(search.unpacked, self.packed))
 
     def take(self) -> Caught:
         """What was caught since the last time."""
         taken = Caught()
         taken.posts, self.posts = self.posts, []
-        taken.found, self.found = self.found, []
+        taken.packed, self.packed = self.packed, []
         return taken
 
 
@@ -65,8 +69,8 @@ def catching() -> Iterator[Caught]:
         caught.posts += kept
         _insert_posts(db, kept)
 
-    def found(rows: list[tuple[int, str, str]]) -> Statement:
-        caught.found += rows
+    def found(rows: Sequence[str]) -> Statement:
+        caught.packed += rows
         return _insertion(rows)
 
     rows.insert_posts, search.insertion = posts, found

@@ -1,8 +1,8 @@
 """Sync: a history over a direct link on loopback, nothing new, one message by a relay, and a relay's puts.
 
 The floor of a sync copies the same rows, all tables that a message is in, from one bare SQLite file to another in transactions
-of 10,000 messages; the vaults' cipher and pragmas, no search index, no network. Both ends of a link run in one process and share
-its processors, as they would not at home.
+of 10,000 messages; the vaults' cipher and pragmas, no search index, no network. Each end of a link is a process of its own, as it
+is at home; both share this machine's processors.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.data import History
-from bench.measuring import FLOOR, OURS, Row
+from bench.measuring import FLOOR, OURS, ROOT, Row, environment, python
 from bench.people import with_history
+from quire.channels.manager import ChannelManager
 from quire.channels.syncing import Syncing
 from quire.core.crypto.keys import SigningKey
 from quire.core.crypto.secrets import DatabaseKey
@@ -32,7 +33,8 @@ from quire.core.views import Event
 from quire.node.node import Node
 from quire.node.peer import PeerSync, SyncReport
 from quire.storage.database import Database
-from quire.testing.people import Person
+from quire.store.local import LocalStore
+from quire.testing.people import Person, key_of
 from quire.transports.direct import DirectLink, connect, listen
 from quire.transports.interface import Address
 from quire.transports.relay import connect as connect_relay
@@ -46,6 +48,7 @@ PUTS, PUTTERS, PUT_BYTES = 20_000, 32, 512
 SUBSCRIBERS, HEARD = 1_000, 20
 TABLES = ("commits", "message", "operation")
 COPY_AT_ONCE = 10_000
+SERVE = "import sys; from bench import syncing; syncing.serve(*sys.argv[1:])"
 
 
 def measure(history: History, size: int, scratch: Path) -> list[Row]:
@@ -111,34 +114,59 @@ def relayed(scratch: Path) -> list[Row]:
     ]
 
 
-@asynccontextmanager
-async def _served(ada: Person) -> AsyncIterator[Address]:
+@contextmanager
+def _served(ada: Person) -> Iterator[Address]:
+    """Her vault, answering from another process."""
+    folder = ada.store.folder
+    process = subprocess.Popen(
+        python(SERVE, folder),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(folder.parent),
+        cwd=ROOT,
+    )
+    try:
+        assert process.stdout is not None
+        yield Address(*json.loads(process.stdout.readline()))
+    finally:
+        process.communicate()  # it ends when nothing more can come
+
+
+def serve(folder: str) -> None:
+    """In the child: answer whoever connects, until the parent is done."""
+    with LocalStore.open(folder, key_of(Path(folder))) as store:
+        asyncio.run(_serve(ChannelManager(store)))
+
+
+async def _serve(chat: ChannelManager) -> None:
     async def accepts(device: DeviceId) -> bool:
         return True
 
     async def on_link(link: DirectLink) -> None:
-        await PeerSync(ada.chat, link).run()
+        await PeerSync(chat, link).run()
 
-    listener = await listen(HERE, Syncing(ada.chat).key, accepts, on_link)
-    try:
-        yield listener.address
-    finally:
-        await listener.close()
+    listener = await listen(HERE, Syncing(chat).key, accepts, on_link)
+    sys.stdout.write(json.dumps([listener.address.host, listener.address.port]) + "\n")
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.read)
+    await listener.close()
 
 
 async def _sync(ada: Person, bob: Person) -> SyncReport:
-    async with _served(ada) as address:
+    with _served(ada) as address:
         return await Node(bob.chat).sync_with(address)
 
 
 async def _join(ada: Person, bob: Person, team: ChannelId, size: int) -> tuple[float, float, SyncReport]:
     """Seconds until all is there, and until the first page is."""
-    start = time.perf_counter()
-    shown = asyncio.create_task(_first_page(bob, team, start))
-    report = await _sync(ada, bob)
-    seconds = time.perf_counter() - start
-    assert bob.chat.get_channel(team).messages == size
-    return seconds, await shown, report
+    with _served(ada) as address:
+        start = time.perf_counter()
+        shown = asyncio.create_task(_first_page(bob, team, start))
+        report = await Node(bob.chat).sync_with(address)
+        seconds = time.perf_counter() - start
+        assert bob.chat.get_channel(team).messages == size
+        return seconds, await shown, report
 
 
 async def _first_page(bob: Person, team: ChannelId, start: float) -> float:
@@ -153,7 +181,7 @@ async def _first_page(bob: Person, team: ChannelId, start: float) -> float:
 
 async def _nothing_new(ada: Person, bob: Person) -> tuple[float, int]:
     taken, said = [], 0
-    async with _served(ada) as address:
+    with _served(ada) as address:
         for _ in range(ROUNDS):
             link = await connect(address, Syncing(bob.chat).key)
             start = time.perf_counter()

@@ -61,6 +61,7 @@ from quire.core.operation import (
     Unpin,
     Unreact,
     decode_operation,
+    decode_operations,
     encode_operation,
     is_control,
     stored_operation,
@@ -196,3 +197,46 @@ def test_no_error_holds_the_text() -> None:
     with pytest.raises(MalformedError) as refusal:
         encode_operation(Topic("secret " * 1_000))
     assert "secret" not in f"{refusal.value} {refusal.value.details}"
+
+
+def test_many_are_read_as_each_alone() -> None:
+    imported = [Post(f"body {n}", origin=Origin(f"s{n // 3}", "U1", str(n), n)) for n in range(9)]
+    written = list(map(encode_operation, [*imported, *EXAMPLES, *CONTROLS]))
+    assert decode_operations(written) == list(map(decode_operation, written))
+    assert decode_operations([]) == []
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        Origin("quire", "U", "1", 0), Origin("s", "U" * 2_000, "1", 0), Origin("s", "U", "1" * 2_000, 0),
+        Origin("s", "U", "1", -1), Origin("s", "U", "1", 1 << 60), Origin("s", "U", "1", 0, -1),
+    ],
+)  # fmt: skip
+def test_no_origin_passes_among_good_ones_of_its_source(origin: Origin) -> None:
+    good, bad = encode(Post("x", origin=Origin("s", "U", "1", 0))), encode(Post("x", origin=origin))
+    with pytest.raises(MalformedError) as alone:
+        decode_operation(bad)
+    for many in ([good, good, bad], [bad, good], [good, bad, good]):
+        with pytest.raises(MalformedError) as among:
+            decode_operations(many)
+        assert among.value.rule == alone.value.rule
+
+
+@pytest.mark.parametrize("bad", [rule_and_broken[1] for rule_and_broken in BROKEN])
+def test_what_is_broken_is_found_among_good_ones(bad: Operation) -> None:
+    good = encode_operation(Post("x", origin=Origin("s", "U", "1", 0)))
+    with pytest.raises(MalformedError) as alone:
+        decode_operation(encode(bad))
+    with pytest.raises(MalformedError) as among:
+        decode_operations([good, encode(bad), good])
+    assert among.value.rule == alone.value.rule
+
+
+@pytest.mark.parametrize("cut", [1, 5, 12])
+def test_operations_that_are_whole_only_together_are_none(cut: int) -> None:
+    one, two = encode_operation(Post("first")), encode_operation(Post("second"))
+    both = one + two
+    for parts in ([both[: len(one) - cut], both[len(one) - cut :]], [both, b""], [one + b"\xc0", two]):
+        with pytest.raises(MalformedError):
+            decode_operations(parts)

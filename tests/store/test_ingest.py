@@ -452,3 +452,65 @@ def test_errors_name_a_rule_and_hold_no_text(store: LocalStore, channel: Channel
     [refused] = report.refused
     assert isinstance(refused.error, PeerError)
     assert "secret" not in repr(refused)
+
+
+def _of_every_kind(first: MessageId, own_key: str) -> list[Post]:
+    origin, other = Origin("irc", "zoe", "1", START_MS - 5_000), Origin("irc", "max", "2", START_MS - 9_000)
+    return [
+        Post("plain"), Post("reply", first), Post("old", origin=origin), Post("titled", title="a title"),
+        Post("left", notice=2), Post("answer", None, first), Post("to you", mentions=(own_key,)),
+        Post("to her", mentions=("irc:zoe",), origin=other),
+    ]  # fmt: skip
+
+
+def test_posts_of_every_kind_in_one_commit_and_each_in_its_own(
+    store: LocalStore, author: Author, channel: Channel
+) -> None:
+    """Most are applied all at once, the others one by one; nothing may tell which."""
+    first = channel.pen.next_id()
+    store.ingest([channel.pen.write(*_of_every_kind(first, store.own_key), React(first, "👍"))])
+    other = author.channel("other")
+    store.ingest([other.founding, other.pen.admit(Author.of(store))])
+    first = other.pen.next_id()
+    every: list[Post | React] = [*_of_every_kind(first, store.own_key), React(first, "👍")]
+    store.ingest([other.pen.write(one) for one in every])
+    together, apart = (_shown(store, one) for one in (channel, other))
+    assert together == apart
+    assert len(together) == 8
+    assert [info.mentions for info in ChannelManager(store).list_channels()] == [1, 1]
+    oracle.check(store)
+    assert store.verify().problems == ()
+
+
+def _shown(store: LocalStore, channel: Channel) -> list[object]:
+    messages = sorted(store.get_channel_messages(channel.id), key=lambda message: message.body)
+    return [
+        (
+            m.body,
+            m.author.id,
+            m.notice,
+            m.title,
+            m.root is None,
+            m.reply_to is None,
+            m.mentions,
+            len(m.reactions),
+        )
+        for m in messages
+    ]
+
+
+def test_what_waited_for_a_post_gets_it_when_that_comes_among_many(
+    store: LocalStore, channel: Channel
+) -> None:
+    pen = channel.pen
+    target = pen.next_id()
+    posts = pen.write(Post("root"), *[Post(f"more {n}") for n in range(3)])
+    later = pen.write(Post("reply", target), React(target, "👍"))
+    store.ingest([later])
+    assert bodies(store, channel) == []
+    store.ingest([posts])
+    message = store.get_message(target)
+    assert [reaction.emoji for reaction in message.reactions] == ["👍"]
+    assert [reply.body for reply in store.get_thread_replies(target).messages] == ["reply"]
+    oracle.check(store)
+    assert store.verify().problems == ()

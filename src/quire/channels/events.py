@@ -27,6 +27,11 @@ class EventHub:
         self._subscribers: list[Callable[[Event], None]] = []
         self._lock = threading.Lock()
 
+    @property
+    def is_heard(self) -> bool:
+        """Has anybody subscribed?"""
+        return bool(self._subscribers)
+
     def publish(self, event: Event) -> None:
         """Give a durable event to every subscriber."""
         with self._lock:

@@ -68,10 +68,20 @@ def channel_id(create: bytes) -> ChannelId:
     return ChannelId(hashlib.sha256(CHANNEL_LABEL + create).digest())
 
 
+def commitments_of(salted: Sequence[bytes]) -> list[bytes]:
+    """SHA-256 of each salt || operation."""
+    sha256 = hashlib.sha256
+    return [sha256(operation).digest() for operation in salted]
+
+
 def content_root(salted: Sequence[bytes]) -> bytes:
     """SHA-256 of the operations' commitments, in order."""
-    sha256 = hashlib.sha256
-    return sha256(b"".join([sha256(operation).digest() for operation in salted])).digest()
+    return root_of(commitments_of(salted))
+
+
+def root_of(commitments: Sequence[bytes]) -> bytes:
+    """The same for commitments that are known."""
+    return hashlib.sha256(b"".join(commitments)).digest()
 
 
 def with_salts(operations: Sequence[bytes], random_bytes: Callable[[int], bytes]) -> list[bytes]:
@@ -89,12 +99,14 @@ def build_head(
     previous: bytes,
     control_heads: Sequence[bytes],
     time: int,
-    salted: Sequence[bytes],
+    salted: Sequence[bytes] = (),
+    commitments: Sequence[bytes] = (),
 ) -> bytes:
-    """The bytes to sign and hash, for these operations in this place."""
-    root = content_root(salted)
+    """The bytes to sign and hash, for these operations, or those with these commitments, in this place."""
+    of_each = commitments or commitments_of(salted)
+    root, count = root_of(of_each), len(of_each)
     heads = tuple(sorted(control_heads))
-    return encode(Head(VERSION, channel, device, incarnation, seq, previous, heads, time, len(salted), root))
+    return encode(Head(VERSION, channel, device, incarnation, seq, previous, heads, time, count, root))
 
 
 def to_be_signed(head: bytes) -> bytes:

@@ -8,6 +8,7 @@ operations (who is here, what they may do, the keys) have a module of their own:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -234,6 +235,43 @@ def decode_operation(data: bytes) -> Operation | ControlOperation:
     operation: Operation = _codec.decode(data)
     check_operation(operation)
     return operation
+
+
+def decode_operations(encoded: Sequence[bytes]) -> list[Operation | ControlOperation]:
+    """The operations with exactly these bytes. Raises: MalformedError, as `decode_operation` of the first that is none.
+
+    Nearly all are posts that are plain or imported from one source, and pass in one look; the others are checked each.
+    """
+    try:
+        operations: list[Operation] = list(map(_codec.trusted, encoded))
+        canonical = list(map(encode, operations))
+    except (msgspec.MsgspecError, RecursionError, UnicodeError, OverflowError):
+        canonical = []
+    if canonical != list(encoded) or max(map(len, canonical), default=0) > limits.OPERATION_BYTES_MAX:
+        return list(map(decode_operation, encoded))
+    checked = None  # a source that was
+    longest, latest, short = limits.ORIGIN_CHARS_MAX, limits.TIME_MS_MAX, _SHORT
+    for one in operations:
+        if (
+            type(one) is Post
+            and len(one.body) <= short
+            and one.root is one.reply_to is None
+            and one.notice == one.flags == 0
+            and not (one.title or one.attachments or one.mentions)
+        ):
+            origin = one.origin
+            if origin is None or (
+                origin.source == checked
+                and len(origin.author) <= longest
+                and len(origin.id) <= longest
+                and 0 <= origin.time_ms <= latest
+                and origin.edited_ms is None
+            ):
+                continue
+        check_operation(one)
+        origin = getattr(one, "origin", None)
+        checked = origin.source if origin is not None else checked
+    return list(operations)
 
 
 def is_control(data: bytes) -> bool:

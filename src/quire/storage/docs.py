@@ -7,6 +7,7 @@ behind the one its time asks for (`spill`).
 from __future__ import annotations
 
 from array import array
+from itertools import repeat
 from typing import Any
 
 import apsw
@@ -23,8 +24,8 @@ class DocNumbers:
         self._free_to = 0  # from the end of that run to before this one, numbers are free: in this call
         self._widest = -1  # the widest spill known to be noted
 
-    def take(self, db: apsw.Connection, channel: int, times: list[int]) -> list[int]:
-        """Reserve a row for a message of each of these hybrid times (ascending); how far each spilled over."""
+    def take(self, db: apsw.Connection, channel: int, times: list[int]) -> tuple[list[int], list[int]]:
+        """Reserve a row for a message of each of these hybrid times (ascending): its number, and how far it spilled over."""
         newest: Any = db.execute("SELECT max(n) FROM doc").fetchone()
         self._free_to = 0
         docs = _ascending([time >> DOC_SHIFT for time in times])
@@ -41,11 +42,11 @@ class DocNumbers:
         spills = [doc - (time >> DOC_SHIFT) for doc, time in zip(docs, times, strict=True)]
         db.executemany(
             "INSERT INTO doc(n, channel, spill) VALUES(?, ?, ?)",
-            [(doc, channel, spill) for doc, spill in zip(docs, spills, strict=True)],
+            zip(docs, repeat(channel), spills, strict=False),
         )
         if (widest := max(spills)) > self._widest:
             self._widest = note_spill(db, (1 << widest.bit_length()) - 1)  # a bound; so it is seldom moved
-        return spills
+        return docs, spills
 
     def _around(self, db: apsw.Connection, docs: list[int], taken: set[int]) -> list[int]:
         """The same, passing over what is taken."""

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import apsw
+import msgspec
 
 from quire.core.operation import NOTICES, Post, stored_operation
 from quire.core.query import Query
@@ -38,10 +39,11 @@ _MESSAGE = (
     f" AND m.time >= (d.n - d.spill) << {flags.DOC_SHIFT} AND m.time < (d.n - d.spill + 1) << {flags.DOC_SHIFT}"
 )
 _INSERT_ALL = (
-    "INSERT INTO search(rowid, body, tags) SELECT CAST(substr(value, 1, 16) AS INTEGER),"
-    " CAST(substr(value, 20 + substr(value, 17, 3)) AS TEXT), CAST(substr(value, 20, substr(value, 17, 3)) AS TEXT)"
+    f"INSERT INTO search(rowid, body, tags) SELECT CAST(substr(value, 1, 16) AS INTEGER) - {10**15},"
+    " CAST(substr(value, instr(value, x'0a') + 1) AS TEXT), CAST(substr(value, 17, instr(value, x'0a') - 17) AS TEXT)"
     " FROM carray(?)"
 )
+_FIRST = 10**15  # what is packed as a row's number begins here, so that all have 16 digits
 _link = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -80,14 +82,40 @@ def _rarer_tags(post: Post) -> str:
     return tags
 
 
-def insertion(rows: list[tuple[int, str, str]]) -> Statement:
-    """Put (doc, text, tags) of each into the index; sorted by doc: FTS5 flushes when row numbers go back.
+def entry_of(post: Post, body: str) -> str:
+    """What is found of a message but for its channel and author: kinds, a line's end, and its text."""
+    return f"{kinds_of(post, body)}\n{text_of(post, body)}"
 
-    One statement for all, its rows packed as 16 digits, 3 digits, tags, text: so SQLite never comes back for the
-    next row, and another thread has the interpreter for itself.
+
+def packed(doc: int, tags: str, text: str) -> str:
+    """A row of the index as `insertion` takes it: 16 digits, tags, a line's end, text. They sort as their numbers do."""
+    return f"{_FIRST + doc}{tags}\n{text}"
+
+
+def packed_entries(
+    docs: Iterable[int], channel: int, authors: Iterable[int], entries: Iterable[str]
+) -> list[str]:
+    """The same for many of one channel, by what `entry_of` gave of each."""
+    first, begin = _FIRST, f"c{channel} a"
+    return [
+        f"{first + doc}{begin}{author}{entry}"
+        for doc, author, entry in zip(docs, authors, entries, strict=True)
+    ]
+
+
+def unpacked(row: str) -> tuple[int, str, str]:
+    """(doc, text, tags) of a packed row."""
+    tags, _, text = row[16:].partition("\n")
+    return int(row[:16]) - _FIRST, text, tags
+
+
+def insertion(rows: Sequence[str]) -> Statement:
+    """Put packed rows into the index; sorted by their numbers: FTS5 flushes when these go back.
+
+    One statement for all, so SQLite never comes back for the next row, and another thread has the interpreter for
+    itself.
     """
-    packed = tuple([f"{doc:016}{len(tags):03}{tags}{text}".encode() for doc, text, tags in rows])
-    return _INSERT_ALL, (apsw.carray(packed),)
+    return _INSERT_ALL, (apsw.carray(tuple([row.encode() for row in rows])),)
 
 
 def note_spill(db: apsw.Connection, spill: int) -> int:
@@ -121,7 +149,7 @@ def replace(db: apsw.Connection, doc: int, old: tuple[str, str], new: tuple[str,
             return
         index_tail(db)
     remove(db, doc, old)
-    db.execute(*insertion([(doc, *new)]))
+    db.execute(*insertion([packed(doc, new[1], new[0])]))
 
 
 # The tail
@@ -129,13 +157,34 @@ def replace(db: apsw.Connection, doc: int, old: tuple[str, str], new: tuple[str,
 _recent: WeakKeyDictionary[apsw.Connection, dict[int, tuple[bytes, int]]] = WeakKeyDictionary()
 
 
-def add(db: apsw.Connection, rows: list[tuple[int, str, str, bytes]]) -> Statement | None:
-    """(doc, text, tags, message id) of new messages: into the tail while there is room, else all into the index,
-    by the statement returned."""
+class Fresh(msgspec.Struct):
+    """Index rows of new messages, gathered in a transaction."""
+
+    rows: list[str] = []  # packed
+    named: list[tuple[int, bytes]] = []  # (doc, message id) of each, while they are few
+    longest: int = 0  # characters of a text, of those
+
+    def add(
+        self,
+        docs: Sequence[int],
+        ids: Iterable[bytes],
+        channel: int,
+        authors: Iterable[int],
+        entries: Sequence[str],
+    ) -> None:
+        """More, all of one channel."""
+        if len(self.rows) + len(docs) <= TAIL_MAX:
+            self.named += zip(docs, ids, strict=False)
+            self.longest = max(self.longest, *[len(entry) - entry.index("\n") - 1 for entry in entries])
+        self.rows += packed_entries(docs, channel, authors, entries)
+
+
+def add(db: apsw.Connection, fresh: Fresh) -> Statement | None:
+    """New messages into the tail while there is room, else all into the index, by the statement returned."""
     count: Any = db.execute("SELECT count(*) FROM tail").fetchone()
-    if count[0] + len(rows) > TAIL_MAX or max([len(row[1]) for row in rows]) > TAIL_CHARS_MAX:
-        return _with_tail(db, [row[:3] for row in rows])
-    db.executemany("INSERT INTO tail(n, id, edits) VALUES(?, ?, 0)", [(row[0], row[3]) for row in rows])
+    if count[0] + len(fresh.rows) > TAIL_MAX or fresh.longest > TAIL_CHARS_MAX:
+        return _with_tail(db, fresh.rows)
+    db.executemany("INSERT INTO tail(n, id, edits) VALUES(?, ?, 0)", fresh.named)
     return None
 
 
@@ -146,11 +195,12 @@ def index_tail(db: apsw.Connection) -> None:
         db.execute(*statement)
 
 
-def _with_tail(db: apsw.Connection, rows: list[tuple[int, str, str]]) -> Statement | None:
+def _with_tail(db: apsw.Connection, rows: list[str]) -> Statement | None:
     """Empty the tail; what puts it, and with it these rows, into the index."""
     left: Any = db.execute("DELETE FROM tail RETURNING id").fetchall()
     fault("tail_taken")
-    every = sorted([*_shown(db, [id for (id,) in left]), *rows])
+    taken = [packed(doc, tags, text) for doc, text, tags in _shown(db, [id for (id,) in left])]
+    every = sorted(taken + rows)
     return insertion(every) if every else None
 
 

@@ -46,6 +46,7 @@ from quire.storage import timeline as rows
 from quire.storage.database import Statement, fault
 from quire.storage.docs import DocNumbers
 from quire.storage.timeline import MessageRow
+from quire.store.columns import Posts
 from quire.store.epochs import is_key
 
 AUTHORS_CACHED_MAX = 50_000
@@ -66,17 +67,6 @@ class Item(msgspec.Struct, gc=False):
     rights: int = MAY_ALL  # of its commit
 
 
-class Posts(msgspec.Struct, gc=False):
-    """Posts of one commit log that name no other message and have no title, column by column, in order of time."""
-
-    times: list[int]
-    by: list[str]  # author keys
-    flags: list[int]  # rows.IMPORTED, and the kind of notice
-    salted: list[bytes]
-    texts: list[str]  # search.text_of
-    kinds: list[str]  # search.kinds_of
-
-
 class Applier:
     """Applies operations on the writing connection. Its caches hold committed rows; `forget` after a rollback."""
 
@@ -85,31 +75,32 @@ class Applier:
         self._authors: dict[str, int] = {}
         self._roots: dict[tuple[int, bytes], bytes] = {}  # channel and message
         self._docs = DocNumbers()
-        self._unindexed: list[
-            tuple[int, str, str, bytes]
-        ] = []  # search rows of this transaction, not yet in order
+        self._fresh = search.Fresh()  # index rows of this transaction, not yet in order
 
     def forget(self) -> None:
         """Drop the caches."""
-        self._unindexed = []
+        self._fresh = search.Fresh()
         self._docs = DocNumbers()
         self._authors.clear()
         self._roots.clear()
 
     def apply(
-        self, db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item], now_ms: int, time: int = 0
-    ) -> None:
+        self, db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item], now_ms: int, time: int = 0,
+        placed: Sequence[bytes] = (),
+    ) -> None:  # fmt: skip
         """Apply new operations of one channel: their commits were not here before.
 
-        time    the newest hybrid time among their commits, to move the channel's clock to
+        time      the newest hybrid time among their commits, to move the channel's clock to
+        placed    posts that have their place since, by `place`
         """
         ready: Sequence[Item] = items
-        if clock.is_ahead(max(map(_commit_time, items)), now_ms):
+        if items and clock.is_ahead(max(map(_commit_time, items)), now_ms):
             ready = self._hold(db, channel, items, now_ms)
-        while ready:
-            placed = self._apply_ready(db, channel, ready, time)
+        while ready or placed:
+            placed = [*placed, *self._apply_ready(db, channel, ready, time)] if ready else placed
             freed = log.take_waiting(db, channel.n, placed) if placed and log.waiting_exists(db) else []
             ready = [Item(id, at, signer, stored_operation(op), op, may) for id, at, signer, op, may in freed]
+            placed = ()
 
     def _hold(
         self, db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item], now_ms: int
@@ -230,10 +221,9 @@ class Applier:
             placed.sort(key=_order)
             times, ids, authors, all_flags, roots, of = (list(column) for column in zip(*placed, strict=True))
             posts: list[Any] = [item.operation for item in of]
-            texts = [search.text_of(post, post.body) for post in posts]
-            kinds = [search.kinds_of(post, post.body) for post in posts]
+            entries = [search.entry_of(post, post.body) for post in posts]
             salted = [item.salted for item in of]
-            self._insert(db, channel_n, times, ids, authors, all_flags, roots, salted, texts, kinds)
+            self._insert(db, channel_n, times, ids, authors, all_flags, roots, salted, entries)
         fault("after_posts")
         if waiting:
             log.insert_waiting(db, waiting)
@@ -243,42 +233,34 @@ class Applier:
         return [row[1] for row in placed]
 
     def place(
-        self,
-        db: apsw.Connection,
-        channel: log.ChannelRow,
-        ids: Sequence[bytes],
-        posts: Posts,
-        clock_time: int,
+        self, db: apsw.Connection, channel: log.ChannelRow, ids: Sequence[bytes], posts: Posts, time: int = 0
     ) -> None:
-        """Apply new posts, all at once; `ids` ascend. No other device can have named them yet: nothing waits for them."""
+        """Apply new posts, all at once; they are in order of time, and each has its author.
+
+        What may wait for them is for `apply`: it has to be told.
+
+        time    as in `apply`
+        """
         fault("before_posts")
         known = self._authors
         authors = [known.get(by) or self.author(db, by) for by in posts.by]
-        words = posts.texts, posts.kinds
         self._insert(
-            db, channel.n, posts.times, ids, authors, posts.flags, repeat(None), posts.salted, *words
+            db, channel.n, posts.times, ids, authors, posts.flags, repeat(None), posts.salted, posts.entries
         )
         fault("after_posts")
-        log.touch_channel(db, channel.n, clock=clock_time, messages=len(ids), last=posts.times[-1])
+        log.touch_channel(db, channel.n, clock=time, messages=len(ids), last=posts.times[-1])
 
     def _insert(
         self, db: apsw.Connection, channel: int, times: list[int], ids: Sequence[bytes], authors: Sequence[int],
-        flags: Iterable[int], roots: Iterable[bytes | None], salted: Iterable[bytes], texts: Iterable[str],
-        kinds: Iterable[str],
+        flags: Iterable[int], roots: Iterable[bytes | None], salted: Iterable[bytes], entries: Sequence[str],
     ) -> None:  # fmt: skip
-        """Rows for posts in order of time and id, column by column."""
-        spills = self._docs.take(db, channel, times)
+        """Rows for posts in order of time, column by column."""
+        docs, spills = self._docs.take(db, channel, times)
         rows.insert_posts(
-            db, list(zip(repeat(channel), times, ids, spills, authors, flags, roots, salted, strict=False))
+            db, zip(repeat(channel), times, ids, spills, authors, flags, roots, salted, strict=False)
         )
-        shift = rows.DOC_SHIFT
-        self._unindexed += [
-            ((time >> shift) + spill, text, f"c{channel} a{author}{kind}", id)
-            for time, spill, text, author, kind, id in zip(
-                times, spills, texts, authors, kinds, ids, strict=True
-            )
-        ]
-        if len(self._unindexed) > UNINDEXED_MAX:
+        self._fresh.add(docs, ids, channel, authors, entries)
+        if len(self._fresh.rows) > UNINDEXED_MAX:
             self.flush(db)
 
     def flush(self, db: apsw.Connection) -> None:
@@ -288,8 +270,8 @@ class Applier:
 
     def last(self, db: apsw.Connection) -> list[Statement]:
         """What is left to do to make it so, for the end of the transaction."""
-        placed, self._unindexed = self._unindexed, []
-        statement = search.add(db, placed) if placed else None
+        fresh, self._fresh = self._fresh, search.Fresh()
+        statement = search.add(db, fresh) if fresh.rows else None
         return [statement] if statement else []
 
     def _find_root(self, db: apsw.Connection, channel: int, target: bytes) -> bytes | None:

@@ -15,9 +15,10 @@ import msgspec
 from quire.core.commit import Commit, Head, check_content, commit_id, peek_commit
 from quire.core.control import Create
 from quire.core.ids import CommitId, DeviceId, Incarnation, log_prefix, message_id
-from quire.core.operation import KINDS, SALT_SIZE, Post, decode_operation
+from quire.core.operation import KINDS, SALT_SIZE, Post, decode_operations
 from quire.errors import MalformedError, PeerError
 from quire.storage import log
+from quire.store.columns import Posts, split
 
 PARKED = -1  # the position of a commit that was parked before and is tried again
 
@@ -30,6 +31,9 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     head: Head
     id: CommitId
     operations: list[Any]  # Operation, or ControlOperation
+    posts: Posts | None = None  # those that are applied all at once, if that is worth it
+    places: Sequence[int] = ()  # where in the commit they are
+    others: Sequence[int] = ()  # where the rest is
 
     @property
     def log(self) -> tuple[bytes, bytes]:
@@ -136,10 +140,14 @@ def _heads_here(db: apsw.Connection, heads: Iterable[Head]) -> set[bytes]:
 def _checked(position: int, received: Commit, head: Head) -> Arrival:
     """A commit whose form, content root and every operation hold. Raises: MalformedError."""
     check_content(received, head)
-    operations = [decode_operation(salted[SALT_SIZE:]) for salted in received.operations]
+    operations = decode_operations([salted[SALT_SIZE:] for salted in received.operations])
     kinds = set(map(type, operations))
     if Create in kinds and any(type(operation) is Create for operation in operations[1:]):
         raise MalformedError("only a commit's first operation founds a channel", rule="create_misplaced")
     if len({kind in KINDS for kind in kinds}) > 1:
         raise MalformedError("a control commit holds control operations only", rule="control_mixed")
-    return Arrival(position, received, head, commit_id(received.head), operations)
+    arrival = Arrival(position, received, head, commit_id(received.head), operations)
+    if position == PARKED or arrival.is_control:
+        return arrival
+    posts, places, others = split(operations, received.operations, head.time)
+    return msgspec.structs.replace(arrival, posts=posts, places=places, others=others) if places else arrival

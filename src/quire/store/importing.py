@@ -45,7 +45,7 @@ from quire.exchange.detect import open_export
 from quire.storage import log, search
 from quire.storage import timeline as rows
 from quire.store.additions import EVENTS, Additions, Event
-from quire.store.apply import Posts
+from quire.store.columns import Posts
 from quire.store.ledger import Draft
 from quire.store.tally import Tally
 
@@ -125,6 +125,7 @@ class Plain(msgspec.Struct, gc=False):
 
     slots: list[int]
     messages: list[model.Message]
+    commitments: list[bytes]
     posts: Posts
 
 
@@ -225,16 +226,17 @@ class ImportRun:
     def _plain(self, ready: list[tuple[int, model.Message, Post, bytes]]) -> Plain:
         slots, messages, posts, encoded = (list(column) for column in zip(*ready, strict=True))
         source = f"{self._source}:"
+        salted = commit.with_salts(encoded, os.urandom)
         return Plain(
             slots,
             messages,
+            commit.commitments_of(salted),
             Posts(
                 [message.time_ms << 16 for message in messages],
                 [source + message.author for message in messages],
                 [post.notice | rows.IMPORTED for post in posts],
-                commit.with_salts(encoded, os.urandom),
-                [search.text_of(post, post.body) for post in posts],
-                [search.kinds_of(post, post.body) for post in posts],
+                salted,
+                [search.entry_of(post, post.body) for post in posts],
             ),
         )
 
@@ -386,7 +388,7 @@ class ImportRun:
     def _put_columns(
         self, draft: Draft, plain: Plain, written: list[tuple[model.Message, MessageId]]
     ) -> None:
-        ids = draft.extend_posts(plain.posts)
+        ids = draft.extend_posts(plain.posts, plain.commitments)
         self._known.update(zip(plain.slots, ids, strict=True))
         written += zip(plain.messages, ids, strict=True)
         self._forget_oldest()
@@ -535,8 +537,7 @@ def _some(plain: Plain, places: list[int]) -> Plain:
     def take(column: list[Any]) -> list[Any]:
         return [column[at] for at in places]
 
-    columns = (take(getattr(plain.posts, name)) for name in Posts.__struct_fields__)
-    return Plain(take(plain.slots), take(plain.messages), Posts(*columns))
+    return Plain(take(plain.slots), take(plain.messages), take(plain.commitments), plain.posts.some(places))
 
 
 def _attachment(attachment: model.Attachment) -> Attachment:

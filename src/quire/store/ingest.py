@@ -18,7 +18,7 @@ All is written in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ from quire.storage import timeline as rows
 from quire.store import ledger
 from quire.store.apply import Item
 from quire.store.arrivals import PARKED, Arrival, Prepared, parked, prepare, targets
+from quire.store.columns import empty
 from quire.store.forks import arrange, begin_branch
 from quire.store.people import as_control, content_rights, takes
 from quire.store.placing import Chain, require_signature
@@ -505,20 +506,28 @@ class _Ingestion:
             for prefix, seq in log.content_forks(self._db, n):
                 graph.add_fork(prefix, seq)
             self._people.settle(self._db, self._pen.applier, n, graph, self._now, review=True)
+        applier = self._pen.applier
         items: list[Item] = []
+        posts, ids = empty(), list[bytes]()
         for arrival, of, rights in accepted:
             if tangled:
                 of = self._moved(arrival) or of
                 rights = log.rights_at(self._db, message_id(of.prefix, arrival.head.seq, 0))
-            found = _items(arrival, of, rights)
-            if rights:
-                items += found
+            if not rights:
+                set_aside(self._db, row, _items(arrival, of, rights))
+            elif arrival.posts is None or clock.is_ahead(arrival.head.time, self._now):
+                items += _items(arrival, of, rights)
             else:
-                set_aside(self._db, row, found)
+                posts.add(arrival.posts, of.signer, rows.OURS if of.signer == self._pen.signer else 0)
+                ids += _ids(arrival, of, arrival.places)
+                items += _items(arrival, of, rights, arrival.others)
         times = [arrival.head.time for arrival, _, _ in accepted]
         newest = max((time for time in times if not clock.is_ahead(time, self._now)), default=0)
-        if items:
-            self._pen.applier.apply(self._db, row, items, self._now)
+        if ids:
+            ids, posts = posts.sorted_by_time(ids)
+            applier.place(self._db, row, ids, posts)
+        if items or ids:
+            applier.apply(self._db, row, items, self._now, placed=ids)
         log.touch_channel(self._db, n, clock=newest)
 
     def _moved(self, arrival: Arrival) -> log.LogRow | None:
@@ -534,14 +543,18 @@ def _seq(arrival: Arrival) -> int:
     return arrival.head.seq
 
 
-def _items(arrival: Arrival, row: log.LogRow, rights: int) -> list[Item]:
-    time, signer = arrival.head.time, row.signer
-    place = row.prefix + arrival.head.seq.to_bytes(4, "big")
+def _ids(arrival: Arrival, row: log.LogRow, places: Iterable[int]) -> list[bytes]:
+    start = row.prefix + arrival.head.seq.to_bytes(4, "big")
+    return [start + at.to_bytes(2, "big") for at in places]
+
+
+def _items(arrival: Arrival, row: log.LogRow, rights: int, places: Sequence[int] | None = None) -> list[Item]:
+    """Its operations, or those at these places, to be applied one by one."""
+    every = range(len(arrival.operations)) if places is None else places
+    time, signer, salted = arrival.head.time, row.signer, arrival.commit.operations
     return [
-        Item(place + index.to_bytes(2, "big"), time, signer, operation, salted, rights)
-        for index, (operation, salted) in enumerate(
-            zip(arrival.operations, arrival.commit.operations, strict=True)
-        )
+        Item(id, time, signer, arrival.operations[at], salted[at], rights)
+        for id, at in zip(_ids(arrival, row, every), every, strict=True)
     ]
 
 

@@ -34,7 +34,8 @@ from quire.errors import MalformedError, NotFoundError, UnauthorisedError, Usage
 from quire.storage import log
 from quire.storage.database import Database, Statement, fault, translate
 from quire.store import epochs, group
-from quire.store.apply import Applier, Item, Posts
+from quire.store.apply import Applier, Item
+from quire.store.columns import Posts
 from quire.store.people import People, as_control, takes
 from quire.store.witness import Witness
 
@@ -507,7 +508,7 @@ class Draft:
         self._now = now_ms()
         self._time = channel.clock
         self._size = 0
-        self._open: list[bytes] = []  # salt || operation of each, in the commit being filled
+        self._open: list[bytes] = []  # the commitments of operations in the commit being filled
         self._unsigned: list[Item] = []  # those of them that are applied one by one
         self._items: list[Item] = []
         self._posts: list[tuple[list[MessageId], Posts]] = []  # those that are applied all at once
@@ -525,7 +526,7 @@ class Draft:
         ids: list[MessageId] = []
         salted = commit.with_salts(encoded, os.urandom)
         signer, rights = self._own.signer, self._channel.rights
-        for first, some in self._take(salted):
+        for first, some in self._take(salted, commit.commitments_of(salted)):
             part = slice(first, first + len(some))
             self._unsigned += [
                 Item(id, 0, signer, operation, bytes_, rights)
@@ -534,13 +535,15 @@ class Draft:
             ids += some
         return ids
 
-    def extend_posts(self, posts: Posts) -> list[MessageId]:
-        """The same for posts that are encoded and salted."""
-        ids = [id for _, some in self._take(posts.salted) for id in some]
+    def extend_posts(self, posts: Posts, commitments: Sequence[bytes]) -> list[MessageId]:
+        """The same for posts that are encoded and salted. No other device can have named them yet: nothing waits for them."""
+        ids = [id for _, some in self._take(posts.salted, commitments) for id in some]
         self._posts.append((ids, posts))
         return ids
 
-    def _take(self, salted: Sequence[bytes]) -> Iterator[tuple[int, list[MessageId]]]:
+    def _take(
+        self, salted: Sequence[bytes], commitments: Sequence[bytes]
+    ) -> Iterator[tuple[int, list[MessageId]]]:
         """Fill commits; for as many as go into each, where they begin and their ids."""
         first = 0
         while first < len(salted):
@@ -549,7 +552,7 @@ class Draft:
                 self._seal()
                 continue
             at, place = len(self._open), self._own.prefix + (self._seq + 1).to_bytes(4, "big")
-            self._open += salted[first:last]
+            self._open += commitments[first:last]
             yield first, [MessageId(place + i.to_bytes(2, "big")) for i in range(at, at + last - first)]
             first = last
 
@@ -585,7 +588,7 @@ class Draft:
         self._items += self._unsigned
         self._open, self._unsigned, self._size = [], [], 0
 
-    def _sign(self, salted: list[bytes], rights: int, least: int = 0) -> bytes:
+    def _sign(self, commitments: list[bytes], rights: int, least: int = 0) -> bytes:
         """The next commit of this log, of this time at least; its encoded head."""
         self._seq, self._time = self._seq + 1, max(clock.tick(self._now, self._time), least)
         head = commit.build_head(
@@ -596,7 +599,7 @@ class Draft:
             previous=self._previous,
             control_heads=self._ledger.heads_named(self._db, self._channel),
             time=self._time,
-            salted=salted,
+            commitments=commitments,
         )
         self._ledger.commit(self._db, self._own, self._seq, head, rights)
         self._previous = commit.commit_id(head)
@@ -606,7 +609,7 @@ class Draft:
     def control(self, operations: Sequence[ControlOperation], least: int) -> bytes:
         """Write one control commit, of this time at least; its encoded head. Its effects are for store/people.py."""
         salted = commit.with_salts([encode_operation(operation) for operation in operations], os.urandom)
-        head = self._sign(salted, MAY_ALL, least)
+        head = self._sign(commit.commitments_of(salted), MAY_ALL, least)
         place = self._own.prefix + self._seq.to_bytes(4, "big")
         log.insert_control(
             self._db,

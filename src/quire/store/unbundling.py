@@ -219,7 +219,7 @@ class Reading:
         refused = {one.position for one in result.refused}
         for one in given.arrivals:
             if not one.is_control and len(report.messages) < MESSAGES_MAX and one.position not in refused:
-                report.messages += posts_of(one)
+                report.messages += posts_of(one)[: MESSAGES_MAX - len(report.messages)]
         if not given.is_content:
             self._learn_keys()
             report.channels += sorted(self._channels() - known)
