@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from quire.channels.manager import ChannelManager
     from quire.core.crypto.secrets import DatabaseKey, KeyFile, Keyring, Passphrase, RawKey, RecoveryPhrase
     from quire.core.ids import ChannelId, MessageId
+    from quire.core.retention import Keeping
     from quire.errors import QuireError
     from quire.node.node import Node
     from quire.store.local import LocalStore
 
 __all__ = [
-    "AsyncChannelManager", "ChannelId", "ChannelManager", "DatabaseKey", "KeyFile", "Keyring", "LocalStore",
-    "MessageId", "Node", "Passphrase", "QuireError", "RawKey", "RecoveryPhrase",
+    "AsyncChannelManager", "ChannelId", "ChannelManager", "DatabaseKey", "Keeping", "KeyFile", "Keyring",
+    "LocalStore", "MessageId", "Node", "Passphrase", "QuireError", "RawKey", "RecoveryPhrase",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ _HOMES = {
     "channels.manager": ("ChannelManager",),
     "core.crypto.secrets": ("DatabaseKey", "KeyFile", "Keyring", "Passphrase", "RawKey", "RecoveryPhrase"),
     "core.ids": ("ChannelId", "MessageId"),
+    "core.retention": ("Keeping",),
     "errors": ("QuireError",),
     "node.node": ("Node",),
     "store.local": ("LocalStore",),

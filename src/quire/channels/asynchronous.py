@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from quire.channels.asynchronous_people import AsyncPeople
+from quire.channels.asynchronous_retention import AsyncKeeper
 from quire.channels.events import POLL_S, QUEUE_MAX, Arrivals
 from quire.channels.manager import ChannelManager, ChannelRef, When
 from quire.core.ids import ChannelId, MessageId
@@ -53,7 +54,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class AsyncChannelManager(AsyncPeople):
+class AsyncChannelManager(AsyncPeople, AsyncKeeper):
     """The use cases of one vault, for one event loop. Close it, or use it in `async with`; the store stays open."""
 
     def __init__(self, over: LocalStore | ChannelManager) -> None:

@@ -16,6 +16,7 @@ import apsw
 
 from quire.channels.events import EventHub, follow
 from quire.channels.people import People
+from quire.channels.retention import Keeper
 from quire.core.ids import ChannelId, MessageId, message_id_text, parse_message_id
 from quire.core.limits import TIME_MS_MAX
 from quire.core.operation import (
@@ -64,7 +65,7 @@ When = Place | datetime
 PREFIX_CHARS_MIN = 4
 
 
-class ChannelManager(People):
+class ChannelManager(People, Keeper):
     """The use cases of one vault. Thread-safe."""
 
     def __init__(self, store: LocalStore) -> None:

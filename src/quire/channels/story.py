@@ -31,6 +31,7 @@ from quire.core.control import (
     Uninvite,
 )
 from quire.core.crypto.keys import decode_certificate, verify
+from quire.core.retention import EXEMPTIONS, RETENTION, TIMERS
 from quire.storage import log
 from quire.store.people import control_commits
 
@@ -168,7 +169,21 @@ def _policy(name: str, value: int) -> str:
             if value < 2
             else f"since {datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d}"
         )
+    if name in RETENTION + TIMERS:
+        return _kept(name, value)
     return f"{value / 3_600_000:g} hours" if name == "rotation" else _role(value)
+
+
+def _kept(name: str, value: int) -> str:
+    """What is let go: `90 days`, `100,000`, `pins and threads`."""
+    if name == "exempt":
+        spared = [word for word, bit in EXEMPTIONS.items() if value & bit]
+        return " and ".join(spared) or "nothing"
+    if not value:
+        return "never"
+    if name in ("keep_count", "keep_bytes"):
+        return f"{value:,}"
+    return f"{value / 86_400_000:g} days"
 
 
 def _role(role: int) -> str:

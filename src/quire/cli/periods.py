@@ -1,4 +1,4 @@
-"""Spans of time as one types them: `7d`, `12h`, `2w`, `never`; and how much of a channel's past somebody may read."""
+"""Spans of time as one types them: `7d`, `12h`, `2w`, `1y` (365 days), `never`; and how much of the past one may read."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from quire.errors import UsageError
 
 __all__ = ["date_text", "duration", "duration_text", "expiry", "history", "history_text"]
 
-UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}  # seconds
-FORM = re.compile(r"([0-9]{1,6})\s*([mhdw])", re.IGNORECASE)
-NAMES = {"d": "day", "h": "hour", "m": "minute"}
+UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}  # seconds
+FORM = re.compile(r"([0-9]{1,6})\s*([mhdwy])", re.IGNORECASE)
+NAMES = {"y": "year", "d": "day", "h": "hour", "m": "minute"}
 
 
 def duration(text: str) -> timedelta:
@@ -20,7 +20,7 @@ def duration(text: str) -> timedelta:
     found = FORM.fullmatch(text.strip())
     if found is None:
         raise UsageError(
-            f"{text!r} is no span of time", rule="duration_form", hint="for example 30m, 12h, 7d or 2w"
+            f"{text!r} is no span of time", rule="duration_form", hint="for example 30m, 12h, 7d, 2w or 1y"
         )
     return timedelta(seconds=int(found[1]) * UNITS[found[2].lower()])
 

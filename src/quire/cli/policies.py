@@ -58,15 +58,16 @@ def policy(
     """
     with opened(ctx) as session:
         info = session.channel(channel)
-        if name is not None and value is not None:
-            session.manager.set_policy(info.id, name, _value(name, value))
-        found = session.manager.policies(info.id)
-        if name is not None and name not in found:
+        if name is not None and name not in MEANINGS:  # what is let go is the matter of `quire retention`
             raise UsageError(
                 f"there is no policy {line(name, 80)}",
                 rule="policy_unknown",
-                hint=f"one of {', '.join(found)}",
+                hint=f"one of {', '.join(MEANINGS)}",
             )
+        if name is not None and value is not None:
+            session.manager.set_policy(info.id, name, _value(name, value))
+        every = session.manager.policies(info.id)
+        found = {one: every[one] for one in MEANINGS}
         chosen = found if name is None else {name: found[name]}
         if session.out.json:
             session.out.emit(
@@ -154,14 +155,14 @@ def _story(lines: list[StoryLine], forks: list[ForkView], console: Console) -> I
 
 
 def _value(name: str, text: str) -> int:
-    """What one typed, as the policy's number. An unknown policy is told apart by the manager."""
+    """What one typed, as the policy's number."""
     from quire.channels.people import as_role, history_scope
 
     if name == "history":
         return history_scope(history(text))
     if name == "rotation":
         return int(duration(text).total_seconds() * 1000)
-    return as_role(text) if name in MEANINGS else 0
+    return as_role(text)
 
 
 def _plain(name: str, value: int) -> str | int | None:

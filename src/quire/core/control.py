@@ -16,6 +16,7 @@ from quire.core.operation import check_source, require
 
 KIND_NAMES = ("channel", "private", "group", "direct", "self")
 HISTORY_ALL, HISTORY_JOINED = 0, 1  # what a newcomer may read; anything larger is a date, Unix ms
+EXEMPT_PINS, EXEMPT_BOOKMARKS, EXEMPT_THREADS, EXEMPT_ALL = 1, 2, 4, 7  # what retention spares
 
 
 class Role(IntEnum):
@@ -37,6 +38,14 @@ POLICIES: dict[str, tuple[int, int, int]] = {
     "invite": (Role.ADMIN, Role.MEMBER, Role.OWNER),
     "history": (HISTORY_ALL, 0, limits.TIME_MS_MAX),  # HISTORY_ALL, HISTORY_JOINED or a date
     "rotation": (30 * 86_400_000, 3_600_000, limits.TIME_MS_MAX),  # ms after which a writer changes the key
+    # What is let go, and when (core/retention.py); 0: never.
+    "keep": (0, 0, limits.TIME_MS_MAX),  # ms: messages older than this
+    "keep_count": (0, 0, limits.KEPT_MAX),  # all but so many of the newest
+    "keep_bytes": (0, 0, limits.KEPT_MAX),  # all but the newest that fit into so much
+    "keep_attachments": (0, 0, limits.TIME_MS_MAX),  # ms: files that older messages came with
+    "exempt": (EXEMPT_ALL, 0, EXEMPT_ALL),  # what the four above spare: EXEMPT_PINS …
+    "disappear": (0, 0, limits.TIME_MS_MAX),  # ms after posting, of what is posted from now on
+    "disappear_read": (0, 0, limits.TIME_MS_MAX),  # ms after it was first read, by each reader for themselves
 }
 
 

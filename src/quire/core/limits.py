@@ -27,6 +27,8 @@ CUTS_MAX = 1_024  # logs of one person: a device has one more for each restored 
 INVITE_USES_MAX = 1 << 20  # a link for more people than a channel can hold is a link for any number
 SEALS_PER_OPERATION_MAX = 512  # 600 KB: a larger channel's rotation has several operations
 
+KEPT_MAX = (1 << 43) - 1  # messages or bytes that a policy keeps: 8 TiB is more than a channel comes to
+
 # What travels.
 BUNDLE_PLAIN_BYTES_MAX = 16 << 20  # commits of one bundle, held in memory: two of the largest
 BUNDLE_BYTES_MAX = 18 << 20  # the same if nothing of it compresses, padded

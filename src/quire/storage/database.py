@@ -148,6 +148,8 @@ class Database:
             connection.execute(f"PRAGMA page_size={PAGE_SIZE}")
         connection.set_busy_timeout(BUSY_MS)  # first: after a kill, whoever comes first repairs the WAL
         apply_key(connection, self.key)
+        if create:  # so that freed pages go back to the file system a few at a time (store/pruning.py)
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         # Otherwise this build plans a statement anew whenever another place or limit is bound to it: 15 us.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         connection.execute(

@@ -16,11 +16,11 @@ from quire.core.membership import Graph
 from quire.core.operation import KINDS, SALT_SIZE, decode_operation
 from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError, UsageError
-from quire.storage import log
+from quire.storage import log, retention
 from quire.store import ledger
 from quire.store.epochs import is_key
 from quire.store.findings import Run
-from quire.store.people import content_rights, gather, rotate_at, standing_of
+from quire.store.people import content_rights, gather, retention_acts, rotate_at, standing_of
 
 PARKED = "SELECT id, channel, device, reason, encoded FROM parked ORDER BY id"
 
@@ -95,6 +95,7 @@ class PeopleCheck:
                 for name, found, right in (
                     ("heads", channel.heads, b"".join(graph.heads)), ("role", Role(channel.role), role),
                     ("rights", channel.rights, rights), ("rotate_ms", channel.rotate_ms, rotate_ms),
+                    ("policies", retention.policies(self._run.db, channel.n), retention_acts(graph)),
                 )
                 if found != right
             ]  # fmt: skip

@@ -19,9 +19,10 @@ from quire.core.ids import IdentityId, log_prefix
 from quire.core.limits import TIME_MS_MAX
 from quire.core.membership import Change, ControlCommit, Graph, Membership
 from quire.core.operation import SALT_SIZE
+from quire.core.retention import RETENTION, TIMERS
 from quire.core.timeline import MAY_ALL, MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST
 from quire.errors import MalformedError, UnauthorisedError
-from quire.storage import log
+from quire.storage import log, retention
 from quire.storage.database import guarded, inconsistent, one_moment
 from quire.store.apply import Applier, Item
 from quire.store.withdraw import set_aside, take_out
@@ -79,6 +80,7 @@ class People:
                 *standing_of(graph, self.identity, self._device),
                 rotate_at(graph, self._device, now_ms),
             )
+            retention.put_policies(db, n, retention_acts(graph))
             channel = log.channel_by_n(db, n)
             if channel.role:  # who is in asks no longer, nor again once they are out
                 log.drop_joining(db, channel.id)
@@ -164,6 +166,13 @@ def rights_of(policies: Membership, role: Role) -> int:
     if role is Role.OWNER:
         return MAY_ALL
     return sum(right for name, right in RIGHTS.items() if role >= policies.least_role(name))
+
+
+def retention_acts(graph: Graph) -> dict[str, list[tuple[int, int]]]:
+    """What a channel lets go and when: each act that set one of these policies (core/retention.py)."""
+    state = graph.state
+    names = RETENTION + TIMERS if state.kind != "self" else ()
+    return {name: acts for name in names if (acts := state.policy_acts(name))}
 
 
 def rotate_at(graph: Graph, device: bytes, now_ms: int) -> int:

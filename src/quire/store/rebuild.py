@@ -22,11 +22,18 @@ from quire.core.membership import Graph
 from quire.core.operation import SALT_SIZE, Operation, decode_operation
 from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError
-from quire.storage import heights, log, schema
+from quire.storage import heights, log, retention, schema
 from quire.storage.database import fault
 from quire.store import epochs, ledger
 from quire.store.apply import Applier, Item
-from quire.store.people import content_rights, control_commits, gather, rotate_at, standing_of
+from quire.store.people import (
+    content_rights,
+    control_commits,
+    gather,
+    retention_acts,
+    rotate_at,
+    standing_of,
+)
 from quire.store.withdraw import set_aside
 
 if TYPE_CHECKING:
@@ -129,6 +136,7 @@ class _Rebuilding:
         role, rights = standing_of(graph, self._identity, self._device)
         rotate_ms = rotate_at(graph, self._device, self._now)
         log.set_people(db, channel.n, b"".join(graph.heads), role, rights, rotate_ms)
+        retention.put_policies(db, channel.n, retention_acts(graph))
         for epoch, key in log.epoch_keys(db, channel.id).items():
             if not epochs.is_key(channel.id, epoch, key):
                 log.drop_epoch(db, channel.id, epoch)

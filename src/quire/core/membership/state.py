@@ -255,6 +255,21 @@ class Membership:
                 least = max(least, record.past.base)
         return min(found, key=lambda one: one[0].strength)[1] if found else POLICIES[name][0]
 
+    def policy_acts(self, name: str) -> list[tuple[int, int]]:
+        """(hybrid time, value) of every standing act that set a policy, in order of time and id.
+
+        The last one has the value that stands: where several that do not know each other are the latest, it is said once more.
+        """
+        found = sorted(
+            (record.time, record.id, value)
+            for record, value in self._index.policies.get(name, ())
+            if self.standing.has(record) and self.standing.stands(record)
+        )
+        acts = [(time, value) for time, _, value in found]
+        if acts and acts[-1][1] != self.policy(name):
+            acts.append((acts[-1][0], self.policy(name)))
+        return acts
+
     @property
     def invites(self) -> dict[bytes, InviteInfo]:
         """Standing invites, also those no longer open."""

@@ -1,0 +1,153 @@
+"""What is to go from a channel, here and now: its policies, read from rows, and the messages they are about.
+
+core/retention.py decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+import apsw
+import msgspec
+
+from quire.core import retention
+from quire.core.clock import at
+from quire.core.control import EXEMPT_ALL
+from quire.core.operation import KINDS, Edit, Post, React, Unreact, stored_operation
+from quire.core.retention import Acts, Bounds, Facts, Keeping
+from quire.storage import log
+from quire.storage import retention as rows
+from quire.storage.retention import Candidate
+from quire.storage.timeline import DELETED, OURS, PINNED
+
+SCAN = 4_096  # messages read at once
+
+
+def keeping(values: Mapping[str, int]) -> Keeping:
+    """A policy by the names of its parts."""
+    return Keeping(
+        values.get("keep", 0), values.get("keep_count", 0), values.get("keep_bytes", 0),
+        values.get("keep_attachments", 0), values.get("exempt", EXEMPT_ALL),
+    )  # fmt: skip
+
+
+def values(keeping: Keeping) -> dict[str, int]:
+    """The parts of a policy by name."""
+    found = (keeping.age_ms, keeping.count, keeping.size_bytes, keeping.attachments_ms, keeping.exempt)
+    return dict(zip(retention.RETENTION, found, strict=True))
+
+
+def now_in_force(acts: Mapping[str, Acts]) -> dict[str, int]:
+    """The value that each policy has."""
+    return {name: found[-1][1] for name, found in acts.items() if found}
+
+
+def bounds(db: apsw.Connection, channel: log.ChannelRow, now_ms: int) -> Bounds:
+    """All that is in force in a channel on this device: what everybody lets go, and what only we do."""
+    acts, here = rows.policies(db, channel.n), rows.here(db, channel.n)
+    found = channel_bounds(db, channel, acts, now_ms)
+    return found + here_bounds(db, channel, keeping(here), now_ms) if here else found
+
+
+def channel_bounds(
+    db: apsw.Connection, channel: log.ChannelRow, acts: Mapping[str, Acts], now_ms: int
+) -> Bounds:
+    """What everybody in the channel lets go."""
+    if not acts:
+        return Bounds()
+    policy = keeping(now_in_force(acts))
+    kept = retention.keeping_bounds(
+        policy, retention.age_floor(acts.get("keep", ()), now_ms), now_ms, *_counted(db, channel, policy)
+    )
+    return kept + retention.timer_bounds(
+        acts.get("disappear", ()), acts.get("disappear_read", ()), now_ms,
+        lambda moment_ms: rows.read_before(db, channel.id, moment_ms),
+    )  # fmt: skip
+
+
+def here_bounds(db: apsw.Connection, channel: log.ChannelRow, policy: Keeping, now_ms: int) -> Bounds:
+    """What this device lets go besides."""
+    age = at(now_ms - policy.age_ms) if policy.age_ms else 0
+    return retention.keeping_bounds(policy, age, now_ms, *_counted(db, channel, policy))
+
+
+def _counted(db: apsw.Connection, channel: log.ChannelRow, policy: Keeping) -> tuple[int, int]:
+    """From when on a policy's count and size keep what is here."""
+    count = size = 0
+    if policy.count and channel.messages > policy.count:
+        count = retention.counted_from(rows.times_newest_first(db, channel.n), policy.count)
+    if policy.size_bytes:
+        size = retention.sized_from(rows.sizes_newest_first(db, channel.n), policy.size_bytes)
+    return count, size
+
+
+def facts(one: Candidate) -> Facts:
+    """What counts of a message."""
+    flags = one.flags
+    return Facts(
+        one.time, bool(flags & OURS), bool(flags & PINNED), bool(one.bookmarked), bool(flags & DELETED),
+        one.thread_time,
+    )  # fmt: skip
+
+
+def expired(
+    db: apsw.Connection, channel: log.ChannelRow, found: Bounds, after: tuple[int, bytes] = (-1, b"")
+) -> Iterator[tuple[Candidate, str]]:
+    """The messages of a channel that go, the oldest first, each with the rule that says so."""
+    while some := rows.candidates(db, channel.n, found.end, after, SCAN):
+        for one in some:
+            if rule := retention.goes(found, facts(one)):
+                yield one, rule
+        after = (some[-1].time, some[-1].id)
+
+
+def expired_of(db: apsw.Connection, found: Bounds, ids: Sequence[bytes]) -> list[bytes]:
+    """Those of these operations that are messages and go."""
+    return [one.id for one in rows.candidates_of(db, ids) if retention.goes(found, facts(one))]
+
+
+class Preview(msgspec.Struct):
+    """What a policy would let go now."""
+
+    messages: int = 0
+    deleted: int = 0  # of these, how many were deleted before
+    reactions: int = 0  # given and taken back
+    versions: int = 0  # edits
+    attachments: int = 0  # named by those messages
+    operations: int = 0  # all in all
+    size_bytes: int = 0  # what they take in the log
+    oldest_ms: int | None = None
+    newest_ms: int | None = None
+    rules: dict[str, int] = {}  # why -> messages
+    years: dict[int, int] = {}  # when they are from -> messages
+
+
+def preview(db: apsw.Connection, channel: log.ChannelRow, found: Bounds) -> Preview:
+    """Count what would go."""
+    seen = Preview()
+    for one, rule in expired(db, channel, found):
+        _count(db, one, rule, seen)
+    return seen
+
+
+def _count(db: apsw.Connection, one: Candidate, rule: str, seen: Preview) -> None:
+    op = rows.post_bytes(db, one.id)
+    seen.messages += 1
+    seen.deleted += bool(one.flags & DELETED)
+    seen.operations += 1
+    seen.size_bytes += len(op)
+    post = stored_operation(op)
+    assert isinstance(post, Post)
+    seen.attachments += len(post.attachments)
+    seen.rules[rule] = seen.rules.get(rule, 0) + 1
+    time_ms = one.time >> 16
+    seen.oldest_ms = time_ms if seen.oldest_ms is None else min(seen.oldest_ms, time_ms)
+    seen.newest_ms = time_ms if seen.newest_ms is None else max(seen.newest_ms, time_ms)
+    year = datetime.fromtimestamp(time_ms / 1000, UTC).year
+    seen.years[year] = seen.years.get(year, 0) + 1
+    for kind, size in rows.on_message(db, one.id):
+        seen.operations += 1
+        seen.size_bytes += size
+        seen.versions += kind == KINDS[Edit]
+        seen.reactions += kind in (KINDS[React], KINDS[Unreact])
