@@ -13,6 +13,7 @@ import msgspec
 from tests.vectors import VALID, Vector
 from vector_channels import CHANNEL_SOURCES
 from vector_control import control_operations
+from vector_files import FILE_SOURCES
 from vector_keys import KEY_SOURCES
 from vector_parts import (
     CHANNEL,
@@ -50,7 +51,9 @@ def cases() -> Iterator[Vector]:
 # Operations
 
 ORIGIN = ["slack", "U1", "1700000000.000100", CREATED_MS, None]
-ATTACHMENT = ["notes.pdf", "https://example.org/notes.pdf", "application/pdf", 5120]
+ATTACHMENT = ["notes.pdf", "https://example.org/notes.pdf", "application/pdf", 5120, None]
+SEALED = [fixed("file id"), fixed("file key"), b""]
+FILED = ["photo.jpg", "", "image/jpeg", 48_213, SEALED]
 RIGHT: dict[str, list[Any]] = {  # one of each, as plain values
     "Post": [1, "hello", None, None, 0, 0, "", [], [], None],
     "Edit": [2, TARGET, TARGET, "hello again", None],
@@ -123,20 +126,32 @@ def operation_values() -> Iterator[Case]:
         "title-on-reply": ({"f2": TARGET, "f6": "t"}, "title_on_reply", "a reply begins no thread"),
         "title-longest-wide": ({"f6": "字" * limits.NAME_CHARS_MAX}, VALID, "characters count, not bytes"),
         "attachment": ({"f7": [ATTACHMENT]}, VALID, "an attachment"),
-        "attachments-most": ({"f7": [["", "", "", None]] * limits.ATTACHMENTS_MAX}, VALID, "at the limit"),
+        "attachments-most": ({"f7": [["", "", "", None, None]] * limits.ATTACHMENTS_MAX}, VALID, "at the limit"),
         "attachments-too-many": (
-            {"f7": [["", "", "", None]] * (limits.ATTACHMENTS_MAX + 1)}, "too_many_attachments", "one more",
+            {"f7": [["", "", "", None, None]] * (limits.ATTACHMENTS_MAX + 1)}, "too_many_attachments", "one more",
         ),
         "attachment-name-too-long": (
-            {"f7": [["n" * (limits.ATTACHMENT_TEXT_MAX + 1), "", "", None]]}, "attachment_text_too_long", "by one",
+            {"f7": [["n" * (limits.ATTACHMENT_TEXT_MAX + 1), "", "", None, None]]}, "attachment_text_too_long", "by one",
         ),
         "attachment-link-too-long": (
-            {"f7": [["", "n" * (limits.ATTACHMENT_TEXT_MAX + 1), "", None]]}, "attachment_text_too_long", "by one",
+            {"f7": [["", "n" * (limits.ATTACHMENT_TEXT_MAX + 1), "", None, None]]}, "attachment_text_too_long", "by one",
         ),
-        "attachment-size-negative": ({"f7": [["a", "", "", -1]]}, "attachment_size_range", "below 0"),
-        "attachment-size-too-large": ({"f7": [["a", "", "", 1 << 63]]}, "attachment_size_range", "2^63"),
+        "attachment-size-negative": ({"f7": [["a", "", "", -1, None]]}, "attachment_size_range", "below 0"),
+        "attachment-size-too-large": ({"f7": [["a", "", "", 1 << 63, None]]}, "attachment_size_range", "2^63"),
         "attachment-longer": ({"f7": [[*ATTACHMENT, 0]]}, "operation_not_canonical", "a field more"),
-        "attachment-shorter": ({"f7": [ATTACHMENT[:3]]}, "operation_not_canonical", "a field less"),
+        "attachment-shorter": ({"f7": [ATTACHMENT[:4]]}, "operation_not_canonical", "a field less"),
+        "file": ({"f7": [FILED]}, VALID, "an attachment with a sealed file of its own"),
+        "file-preview": ({"f7": [[*FILED[:4], [*SEALED[:2], b"\xff\xd8\xff"]]]}, VALID, "with a small picture"),
+        "file-largest": ({"f7": [[*FILED[:3], limits.FILE_BYTES_MAX, SEALED]]}, VALID, "at the limit"),
+        "file-too-large": ({"f7": [[*FILED[:3], limits.FILE_BYTES_MAX + 1, SEALED]]}, "file_size_range", "by one"),
+        "file-no-size": ({"f7": [[*FILED[:3], None, SEALED]]}, "file_size_range", "a file of unknown size"),
+        "file-id-size": ({"f7": [[*FILED[:4], [b"short", *SEALED[1:]]]]}, "file_id_size", "an id is 32 bytes"),
+        "file-key-size": ({"f7": [[*FILED[:4], [SEALED[0], bytes(31), b""]]]}, "file_key_size", "a key is 32 bytes"),
+        "file-preview-too-large": (
+            {"f7": [[*FILED[:4], [*SEALED[:2], bytes(limits.PREVIEW_BYTES_MAX + 1)]]]}, "preview_too_large", "by one",
+        ),
+        "file-shorter": ({"f7": [[*FILED[:4], SEALED[:2]]]}, "operation_not_canonical", "a field less"),
+        "file-longer": ({"f7": [[*FILED[:4], [*SEALED, b""]]]}, "operation_not_canonical", "a field more"),
         "mentions": ({"f8": ["quire:" + IDENTITY.public.hex()]}, VALID, "a mention"),
         "mentions-too-many": ({"f8": ["a"] * (limits.MENTIONS_MAX + 1)}, "too_many_mentions", "by one"),
         "mention-too-long": ({"f8": ["a" * (limits.ORIGIN_CHARS_MAX + 1)]}, "origin_too_long", "by one"),
@@ -159,7 +174,7 @@ def operation_values() -> Iterator[Case]:
     }  # fmt: skip
     for name, (changes, expect, why) in post.items():
         yield f"post-{name}", but("Post", **changes), expect, why
-    many = [["x" * 4096] * 3 + [None]] * 110
+    many = [["x" * 4096] * 3 + [None, None]] * 110
     yield (
         "post-too-large",
         but("Post", f7=many),
@@ -669,5 +684,5 @@ def chains() -> Iterator[Case]:
 SOURCES = {
     "operation": lambda: itertools.chain(operations(), control_operations()), "head": heads, "commit": commits,
     "message_id": message_ids, "chain": chains, **KEY_SOURCES,
-    **CHANNEL_SOURCES,
+    **CHANNEL_SOURCES, **FILE_SOURCES,
 }  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quire.core import bundle, bundle_file, commit, control, invite, operation, welcome
+from quire.core import bundle, bundle_file, commit, control, invite, operation, sealed_file, welcome
 from quire.core.crypto import cards, epochs, keys, link_code, linking, slots
 from quire.core.limits import ATTACHMENT_TEXT_MAX, OPERATION_BYTES_MAX
 from quire.core.operation import Attachment, Post, encode_operation
@@ -27,11 +27,13 @@ ENCODING_ONLY = {
     "key_length",
     "certificate_fields",
     "record_too_large",
+    "file_size",
 }
 # Met only further on in a conversation: tests/core/test_linking.py; or only with a key: tests/core/test_keys.py.
 LATER = {"code_spent", "linking_grant_early", "recipients_range", "linking_certificate", "slots_link"}
 MODULES = (
     operation, control, commit, keys, slots, epochs, cards, invite, bundle, bundle_file, welcome, linking, link_code,
+    sealed_file,
 )  # fmt: skip
 RAISERS = ("_require", "require", "broken")
 CODEC_RULES = (

@@ -29,6 +29,7 @@ from quire.core.encoding import encode
 from quire.core.ids import IdentityId, log_prefix, message_id_text, parse_message_id
 from quire.core.invite import open_request, parse_link
 from quire.core.operation import decode_operation, encode_operation
+from quire.core.sealed_file import PIECE_SIZE, check_outline, check_piece, open_piece, piece_hash
 from quire.core.welcome import open_welcome
 from quire.errors import MalformedError, QuireError
 from quire.store.local import LocalStore
@@ -204,9 +205,23 @@ def _linking(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     return {"first": new.start().hex(), "answer": new.offer(data).hex()}
 
 
+def _file(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    """A sealed file whole; its outline is given, or what its pieces say."""
+    id, key = _hex(facts, "id", "key")
+    size = facts["size"]
+    pieces = [data[at : at + PIECE_SIZE] for at in range(0, len(data), PIECE_SIZE)]
+    outline = bytes.fromhex(facts.get("outline", "")) or b"".join(map(piece_hash, pieces))
+    check_outline(id, size, outline)
+    for number, piece in enumerate(pieces):
+        check_piece(outline, size, number, piece)
+    plain = b"".join(open_piece(key, size, number, piece) for number, piece in enumerate(pieces))
+    return {"plain": plain.hex()}
+
+
 READERS: dict[str, Callable[[bytes, dict[str, Any]], dict[str, Any]]] = {
     "operation": _operation, "head": _head, "commit": _commit, "certificate": _certificate,
     "slots": _slots, "message_id": _message_id, "chain": _chain,
     "epoch": _epoch, "link": _link, "card": _card, "id": _id, "invite": _invite, "request": _request, "bundle": _bundle,
     "welcome": _welcome, "bundle_file": _bundle_file, "link_code": _link_code, "linking": _linking,
+    "file": _file,
 }  # fmt: skip

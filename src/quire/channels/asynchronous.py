@@ -22,6 +22,7 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from quire.channels.asynchronous_attachments import AsyncAttachments
 from quire.channels.asynchronous_people import AsyncPeople
 from quire.channels.asynchronous_retention import AsyncKeeper
 from quire.channels.events import POLL_S, QUEUE_MAX, Arrivals
@@ -45,6 +46,7 @@ from quire.store.local import LocalStore
 
 if TYPE_CHECKING:
     from quire.exchange.model import Options
+    from quire.store.attachments import NewFile
     from quire.store.importing import ImportProgress
 
 THREADS = 4  # each may fill a read cache of 16 MiB
@@ -54,7 +56,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class AsyncChannelManager(AsyncPeople, AsyncKeeper):
+class AsyncChannelManager(AsyncPeople, AsyncKeeper, AsyncAttachments):
     """The use cases of one vault, for one event loop. Close it, or use it in `async with`; the store stays open."""
 
     def __init__(self, over: LocalStore | ChannelManager) -> None:
@@ -119,12 +121,13 @@ class AsyncChannelManager(AsyncPeople, AsyncKeeper):
         thread: MessageId | None = None,
         reply_to: MessageId | None = None,
         attachments: Sequence[Attachment] = (),
+        files: Sequence[str | PathLike[str] | NewFile] = (),
         mentions: Sequence[str] = (),
         broadcast: bool = False,
     ) -> Message:
         return await self._run(
             self.manager.send_message, channel, body, thread=thread, reply_to=reply_to, attachments=attachments,
-            mentions=mentions, broadcast=broadcast,
+            files=files, mentions=mentions, broadcast=broadcast,
         )  # fmt: skip
 
     store_message = send_message

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING
 
 import apsw
 
+from quire.channels.attachments import Attachments
 from quire.channels.events import EventHub, follow
 from quire.channels.people import People
 from quire.channels.retention import Keeper
@@ -58,6 +60,7 @@ from quire.store.reader import START, position
 
 if TYPE_CHECKING:
     from quire.exchange.model import Options
+    from quire.store.attachments import NewFile
     from quire.store.importing import ImportProgress
 
 ChannelRef = ChannelId | str
@@ -65,7 +68,7 @@ When = Place | datetime
 PREFIX_CHARS_MIN = 4
 
 
-class ChannelManager(People, Keeper):
+class ChannelManager(People, Keeper, Attachments):
     """The use cases of one vault. Thread-safe."""
 
     def __init__(self, store: LocalStore) -> None:
@@ -188,17 +191,29 @@ class ChannelManager(People, Keeper):
         thread: MessageId | None = None,
         reply_to: MessageId | None = None,
         attachments: Sequence[Attachment] = (),
+        files: Sequence[str | PathLike[str] | NewFile] = (),
         mentions: Sequence[str] = (),
         broadcast: bool = False,
     ) -> Message:
         """Write a message. It is on disk, in its thread and searchable when this returns.
 
-        thread      any message of the thread to reply in (a reply to a reply joins the root)
-        mentions    author ids
-        broadcast   show a thread reply in the channel too
+        thread         any message of the thread to reply in (a reply to a reply joins the root)
+        attachments    files by name and link only
+        files          files to attach: their bytes are kept, and go to the channel's members
+        mentions       author ids
+        broadcast      show a thread reply in the channel too
+
+        Raises: with files, also UsageError with rule "file_absent", "file_not_regular", "file_unreadable",
+        "file_too_large" or "file_changed".
         """
-        message = self.store.store_message(
-            self.resolve(channel), body, root=thread, reply_to=reply_to, attachments=attachments, mentions=mentions,
+        send = partial(self.store.store_message, self.resolve(channel), body)
+        if files:
+            from quire.store.attachments import NewFile, new_file, post_with_files
+
+            given = [one if isinstance(one, NewFile) else new_file(one) for one in files]
+            send = partial(post_with_files, self.store, given, self.resolve(channel), body)
+        message = send(
+            root=thread, reply_to=reply_to, attachments=attachments, mentions=mentions,
             flags=BROADCAST if broadcast else 0,
         )  # fmt: skip
         self._hub.publish(Event("message", message.channel, message.id))

@@ -62,7 +62,13 @@ def message(view: Message) -> Record:
         "action": view.action,
         "broadcast": view.broadcast,
         "attachments": [
-            {"name": one.name, "url": one.url, "media_type": one.media_type, "size_bytes": one.size_bytes}
+            {
+                "name": one.name,
+                "url": one.url,
+                "media_type": one.media_type,
+                "size_bytes": one.size_bytes,
+                "file": one.file.id.hex() if one.file else None,
+            }
             for one in view.attachments
         ],
         "mentions": list(view.mentions),

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from quire.cli.text import block, bytes_text, line, plural
 from quire.core.ids import MessageId
+from quire.core.operation import Attachment
 from quire.core.views import Author, Message, Page, Reaction, Thread
 
 __all__ = [
@@ -38,6 +39,7 @@ SHOWN_CHARS_MAX = 4_000  # of one body on a page; `show` prints all of it
 GROUP_MS = 15 * 60_000  # silence after which the author is named again
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 FAINT = "bright_black"
+NOT_HERE = {"missing": "not here yet", "coming": "coming", "asked": "asked for", "dropped": "let go"}
 
 
 class Renderer:
@@ -45,6 +47,7 @@ class Renderer:
 
     short    the id as people are shown it
     find     the message with that id, for what a message answers; None if it is gone
+    state    what of an attached file is here, by its id
     full     show whole bodies, and who reacted
     """
 
@@ -53,12 +56,14 @@ class Renderer:
         console: Console,
         short: Callable[[MessageId], str],
         find: Callable[[MessageId], Message | None] = lambda _: None,
+        state: Callable[[bytes], str] = lambda _: "here",
         *,
         full: bool = False,
     ) -> None:
         self.console = console
         self.short = short
         self.find = find
+        self.state = state
         self.full = full
         self.with_ids = console.width >= ID_COLUMN_MIN
         self._last: Message | None = None
@@ -132,8 +137,7 @@ class Renderer:
         if message.reply_to:
             yield self._aside(f"↩ {self._answered(message.reply_to)}")
         for file in message.attachments:
-            size = f" ({bytes_text(file.size_bytes)})" if file.size_bytes is not None else ""
-            yield self._aside(f"📎 {line(file.name or file.url)}{size}")
+            yield self._aside(f"📎 {line(file.name or file.url)}{self._about(file)}")
             if self.full and file.url and file.name:
                 yield self._aside(f"   {line(file.url)}")
         if message.reactions:
@@ -142,6 +146,15 @@ class Renderer:
                 yield from (self._aside(_people(one)) for one in message.reactions if one.people)
         if message.thread and message.thread.replies and not self.full:
             yield self._aside(f"└ {thread_line(message.thread)}")
+
+    def _about(self, file: Attachment) -> str:
+        """What a file is, its size, and whether it is here; of one by name only, what is known."""
+        facts = [bytes_text(file.size_bytes)] if file.size_bytes is not None else []
+        if file.file is not None:
+            facts.insert(0, line(file.media_type, 60))
+            state = self.state(file.file.id)
+            facts += [] if state == "here" else [NOT_HERE[state]]
+        return f" ({', '.join(facts)})" if facts else ""
 
     def _aside(self, what: str | Text) -> Text:
         """Something that belongs to the message above, cut at the edge of the screen."""

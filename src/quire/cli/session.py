@@ -54,7 +54,7 @@ class Session:
         """What turns this vault's messages into lines on stdout."""
         from quire.cli.render import Renderer
 
-        return Renderer(self.out.console, self.short, self._find, full=full)
+        return Renderer(self.out.console, self.short, self._find, self.manager.file_state, full=full)
 
     def draw(self, data: str) -> None:
         """A QR code on stdout, if the terminal is wide enough for it."""

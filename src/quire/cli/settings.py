@@ -31,6 +31,7 @@ ENVIRONMENT = (
     ("QUIRE_DEBUG", "1 = show the traceback of a bug"),
     ("PAGER", "the pager of long output; cat = none"),
     ("VISUAL, EDITOR", "the editor of `edit`"),
+    ("QUIRE_OPENER", "the program that `open` gives files to"),
     ("NO_COLOR", "anything = no colour"),
 )
 

@@ -27,11 +27,13 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Channels": {"channels": "channels", "channel": "channels", "mark-read": "channels"},
     "Reading": {
         "read": "reading", "thread": "reading", "threads": "reading", "show": "reading", "history": "reading",
-        "search": "searching", "pins": "searching", "bookmarks": "searching",
+        "search": "searching", "pins": "searching", "bookmarks": "searching", "open": "attaching", "save": "attaching",
+        "fetch": "attaching",
     },
     "Writing": {
-        "post": "writing", "edit": "writing", "delete": "writing", "react": "writing", "unreact": "writing",
-        "pin": "marking", "unpin": "marking", "bookmark": "marking", "unbookmark": "marking",
+        "post": "writing", "attach": "attaching", "edit": "writing", "delete": "writing",
+        "react": "writing", "unreact": "writing", "pin": "marking", "unpin": "marking", "bookmark": "marking",
+        "unbookmark": "marking",
     },
     "People": {
         "members": "people", "invite": "invites", "invites": "invites", "uninvite": "invites", "add": "invites",

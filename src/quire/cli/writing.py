@@ -42,14 +42,19 @@ def post(
     reply_to: Annotated[
         str | None, typer.Option("--reply-to", metavar="MESSAGE", help="Answer this message in the channel.")
     ] = None,
+    attach: Annotated[
+        list[Path] | None,
+        typer.Option("--attach", "-a", metavar="FILE", help="Attach a file; may be repeated."),
+    ] = None,
 ) -> None:
-    """Write a message. When the command is back, the message is on disk.
+    """Write a message. When the command is back, the message is on disk, and its files are.
 
     \b
     Examples:
       quire post general 'Hello everyone'
       quire post general --thread mzxw-1042.17 'I agree'
       git log -1 | quire post releases -
+      quire post general 'The plan' --attach plan.pdf
     """
     body = _body(text)
     with opened(ctx) as session:
@@ -58,6 +63,7 @@ def post(
             body,
             thread=session.message(thread) if thread else None,
             reply_to=session.message(reply_to) if reply_to else None,
+            files=attach or (),
         )
         _written(session, message, "posted")
 

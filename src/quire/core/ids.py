@@ -15,6 +15,7 @@ from quire.errors import UsageError
 
 ChannelId = NewType("ChannelId", bytes)  # 32 bytes: hash of the creating operation
 CommitId = NewType("CommitId", bytes)  # 32 bytes: SHA-256(head)
+FileId = NewType("FileId", bytes)  # 32 bytes: hash of a sealed file's outline
 DeviceId = NewType("DeviceId", bytes)  # 32 bytes: the device's Ed25519 public key
 IdentityId = NewType("IdentityId", bytes)  # 32 bytes: the identity's Ed25519 public key
 Incarnation = NewType("Incarnation", bytes)  # 16 random bytes, fresh for each log

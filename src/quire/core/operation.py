@@ -39,13 +39,27 @@ class Origin(msgspec.Struct, array_like=True, frozen=True, gc=False):
     edited_ms: int | None = None  # marked as edited then, with no older text kept
 
 
+class File(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Where an attachment's bytes are: a sealed file of its own (core/sealed_file.py), and the key to it."""
+
+    id: bytes  # 32
+    key: bytes  # 32, of this file alone: without it the file is noise
+    preview: bytes = (
+        b""  # a small JPEG, if it is a picture; its author says so, a reader decodes it with care
+    )
+
+    def __repr__(self) -> str:
+        return f"File({self.id.hex()})"
+
+
 class Attachment(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A file a message refers to, by name."""
+    """A file that belongs to a message; without `file`, only its name and where it was."""
 
     name: str
     url: str = ""
     media_type: str = ""
     size_bytes: int | None = None
+    file: File | None = None
 
 
 class Post(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
@@ -371,9 +385,18 @@ def _check_post(post: Post) -> None:
             require(longest <= limits.ATTACHMENT_TEXT_MAX, "attachment_text_too_long")
             size = attachment.size_bytes
             require(size is None or 0 <= size < 1 << 63, "attachment_size_range")
+            if attachment.file is not None:
+                _check_file(attachment.file, size)
     if post.mentions:
         require(len(post.mentions) <= limits.MENTIONS_MAX, "too_many_mentions")
         require(max(map(len, post.mentions)) <= limits.ORIGIN_CHARS_MAX, "origin_too_long")
+
+
+def _check_file(file: File, size: int | None) -> None:
+    require(len(file.id) == 32, "file_id_size")
+    require(len(file.key) == 32, "file_key_size")
+    require(size is not None and size <= limits.FILE_BYTES_MAX, "file_size_range")
+    require(len(file.preview) <= limits.PREVIEW_BYTES_MAX, "preview_too_large")
 
 
 def _check_origin(origin: Origin) -> None:

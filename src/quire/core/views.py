@@ -91,6 +91,19 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         return f"{self.time:x}.{self.id.hex()}"
 
 
+class AttachmentView(msgspec.Struct, frozen=True, gc=False):
+    """An attachment as one device sees it."""
+
+    number: int  # among those of its message, from 1
+    name: str  # as its author wrote it: no path, and not to be shown raw
+    media_type: str
+    size_bytes: int | None
+    url: str
+    state: str  # here | coming | asked | missing | dropped | link (no bytes of its own)
+    received_bytes: int = 0  # of the sealed file, while it is coming
+    has_preview: bool = False
+
+
 class Page(msgspec.Struct, frozen=True, gc=False):
     """A page of messages, newest first (a thread's: oldest first)."""
 
@@ -181,6 +194,8 @@ class Stats(msgspec.Struct, frozen=True, gc=False):
     file_bytes: int
     wal_bytes: int
     schema: int
+    files: int = 0  # attachments whose bytes are here
+    files_bytes: int = 0  # of those, before they were sealed
 
 
 class ImportSummary(msgspec.Struct, frozen=True):

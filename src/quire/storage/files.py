@@ -171,21 +171,22 @@ def _write_new(path: Path, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(file, rest) :]
-        _flush(file)
+        flush_file(file)
     finally:
         os.close(file)
 
 
-def flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path | str) -> None:
     """Let what was renamed in a folder last."""
     file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _flush(file)
+        flush_file(file)
     finally:
         os.close(file)
 
 
-def _flush(file: int) -> None:
+def flush_file(file: int) -> None:
+    """Let what was written to an open file or folder last."""
     os.fsync(file)
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is not None:  # macOS, whose fsync stops at the drive's own cache

@@ -43,10 +43,12 @@ from quire.core.operation import (
 from quire.core.timeline import MAY_ALL, author_of, lacks_right, may_delete, may_edit, order_time
 from quire.storage import log, search
 from quire.storage import timeline as rows
+from quire.storage.attachments import Use, put_uses
 from quire.storage.database import Statement, fault
 from quire.storage.docs import DocNumbers
 from quire.storage.timeline import MessageRow
 from quire.store.columns import Posts
+from quire.store.attachments import uses_of
 from quire.store.epochs import is_key
 
 AUTHORS_CACHED_MAX = 50_000
@@ -163,6 +165,7 @@ class Applier:
         """Give posts their place, or let them wait for their thread's root; the ids of those placed."""
         own_key, own_flag, channel_n = self._own_key, rows.OURS, channel.n
         known_authors = self._authors
+        uses: list[Use] = []
         placed: list[rows.Row] = []  # (time, id, author, flags, root, item)
         replies: list[tuple[bytes, int, int, bytes]] = []
         titled: list[tuple[bytes, int, int]] = []
@@ -215,6 +218,8 @@ class Applier:
                 flags |= rows.MENTIONS_US
             if post.reply_to:
                 flags |= rows.REPLY
+            if post.attachments:
+                uses += uses_of(item.id, channel_n, post)
             placed.append((time, item.id, author, flags, root, item))
         fault("before_posts")
         if placed:
@@ -224,6 +229,8 @@ class Applier:
             entries = [search.entry_of(post, post.body) for post in posts]
             salted = [item.salted for item in of]
             self._insert(db, channel_n, times, ids, authors, all_flags, roots, salted, entries)
+        if uses:
+            put_uses(db, uses)
         fault("after_posts")
         if waiting:
             log.insert_waiting(db, waiting)

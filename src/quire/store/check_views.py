@@ -49,6 +49,8 @@ from quire.core.timeline import (
 )
 from quire.storage import log
 from quire.storage import timeline as rows
+from quire.storage.attachments import Use
+from quire.store.attachments import uses_of
 from quire.store.check_search import SearchCheck
 from quire.store.epochs import is_key
 from quire.store.findings import Groups, Run, named, readable
@@ -61,6 +63,7 @@ REACTIONS = (
     "SELECT r.target, r.emoji, a.key, r.time, r.id, r.people FROM reaction r LEFT JOIN author a ON a.n = r.author"
     " ORDER BY r.target"
 )
+ATTACHMENTS = "SELECT message, n, channel, file, bytes FROM attachment ORDER BY message, n"
 COLUMNS = (
     "name", "name_time", "name_id", "topic", "topic_time", "topic_id", "clock", "messages", "threads", "last_time",
 )  # fmt: skip
@@ -76,6 +79,7 @@ class Views:
         self._search = search
         self._targeting = Groups(self._db.execute(TARGETING), self._lost_target)
         self._reactions = Groups(self._db.execute(REACTIONS), self._lost_reaction)
+        self._attachments = Groups(self._db.execute(ATTACHMENTS), self._lost_attachment)
         self._clock: Counter[int] = Counter()
         self._clock_with_void: Counter[int] = Counter()
         self._messages: Counter[int] = Counter()
@@ -104,6 +108,8 @@ class Views:
             pass
         for _ in self._reactions.take(id):
             pass
+        for row in self._attachments.take(id):
+            self._lost_attachment(row)
 
     def message(self, channel: log.ChannelRow, of: log.LogRow, time: int, post: Post, row: Any) -> None:
         """A post, with everything on it."""
@@ -128,6 +134,8 @@ class Views:
         if differs or spill < 0:
             self._add("message_view", named(id), ", ".join(differs) or "doc")
         self._check_reactions(id, others)
+        if [Use(*found) for found in self._attachments.take(id)] != uses_of(id, channel.n, post):
+            self._add("attachment_view", named(id), "files")
         self._last[channel.n] = max(self._last[channel.n], when)
         if view.deleted is None:
             self._messages[channel.n] += 1
@@ -199,6 +207,7 @@ class Views:
         """After the last message: nothing may be left that targets one."""
         self._targeting.finish()
         self._reactions.finish()
+        self._attachments.finish()
 
     # One message
 
@@ -276,6 +285,9 @@ class Views:
 
     def _lost_reaction(self, row: Any) -> None:
         self._add("reaction_view", named(row[0]), "on a message that is not here")
+
+    def _lost_attachment(self, row: Any) -> None:
+        self._add("attachment_view", named(row[0]), "of a message that is not here")
 
     # The newest of their kind
 

@@ -25,6 +25,7 @@ from quire.core.views import Hits, Message, Page, Problem, Stats, VerifyReport
 from quire.errors import BusyError, CorruptError, FullError, NotFoundError, StorageError, UsageError
 from quire.storage import log, schema
 from quire.storage import timeline as rows
+from quire.storage.attachments import any_doomed, totals
 from quire.storage.database import Database, guarded, translate
 from quire.store.reader import Position, Reader, position
 from quire.store.witness import Witness
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from quire.storage.keyslots import KeySlots
+    from quire.storage.sealed_files import SealedFiles
+    from quire.store.attachments import Sealed
     from quire.store.ingest import IngestReport
     from quire.store.ledger import Ledger, Prepare
 
@@ -64,6 +67,13 @@ class LocalStore:
         from pathlib import Path
 
         return Path(self._folder)
+
+    @property
+    def files(self) -> SealedFiles:
+        """The files of attachments."""
+        from quire.storage.sealed_files import SealedFiles
+
+        return SealedFiles(self._folder)
 
     # Opening and closing
 
@@ -141,6 +151,7 @@ class LocalStore:
                 _check_slots(database, slots)
                 store = cls(path, slots, database)
                 store.release_due()
+                store._tidy_if_left()
                 return store
             except BaseException:
                 database.close()
@@ -202,16 +213,20 @@ class LocalStore:
         attachments: Sequence[Attachment] = (),
         mentions: Sequence[str] = (),
         flags: int = 0,
+        sealed: Sequence[Sealed] = (),
     ) -> Message:
         """Write a message; when this returns it is on disk, in its thread and searchable.
 
         root        any message of the thread to reply in
         mentions    author ids
+        sealed      the files among its attachments, as store/attachments.py made them
 
         Raises: NotFoundError, UsageError (a limit), StorageError.
         """
 
         posts: list[Post] = []
+        if sealed:
+            from quire.store.attachments import note_sealed
 
         def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Post]:
             if row.kind == "self":
@@ -221,6 +236,8 @@ class LocalStore:
                 raise NotFoundError("the message to reply to is not in this channel", rule="no_message")
             if reply_to is not None and rows.root_of(db, row.n, reply_to) is None:
                 raise NotFoundError("the message to answer is not in this channel", rule="no_message")
+            if sealed:
+                note_sealed(db, sealed)
             posts[:] = [Post(body, thread, reply_to, 0, flags, "", tuple(attachments), tuple(mentions))]
             return posts
 
@@ -248,6 +265,17 @@ class LocalStore:
         if log.is_due(db, now) or log.is_parked_due(db, now):
             with suppress(BusyError, FullError):  # whoever writes now, or next, does it
                 self.ledger.run(lambda db: None)
+
+    def _tidy_if_left(self) -> None:
+        """Take away what a killed process left among the attachments; it is seen at once whether there may be any."""
+        if self.database.read_only or not (
+            any_doomed(self.database.reader) or _holds_any(os.path.join(self._folder, "attachments", "new"))
+        ):
+            return
+        from quire.store.attachments import tidy
+
+        with suppress(StorageError):  # the next opening does it
+            tidy(self)
 
     # Reading
 
@@ -374,7 +402,7 @@ class LocalStore:
             wal = self.database.path.with_name(FILE_NAME + "-wal")
             wal_bytes = wal.stat().st_size if wal.exists() else 0
             file_bytes = self.database.path.stat().st_size
-            fields: Any = (*count, file_bytes, wal_bytes, schema.version(db))
+            fields: Any = (*count, file_bytes, wal_bytes, schema.version(db), *totals(db))
             return Stats(*fields)
 
     # Care
@@ -394,8 +422,12 @@ class LocalStore:
 
     def doctor(self) -> list[Problem]:
         """Quick checks of the folder, the file and the log's counters; `verify` reads everything."""
+        from quire.store.attachments import tidy
         from quire.store.verify import quick_check
 
+        if not self.database.read_only:
+            with suppress(BusyError, FullError):
+                tidy(self)
         return quick_check(self)
 
     def rekey(self) -> None:
@@ -465,6 +497,13 @@ def _exists(path: str) -> bool:
             rule="folder_unreadable",
             hint="check its permissions",
         ) from error
+
+
+def _holds_any(folder: str) -> bool:
+    try:
+        return bool(os.listdir(folder))
+    except OSError:
+        return False
 
 
 def _open_database(

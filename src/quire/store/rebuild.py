@@ -52,6 +52,7 @@ VIEWS = (
     "bookmark",
     "contact",
     "device_name",
+    "attachment",
     "doc",
     "tail",
     "search",

@@ -20,6 +20,7 @@ from quire.errors import MalformedError
 from quire.storage import log
 from quire.storage.database import guarded
 from quire.store import ledger
+from quire.store.attachments import check_files
 from quire.store.check_log import LogCheck
 from quire.store.check_people import PeopleCheck
 from quire.store.check_rows import check_docs, check_newest, check_threads
@@ -42,6 +43,7 @@ def verify(store: LocalStore, progress: Progress | None = None) -> VerifyReport:
     with store.database.snapshot() as db:
         run = Run(db, findings, store.own_key, store.device, released_ms, progress)
         _verify(run)
+        findings.attempt("attachments", lambda: _check_attachments(store, run, whole=True))
     return VerifyReport(
         run.commits, run.operations, run.messages, len(run.logs), tuple(findings.listed), findings.count
     )
@@ -86,6 +88,11 @@ def _check_file(run: Run, pragma: str) -> None:
             run.findings.add("database", "vault.db", str(line))
 
 
+def _check_attachments(store: LocalStore, run: Run, *, whole: bool) -> None:
+    for what, where, detail in check_files(store, run.db, whole=whole):
+        run.findings.add(what, where, detail)
+
+
 def _check_own(run: Run) -> None:
     """The vault's own keys fit each other."""
     try:
@@ -125,4 +132,5 @@ def quick_check(store: LocalStore) -> list[Problem]:
         run = Run(db, findings, store.own_key, store.device, None, None)
         findings.attempt("vault.db", lambda: _check_file(run, f"PRAGMA quick_check({PROBLEMS_MAX})"))
         findings.attempt("meta", lambda: _check_own(run))
+        findings.attempt("attachments", lambda: _check_attachments(store, run, whole=False))
     return findings.listed

@@ -17,6 +17,7 @@ from quire.core.control import Create
 from quire.core.operation import KINDS, SELF_ONLY, Name, Post, Profile, Topic, stored_operation
 from quire.storage import log, search
 from quire.storage import timeline as rows
+from quire.storage.attachments import drop_uses
 from quire.storage.database import inconsistent
 from quire.store.apply import Applier, Item, indexed, mark, shown_body
 
@@ -93,6 +94,7 @@ def _take_message(db: apsw.Connection, channel: log.ChannelRow, row: rows.Messag
     taken.update(on_it)
     taken[row.id] = row.op
     db.execute("DELETE FROM reaction WHERE target = ?", (row.id,))
+    drop_uses(db, row.id)
     db.execute("DELETE FROM doc WHERE n = ?", (row.doc,))
     db.execute(
         "DELETE FROM message WHERE channel = ? AND time = ? AND id = ?", (row.channel, row.time, row.id)
