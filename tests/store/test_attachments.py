@@ -125,7 +125,7 @@ def test_what_is_no_file_is_said(chat: ChannelManager, tmp_path: Path, name: str
 def test_a_file_that_changes_or_is_too_large_leaves_nothing(chat: ChannelManager, tmp_path: Path) -> None:
     lying = NewFile("a.bin", 5_000, lambda: io.BytesIO(bytes(4_000)))
     huge = NewFile("b.bin", FILE_BYTES_MAX + 1, lambda: io.BytesIO())
-    for one, rule in ((lying, "file_changed"), (huge, "file_too_large")):
+    for one, rule in ((lying, "file_changed"), (huge, "attachment_too_large")):
         with pytest.raises(UsageError) as refusal:
             chat.send_message("general", "", files=[written(tmp_path), one])
         assert refusal.value.rule == rule

@@ -204,7 +204,7 @@ class ChannelManager(People, Keeper, Attachments):
         broadcast      show a thread reply in the channel too
 
         Raises: with files, also UsageError with rule "file_absent", "file_not_regular", "file_unreadable",
-        "file_too_large" or "file_changed".
+        "attachment_too_large" or "file_changed".
         """
         send = partial(self.store.store_message, self.resolve(channel), body)
         if files:

@@ -47,8 +47,8 @@ from quire.storage.attachments import Use, put_uses
 from quire.storage.database import Statement, fault
 from quire.storage.docs import DocNumbers
 from quire.storage.timeline import MessageRow
-from quire.store.columns import Posts
 from quire.store.attachments import uses_of
+from quire.store.columns import Posts
 from quire.store.epochs import is_key
 
 AUTHORS_CACHED_MAX = 50_000

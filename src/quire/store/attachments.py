@@ -154,7 +154,7 @@ def _sealed(store: LocalStore, channel: int, new: NewFile) -> Sealed:
     if not 0 <= new.size <= limits.FILE_BYTES_MAX:
         raise UsageError(
             f"{new.name} is larger than an attachment may be",
-            rule="file_too_large",
+            rule="attachment_too_large",
             limit=limits.FILE_BYTES_MAX,
         )
     key, hashed, head = os.urandom(KEY_SIZE), hashlib.sha256(), bytearray()

@@ -1,8 +1,8 @@
 """Posts, column by column: nearly all that comes in bulk, ready but for what only the database knows.
 
 Of an import and of a bundle's commits alike, the next batch is made ready while index and disk take the one before: so what
-can be said of a post from its own bytes is said here, outside the transaction. Posts in threads, with a title, or that
-mention a person are few, and are applied one by one (store/apply.py).
+can be said of a post from its own bytes is said here, outside the transaction. Posts in threads, with a title or a file of
+their own, or that mention a person are few, and are applied one by one (store/apply.py).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def split(
     others: list[int] = []
     entry_of, imported, reply = search.entry_of, rows.IMPORTED, rows.REPLY
     for at, post in enumerate(operations):
-        if type(post) is not Post or post.root is not None or post.title or _names_people(post):
+        if type(post) is not Post or post.root is not None or post.title or _is_more(post):
             others.append(at)
             continue
         origin, flag = post.origin, post.notice
@@ -95,5 +95,8 @@ def split(
     return posts, places, others
 
 
-def _names_people(post: Post) -> bool:
-    return bool(post.mentions) and any(key.startswith(_PEOPLE) for key in post.mentions)
+def _is_more(post: Post) -> bool:
+    """Does it mention a person, or have a file of its own?"""
+    return (bool(post.mentions) and any(key.startswith(_PEOPLE) for key in post.mentions)) or (
+        bool(post.attachments) and any(one.file is not None for one in post.attachments)
+    )
