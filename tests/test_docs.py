@@ -17,6 +17,7 @@ import pytest
 from quire.core import limits
 from quire.core.words import index_text
 from quire.exchange.detect import importers
+from quire.exchange.exported import AuthorLine, ChannelLine, EndLine, HeaderLine, MessageLine
 from quire.storage.schema import TOKENIZER
 from quire.store.local import LocalStore
 from tests import vaults
@@ -139,6 +140,21 @@ def test_limits_are_those_of_the_code() -> None:
     names = [name for name in vars(limits) if name.isupper()]
     assert len(names) >= 20
     assert all(f"`{name}`" in page for name in names)
+
+
+def test_the_schema_of_exports_is_that_of_the_code() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "make_schema.py"), "--check"], cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, "run scripts/make_schema.py"
+
+
+def test_every_field_of_an_export_is_described() -> None:
+    page = (ROOT / "docs" / "export-jsonl.md").read_text()
+    for line in (HeaderLine, ChannelLine, AuthorLine, MessageLine, EndLine):
+        assert f"### `{line.__struct_config__.tag}`" in page
+        for field in line.__struct_fields__:
+            assert f"`{field}`" in page, field
 
 
 def test_every_format_has_its_line() -> None:

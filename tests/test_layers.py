@@ -13,15 +13,16 @@ MAY_IMPORT = {
     "errors": "",
     "core": "errors",
     "storage": "errors core",  # reads and writes; decides nothing
-    "exchange": "errors",  # foreign files become records; it knows neither vault nor operation
+    "exchange": "errors",  # foreign files become records, and lines become files; it knows neither vault nor operation
     "sync": "errors core",  # the protocol, without I/O
-    "store": "errors core storage exchange.model exchange.detect",  # where the layers meet
-    "channels": "errors core storage store exchange.model",
+    "store": "errors core storage exchange.model exchange.detect exchange.exported"
+    " exchange.writers exchange.writing",  # where the layers meet
+    "channels": "errors core storage store exchange.model exchange.exported",
     "transports": "errors core",  # they move frames
     "relay": "errors core.relay_frames",  # holds no keys, and knows of no members
     "node": "errors core sync store channels transports",
     "cli": "errors core channels store node relay transports.interface storage.outside storage.keyslots exchange.model"
-    " exchange.detect",
+    " exchange.detect exchange.exported",
     "testing": "errors core storage store channels exchange",
     "": "errors core channels store node",  # the package's own two files: what `import quire` offers
     "__main__": "cli",

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from os import PathLike
@@ -45,6 +46,7 @@ from quire.errors import UsageError
 from quire.store.local import LocalStore
 
 if TYPE_CHECKING:
+    from quire.exchange.exported import ExportSummary
     from quire.exchange.model import Options
     from quire.store.attachments import NewFile
     from quire.store.importing import ImportProgress
@@ -252,6 +254,21 @@ class AsyncChannelManager(AsyncPeople, AsyncKeeper, AsyncAttachments):
         """As `ChannelManager.import_`; `progress` is called in the thread that imports, not in the loop's."""
         return await self._run(
             self.manager.import_, path, format=format, options=options, dry_run=dry_run, progress=progress
+        )
+
+    async def export(
+        self,
+        path: str | PathLike[str],
+        channels: Iterable[ChannelId | str] = (),
+        *,
+        format: str = "jsonl",
+        since: datetime | int | None = None,
+        until: datetime | int | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> ExportSummary:
+        """As `ChannelManager.export`; `progress` is called in the thread that exports, not in the loop's."""
+        return await self._run(
+            self.manager.export, path, channels, format=format, since=since, until=until, progress=progress
         )
 
     # Live

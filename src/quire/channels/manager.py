@@ -17,6 +17,7 @@ import apsw
 
 from quire.channels.attachments import Attachments
 from quire.channels.events import EventHub, follow
+from quire.channels.exporting import Exporting
 from quire.channels.people import People
 from quire.channels.retention import Keeper
 from quire.core.ids import ChannelId, MessageId, message_id_text, parse_message_id
@@ -68,7 +69,7 @@ When = Place | datetime
 PREFIX_CHARS_MIN = 4
 
 
-class ChannelManager(People, Keeper, Attachments):
+class ChannelManager(People, Keeper, Attachments, Exporting):
     """The use cases of one vault. Thread-safe."""
 
     def __init__(self, store: LocalStore) -> None:

@@ -21,7 +21,7 @@ __all__ = ["SECTIONS", "Lazy", "plain"]
 # Heading of the help page -> {command: module of this package that has it}.
 SECTIONS: dict[str, dict[str, str]] = {
     "Vault": {
-        "init": "vault", "import": "importing", "stats": "vault", "verify": "vault", "doctor": "vault",
+        "init": "vault", "import": "importing", "export": "exporting", "stats": "vault", "verify": "vault", "doctor": "vault",
         "backup": "vault", "compact": "vault", "rekey": "vault", "passphrase": "keys", "name": "vault",
     },
     "Channels": {"channels": "channels", "channel": "channels", "mark-read": "channels"},

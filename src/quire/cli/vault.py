@@ -131,6 +131,10 @@ def verify(
             "--digest", help="Also the digest of each channel: alike where two vaults show the same."
         ),
     ] = False,
+    contents: Annotated[
+        bool,
+        typer.Option("--contents", help="Also one without ids: alike before an export and after its import."),
+    ] = False,
 ) -> None:
     """Recompute everything from the commit log and compare.
 
@@ -141,26 +145,29 @@ def verify(
     Examples:
       quire verify
       quire verify --digest
+      quire verify --contents
     """
     with opened(ctx) as session:
         with Meter(session.out, "Verifying") as meter:
             report = session.store.verify(progress=meter)
-        digests = []
-        if digest:
-            from quire.store.digest import timeline_digest
+        digests: dict[str, list[dict[str, str]]] = {}
+        if digest or contents:
+            from quire.store.digest import contents_digest, timeline_digest
 
-            digests = [
-                {
-                    "channel": one.id.hex(),
-                    "name": one.name,
-                    "digest": timeline_digest(session.store, one.id).hex(),
-                }
-                for one in session.manager.list_channels()
-            ]
+            for wanted, key, of in (
+                (digest, "digests", timeline_digest),
+                (contents, "contents", contents_digest),
+            ):
+                if wanted:
+                    digests[key] = [
+                        {"channel": one.id.hex(), "name": one.name, "digest": of(session.store, one.id).hex()}
+                        for one in session.manager.list_channels()
+                    ]
         if not session.out.json:
-            for one in digests:
-                session.out.show(f"{one['digest']}  #{line(one['name'])}")
-        _report(session.out, report, **({"digests": digests} if digest else {}))
+            for found in digests.values():
+                for one in found:
+                    session.out.show(f"{one['digest']}  #{line(one['name'])}")
+        _report(session.out, report, **digests)
 
 
 @app.command()

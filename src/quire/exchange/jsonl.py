@@ -1,4 +1,5 @@
-"""Quire's own JSONL: for chats in no format Quire knows. docs/import-jsonl.md is its description.
+"""Quire's own JSONL: for chats in no format Quire knows (docs/import-jsonl.md), and what Quire exports
+(docs/export-jsonl.md).
 
 One object a line, its `type` and its fields those of `model.py`. It is made to be written by a few lines of
 anyone's script, so it asks for little: a message needs a time and a body; a channel or author that was never
@@ -13,6 +14,7 @@ from hashlib import blake2b
 from typing import Any
 
 from quire.errors import FormatError
+from quire.exchange.exported import IMPORTED_SOURCE
 from quire.exchange.loose_json import decode, json_lines, mapping, sequence, strings
 from quire.exchange.model import (
     Attachment,
@@ -30,6 +32,7 @@ from quire.exchange.model import (
     Record,
     Skipped,
     Warn,
+    WholeKeys,
 )
 from quire.exchange.sources import Source
 from quire.exchange.text import iso_ms, millis, string, time_ms
@@ -77,8 +80,12 @@ def recognise(source: Source) -> int:
 def read(source: Source, options: Options) -> Iterator[Record]:
     """All records, in the order of the lines."""
     names = set(_files(source))
-    reader = _Reader(options.channel or "imported")
+    whole = any(_is_export(source, name) for name in names)
+    if whole:
+        yield WholeKeys()
+    reader = _Reader(options.channel or "imported", whole)
     for name, stream in source.walk(names.__contains__):
+        reader.begin()
         try:
             for number, item in json_lines(stream):
                 where = f"line {number}"
@@ -87,6 +94,8 @@ def read(source: Source, options: Options) -> Iterator[Record]:
                 else:
                     reason = f"not JSON: {item}" if isinstance(item, ValueError) else "not an object"
                     yield Skipped(name, where, reason[:200])
+            if reader.lacks_its_end:
+                yield Warn(f"{name[:80]} was cut short: its last line is missing")
         except (FormatError, OSError) as error:
             yield Skipped(name, "the rest of the file", str(error)[:200])
     if not reader.used:
@@ -95,19 +104,43 @@ def read(source: Source, options: Options) -> Iterator[Record]:
         yield NotCarried("fields that this format does not have", reader.unknown_fields)
 
 
+def _is_export(source: Source, name: str) -> bool:
+    """Did Quire write this file? Its first line says so."""
+    try:
+        first = mapping(decode(source.peek(name, 1 << 16).split(b"\n", 1)[0]))
+    except (ValueError, FormatError, OSError):
+        return False
+    return first.get("type") == "quire" and bool(string(first.get("export")))
+
+
 def _files(source: Source) -> list[str]:
     names = source.names()
     return names if len(names) == 1 else [name for name in names if name.endswith(ENDINGS)]
 
 
 class _Reader:
-    def __init__(self, channel: str) -> None:
+    def __init__(self, channel: str, whole: bool = False) -> None:
         self.channel = channel  # of messages that name none
+        self.whole = whole  # some of these files are exports, so all author keys are to be whole
+        self.export = self.lacks_its_end = False  # of the file that is being read
         self.used = 0
         self.unknown_fields = 0
         self.opened: set[str] = set()
         self.introduced: set[str] = set()
         self.equals: dict[bytes, int] = {}
+
+    def begin(self) -> None:
+        """Another file."""
+        self.export = self.lacks_its_end = False
+
+    def key(self, value: object) -> str:
+        """An author key; whole, if all are to be."""
+        key = string(value)
+        return f"{IMPORTED_SOURCE}:{key}" if key and self.whole and not self.export else key
+
+    def keys(self, value: object) -> tuple[str, ...]:
+        found = strings(value)
+        return tuple(map(self.key, found) if self.whole else found)
 
     def line(self, item: Item, name: str, where: str) -> Iterator[Record]:
         kind = item.get("type", "message")
@@ -132,6 +165,10 @@ class _Reader:
             out.append(
                 Warn(f"written in version {string(version)[:20]} of the format; this Quire reads {VERSION}")
             )
+        self.export = self.lacks_its_end = self.whole and bool(string(item.get("export")))
+
+    def _end(self, item: Item, out: list[Record]) -> None:
+        self.lacks_its_end = False
 
     def _channel(self, item: Item, out: list[Record]) -> None:
         key = string(item.get("key"))
@@ -141,40 +178,48 @@ class _Reader:
         kind = string(item.get("kind"))
         name = string(item.get("name")).removeprefix("#") or key
         topic, purpose = string(item.get("topic")), string(item.get("purpose"))
-        out.append(Channel(key, name, topic, purpose, kind if kind in KINDS else "channel"))
+        origin = (string(item.get("source")), string(item.get("origin"))) if self.export else ("", "")
+        if self.export:
+            name = string(item.get("name")) or key
+        out.append(Channel(key, name, topic, purpose, kind if kind in KINDS else "channel", *origin))
 
     def _author(self, item: Item, out: list[Record]) -> None:
-        key = string(item.get("key"))
+        key = self.key(item.get("key"))
         if not key:
             raise Refused("an author without a key")
         self.introduced.add(key)
-        out.append(Author(key, string(item.get("name")) or key, item.get("bot") is True))
+        name = string(item.get("name"))
+        out.append(Author(key, name if self.export else name or key, item.get("bot") is True))
 
     def _message(self, item: Item, out: list[Record]) -> None:
         when = _time(item, "time")
         if when is None:
             raise Refused("a message without a valid time")
         channel = self._in_channel(item, out)
-        author, body = string(item.get("author")), string(item.get("body"))
+        author, body = self.key(item.get("author")), string(item.get("body"))
         notice = string(item.get("notice"))
-        mentions = tuple(strings(item.get("mentions")))
-        reactions = tuple(filter(None, map(_reaction, map(mapping, sequence(item.get("reactions"))))))
-        edits = tuple(filter(None, map(_edit, map(mapping, sequence(item.get("edits"))))))
+        mentions = self.keys(item.get("mentions"))
+        reactions = tuple(filter(None, map(self._reaction, map(mapping, sequence(item.get("reactions"))))))
+        edits = tuple(filter(None, map(self._edit, map(mapping, sequence(item.get("edits"))))))
         if not author and not notice:
-            author = "unknown"
+            author = self.key("unknown") or "unknown"
         reacting = (key for reaction in reactions for key in reaction.authors)
         self._introduce(out, author, *mentions, *reacting, *(edit.author for edit in edits))
         ident = string(item.get("id")) or self._id(when, author, body)
+        ref, origin = "", item.get("origin")
+        if self.export and isinstance(origin, str):
+            ref, ident = ident, string(origin)
         thread, answered = string(item.get("thread")), string(item.get("reply_to"))
         edited = item.get("edited")
+        here = ref or ident
         out.append(
             Message(
                 channel, ident, when, author, body,
                 notice=notice if notice in NOTICES else "other" if notice else "",
-                thread=thread if thread != ident else "",
+                thread=thread if thread != here else "",
                 thread_time_ms=_time(item, "thread_time"),
                 title=string(item.get("title")),
-                reply_to=answered if answered != ident else "",
+                reply_to=answered if answered != here else "",
                 reply_to_time_ms=_time(item, "reply_to_time"),
                 attachments=tuple(map(_attachment, map(mapping, sequence(item.get("attachments"))))),
                 mentions=mentions, reactions=reactions, edits=edits,
@@ -183,12 +228,26 @@ class _Reader:
                 pinned=item.get("pinned") is True,
                 broadcast=item.get("broadcast") is True,
                 action=item.get("action") is True,
+                ref=ref,
             )
         )  # fmt: skip
+        if isinstance(item.get("deleted"), dict):
+            when, by, reason = self._mark(item["deleted"], when, author, out)
+            out.append(DeleteEvent(channel, here, when, by, reason))
+        if isinstance(item.get("pinned"), dict):
+            when, by, _ = self._mark(item["pinned"], when, author, out)
+            out.append(PinEvent(channel, here, when, by))
+
+    def _mark(self, mark: Item, when: int, author: str, out: list[Record]) -> tuple[int, str, str]:
+        """(when, by whom, why) of a deletion or pin that stands in its message."""
+        by = self.key(mark.get("author")) or author
+        self._introduce(out, by)
+        marked = _time(mark, "time")
+        return when if marked is None else marked, by, string(mark.get("reason"))
 
     def _edited(self, item: Item, out: list[Record]) -> None:
         channel, target = self._target(item, out)
-        edit = _edit(item)
+        edit = self._edit(item)
         if edit is None:
             raise Refused("an edit without a valid time or a body")
         self._introduce(out, edit.author)
@@ -196,7 +255,7 @@ class _Reader:
 
     def _reacted(self, item: Item, out: list[Record]) -> None:
         channel, target = self._target(item, out)
-        reaction, when = _reaction(item), _time(item, "time")
+        reaction, when = self._reaction(item), _time(item, "time")
         if reaction is None or when is None:
             raise Refused("a reaction without an emoji, a person or a valid time")
         self._introduce(out, *reaction.authors)
@@ -220,7 +279,7 @@ class _Reader:
         when = _time(item, "time")
         if when is None:
             raise Refused("no valid time")
-        author = string(item.get("author"))
+        author = self.key(item.get("author"))
         self._introduce(out, author)
         return channel, target, when, author
 
@@ -236,6 +295,24 @@ class _Reader:
             self.opened.add(key)
             out.append(Channel(key, key.removeprefix("#") or key))
         return key
+
+    def _reaction(self, item: Item) -> Reaction | None:
+        emoji, author, unknown = string(item.get("emoji")), self.key(item.get("author")), item.get("unknown")
+        listed = self.keys(item.get("authors"))
+        authors = tuple(dict.fromkeys([*listed, *([author] if author else [])]))
+        counted = unknown if type(unknown) is int and 0 < unknown < 1_000_000 else 0
+        if not emoji or not (authors or counted):
+            return None
+        times = tuple(millis(one) or 0 for one in sequence(item.get("times_ms")))
+        whole = times if authors == listed and len(times) == len(authors) else ()
+        return Reaction(emoji, authors, counted, whole, millis(item.get("unknown_ms")))
+
+    def _edit(self, item: Item) -> Edit | None:
+        when, body, replaces = _time(item, "time"), item.get("body"), item.get("replaces")
+        if when is None or not isinstance(body, str):
+            return None
+        number = replaces if type(replaces) is int and 0 < replaces < 1 << 31 else 0
+        return Edit(when, string(body), self.key(item.get("author")), string(item.get("id")), number)
 
     def _introduce(self, out: list[Record], *keys: str) -> None:
         for key in keys:
@@ -269,20 +346,6 @@ def _time(item: Item, field: str) -> int | None:
     return millis(exact) if exact is not None else _moment(item.get(field))
 
 
-def _reaction(item: Item) -> Reaction | None:
-    emoji, author, unknown = string(item.get("emoji")), string(item.get("author")), item.get("unknown")
-    authors = tuple(dict.fromkeys([*strings(item.get("authors")), *([author] if author else [])]))
-    counted = unknown if type(unknown) is int and 0 < unknown < 1_000_000 else 0
-    return Reaction(emoji, authors, counted) if emoji and (authors or counted) else None
-
-
-def _edit(item: Item) -> Edit | None:
-    when, body = _time(item, "time"), item.get("body")
-    if when is None or not isinstance(body, str):
-        return None
-    return Edit(when, string(body), string(item.get("author")), string(item.get("id")))
-
-
 def _attachment(item: Item) -> Attachment:
     size = item.get("size_bytes", item.get("size"))
     url = string(item.get("url"))
@@ -300,21 +363,23 @@ HANDLERS: dict[str, Callable[[_Reader, Item, list[Record]], None]] = {
     "reaction": _Reader._reacted,
     "delete": _Reader._deleted,
     "pin": _Reader._pinned,
+    "end": _Reader._end,
 }
 
 _EVENT = "type channel target target_time target_time_ms time time_ms author"
 FIELDS: dict[str, frozenset[str]] = {
     kind: frozenset(fields.split())
     for kind, fields in {
-        "quire": "type version",
-        "channel": "type key name topic purpose kind",
+        "quire": "type version export exported_ms since_ms until_ms",
+        "channel": "type key name topic purpose kind source origin",
         "author": "type key name bot",
         "message": "type channel id time time_ms author body notice thread thread_time thread_time_ms title"
         " reply_to reply_to_time reply_to_time_ms attachments mentions reactions edits edited edited_ms"
-        " deleted pinned broadcast action",
+        " deleted pinned broadcast action origin",
         "edit": f"{_EVENT} id body",
         "reaction": f"{_EVENT} emoji authors unknown removed",
         "delete": f"{_EVENT} reason",
         "pin": f"{_EVENT} removed",
+        "end": "type messages",
     }.items()
 }

@@ -24,6 +24,8 @@ class Channel(msgspec.Struct, frozen=True, gc=False):
     topic: str = ""
     purpose: str = ""
     kind: str = "channel"  # channel | private | group | direct
+    source: str = ""  # of an export of Quire's: where the channel came from first, and its key there
+    origin: str = ""
 
 
 class Author(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +51,10 @@ class Reaction(msgspec.Struct, frozen=True, gc=False):
     emoji: str  # the character(s), or a `:name:` where the format has only a name
     authors: tuple[str, ...] = ()  # Author.key of each person known
     unknown: int = 0  # how many further people, where the format only counts them
+    times_ms: tuple[
+        int, ...
+    ] = ()  # when each of the authors did, where that is known and not the message's time
+    unknown_ms: int | None = None
 
 
 class Edit(msgspec.Struct, frozen=True, gc=False):
@@ -58,6 +64,7 @@ class Edit(msgspec.Struct, frozen=True, gc=False):
     body: str
     author: str = ""  # Author.key; "" = the message's author
     id: str = ""  # the edit event's own original id, if it has one
+    replaces: int = 0  # number of the version it replaces, 1 = the first text; 0 = the one before
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -85,6 +92,11 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     pinned: bool = False
     broadcast: bool = False  # a thread reply also shown in the channel
     action: bool = False  # "/me" style
+    ref: str = ""  # what the export's other records call it, if that is not its original id
+
+
+class WholeKeys(msgspec.Struct, frozen=True, gc=False):
+    """All author keys of this export are whole: `source:author`. Comes before all other records."""
 
 
 class EditEvent(msgspec.Struct, frozen=True, gc=False):
@@ -154,6 +166,7 @@ Record: TypeAlias = (
     Channel
     | Author
     | Message
+    | WholeKeys
     | EditEvent
     | ReactionEvent
     | DeleteEvent

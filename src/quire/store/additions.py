@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Any, TypeAlias
 
 import apsw
@@ -31,6 +32,7 @@ from quire.exchange import model
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.store.ledger import Draft, Ledger
+from quire.store.origins import Origins
 from quire.store.tally import Tally
 
 EVENTS = (model.EditEvent, model.ReactionEvent, model.DeleteEvent, model.PinEvent)
@@ -45,13 +47,13 @@ class Additions:
         ledger: Ledger,
         db: apsw.Connection,
         channel: log.ChannelRow,
-        source: str,
+        origins: Origins,
         tally: Tally,
         draft: Draft | None = None,
     ) -> None:
         self._applier = ledger.applier
         self._db = db
-        self._source = source
+        self._origins = origins
         self._tally = tally
         self._draft = draft or ledger.draft(db, channel)
         self._added: set[tuple[bytes, str, str]] = set()
@@ -64,18 +66,20 @@ class Additions:
     def of_new(self, message: model.Message, id: MessageId) -> None:
         """All that stands with a message just added to the draft."""
         self._tally.additions(message)
-        previous = id
+        versions = [id]
         for edit in message.edits:
             origin = self._origin(edit.author or message.author, edit.time_ms, edit.id)
-            previous = (
-                self._add(message.channel, message.id, Edit(id, previous, edit.body, origin)) or previous
-            )
+            previous = versions[edit.replaces - 1] if 0 < edit.replaces <= len(versions) else versions[-1]
+            added = self._add(message.channel, message.id, Edit(id, previous, edit.body, origin))
+            versions.append(added or versions[-1])
+        source = self._origins.of(message.author)[0]
         for reaction in message.reactions:
-            for author in reaction.authors:
-                react = React(id, reaction.emoji, 0, self._origin(author, message.time_ms))
+            for author, time_ms in times_of(reaction, message.time_ms):
+                react = React(id, reaction.emoji, 0, self._origin(author, time_ms))
                 self._add(message.channel, message.id, react)
             if reaction.unknown:
-                self._add(message.channel, message.id, self._unknown(id, reaction, message.time_ms))
+                unknown = self._unknown(id, reaction, message.time_ms, source)
+                self._add(message.channel, message.id, unknown)
         if message.deleted:
             self._draft.add(Delete(id, "", self._origin(message.author, message.time_ms)))
         if message.pinned:
@@ -106,8 +110,8 @@ class Additions:
         with self._skipping(*target):
             match event:
                 case model.EditEvent(edit=edit):
-                    author = rows.author(self._db, row.author)[0].partition(":")[2]
-                    self._edit(row, edit, author, target)
+                    key = rows.author(self._db, row.author)[0]
+                    self._edit(row, edit, key if self._origins.whole else key.partition(":")[2], target)
                 case model.ReactionEvent(reaction=reaction, time_ms=time_ms, removed=False):
                     self._react(row, reaction, time_ms)
                 case model.ReactionEvent(reaction=reaction, time_ms=time_ms):
@@ -135,16 +139,18 @@ class Additions:
         self._tally.edited(target, 1)
 
     def _react(self, row: rows.MessageRow, reaction: model.Reaction, time_ms: int) -> None:
-        for author in reaction.authors:
-            if not self._is_newer(row.id, reaction.emoji, author, time_ms):
+        for author, at_ms in times_of(reaction, time_ms):
+            if not self._is_newer(row.id, reaction.emoji, author, at_ms):
                 continue
             if self._is_new(row.id, reaction.emoji, author):
-                self._draft.add(React(row.id, reaction.emoji, 0, self._origin(author, time_ms)))
+                self._draft.add(React(row.id, reaction.emoji, 0, self._origin(author, at_ms)))
                 self._tally.reactions(1)
         if reaction.unknown:
-            _, there = self._standing(row.id, reaction.emoji, "")
+            source = str(rows.author(self._db, row.author)[0]).partition(":")[0]
+            counted = f"{source}:" if self._origins.whole else ""
+            _, there = self._standing(row.id, reaction.emoji, counted)
             if reaction.unknown > there and self._is_new(row.id, reaction.emoji, ""):
-                self._draft.add(self._unknown(row.id, reaction, time_ms))
+                self._draft.add(self._unknown(row.id, reaction, time_ms, source))
                 self._tally.reactions(reaction.unknown - there)
 
     def _unreact(self, row: rows.MessageRow, reaction: model.Reaction, time_ms: int) -> None:
@@ -185,14 +191,17 @@ class Additions:
 
     def _standing(self, id: bytes, emoji: str, author: str) -> tuple[int, int]:
         """(hybrid time, people) of a person's newest react or unreact; (-1, 0) if there is none."""
-        return rows.reaction(self._db, id, emoji, self._applier.author(self._db, f"{self._source}:{author}"))
+        return rows.reaction(self._db, id, emoji, self._applier.author(self._db, self._origins.key(author)))
 
-    def _unknown(self, id: bytes, reaction: model.Reaction, time_ms: int) -> React:
+    def _unknown(self, id: bytes, reaction: model.Reaction, time_ms: int, source: str) -> React:
+        """People whom a format only counts are of the source of the message."""
         unknown = min(reaction.unknown, limits.ORIGIN_PEOPLE_MAX)
-        return React(id, reaction.emoji, unknown, self._origin("", time_ms))
+        at_ms = time_ms if reaction.unknown_ms is None else reaction.unknown_ms
+        return React(id, reaction.emoji, unknown, Origin(source, "", "", at_ms))
 
     def _origin(self, author: str, time_ms: int, id: str = "") -> Origin:
-        return Origin(self._source, author, id, time_ms)
+        source, there = self._origins.of(author)
+        return Origin(source, there, id, time_ms)
 
     def _add(self, channel: str, message: str, operation: Operation) -> MessageId | None:
         """One that breaks a limit is reported, and costs no other."""
@@ -206,3 +215,20 @@ class Additions:
             yield
         except MalformedError as error:
             self._tally.skip(model.Skipped(channel[:80], f"message {message[:80]}", str(error)))
+
+
+def times_of(reaction: model.Reaction, time_ms: int) -> Iterator[tuple[str, int]]:
+    """(author, when) of those who are known, with the message's time where no other is."""
+    times = reaction.times_ms if len(reaction.times_ms) == len(reaction.authors) else repeat(time_ms)
+    return zip(reaction.authors, times, strict=False)
+
+
+def actors(event: Event) -> tuple[str, ...]:
+    """The authors of what stands apart from its message."""
+    match event:
+        case model.EditEvent(edit=edit):
+            return (edit.author,)
+        case model.ReactionEvent(reaction=reaction):
+            return reaction.authors
+        case model.DeleteEvent(author=author) | model.PinEvent(author=author):
+            return (author,)

@@ -30,6 +30,7 @@ from quire.core.operation import (
     ACTION,
     BROADCAST,
     NOTICES,
+    OWN_SOURCE,
     Attachment,
     Origin,
     Post,
@@ -42,11 +43,13 @@ from quire.core.views import ImportSummary
 from quire.errors import FormatError, MalformedError
 from quire.exchange import model
 from quire.exchange.detect import open_export
+from quire.exchange.exported import IMPORTED_SOURCE
 from quire.storage import log, search
 from quire.storage import timeline as rows
-from quire.store.additions import EVENTS, Additions, Event
+from quire.store.additions import EVENTS, Additions, Event, actors
 from quire.store.columns import Posts
 from quire.store.ledger import Draft
+from quire.store.origins import Origins
 from quire.store.tally import Tally
 
 if TYPE_CHECKING:
@@ -149,9 +152,10 @@ class ImportRun:
     def __init__(self, store: LocalStore, source: str, tally: Tally, dry_run: bool = False) -> None:
         self._store = store
         self._source = source
+        self._origins = Origins(source)
         self._tally = tally
         self._dry_run = dry_run
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, Place | None] = {}
         self._channels: dict[str, model.Channel] = {}
         self._authors: dict[str, model.Author] = {}
         self._introduced: dict[str, tuple[str, bool]] = {}
@@ -203,6 +207,8 @@ class ImportRun:
                 self._channels[record.key] = record  # type: ignore[union-attr, assignment]
             elif isinstance(record, EVENTS):
                 events.setdefault(record.channel, []).append(record)
+            elif kind is model.WholeKeys:
+                self._origins.whole = True
             else:
                 self._tally.note(record)
         return Prepared({key: self._ready(key, group) for key, group in groups.items()}, events)
@@ -211,21 +217,26 @@ class ImportRun:
         group.sort(key=_time)  # an answer comes after what it answers
         others: list[Ready] = []
         plain: list[tuple[int, model.Message, Post, bytes]] = []
+        # Of one moment the first stays the first: beside a message that names another, none goes the quick way.
+        crowded = {
+            message.time_ms for message in group if message.thread or message.reply_to or message.title
+        }
         for message in group:
-            slot = hash((key, message.id))
+            slot = hash((key, message.ref or message.id))
             if message.thread or message.reply_to:
                 others.append((slot, message, None, b""))
                 continue
             post = self._post(message, None, None)
+            apart = crowded and message.time_ms in crowded
             try:
-                (others if message.title else plain).append((slot, message, post, encode_operation(post)))
+                (others if apart else plain).append((slot, message, post, encode_operation(post)))
             except MalformedError as error:
                 self._skip(message, error)
         return Group(self._plain(plain) if plain else None, others)
 
     def _plain(self, ready: list[tuple[int, model.Message, Post, bytes]]) -> Plain:
         slots, messages, posts, encoded = (list(column) for column in zip(*ready, strict=True))
-        source = f"{self._source}:"
+        key = self._origins.key
         salted = commit.with_salts(encoded, os.urandom)
         return Plain(
             slots,
@@ -233,7 +244,7 @@ class ImportRun:
             commit.commitments_of(salted),
             Posts(
                 [message.time_ms << 16 for message in messages],
-                [source + message.author for message in messages],
+                [key(message.author) for message in messages],
                 [post.notice | rows.IMPORTED for post in posts],
                 salted,
                 [search.entry_of(post, post.body) for post in posts],
@@ -252,9 +263,15 @@ class ImportRun:
 
         def work(db: apsw.Connection) -> None:
             for key, group in prepared.messages.items():
-                self._write_messages(db, self._place(db, key), key, group, last)
+                if place := self._place(db, key):
+                    self._write_messages(db, place, key, group, last)
+                else:
+                    self._tally.duplicates += len(group.others) + (
+                        len(group.plain.slots) if group.plain else 0
+                    )
             for key, events in prepared.events.items():
-                self._write_events(db, self._place(db, key), key, events, last)
+                if place := self._place(db, key):
+                    self._write_events(db, place, key, events, last)
 
         self._store.ledger.run(work, meanwhile)
 
@@ -289,27 +306,42 @@ class ImportRun:
 
     # Channels and authors
 
-    def _place(self, db: apsw.Connection, key: str) -> Place:
-        """The channel of a key, made if it is not there."""
-        place = self._places.get(key)
-        if place is not None:
-            place.row = log.channel_by_n(db, place.row.n)  # its clock has moved
+    def _place(self, db: apsw.Connection, key: str) -> Place | None:
+        """The channel of a key, made if it is not there; None if it is here itself, and not to be written to."""
+        if key in self._places:
+            place = self._places[key]
+            if place is not None:
+                place.row = log.channel_by_n(db, place.row.n)  # its clock has moved
             return place
         facts = self._channels.get(key)
         name = self._name(key)
-        stored_key = key[: limits.ORIGIN_CHARS_MAX]
-        row = log.channel_by_origin(db, self._source, stored_key)
+        source, stored_key = self._channel_origin(key, facts)
+        if self._origins.whole and source == IMPORTED_SOURCE and _is_here(db, stored_key):
+            self._tally.warn(
+                f"#{name} is in this vault itself: what it lacks of it comes by sync, not by import"
+            )
+            self._places[key] = None
+            return None
+        row = log.channel_by_origin(db, source, stored_key)
         if row is None:
             kind = facts.kind if facts and facts.kind in ("private", "group", "direct") else "channel"
-            row = self._store.ledger.create_channel(
-                db, kind=kind, name=name, source=self._source, key=stored_key
-            )
+            row = self._store.ledger.create_channel(db, kind=kind, name=name, source=source, key=stored_key)
             about = (facts.topic or facts.purpose) if facts else ""
             if about:
                 self._store.ledger.append(db, row, [Topic(about[: limits.TOPIC_CHARS_MAX])])
                 row = log.channel_by_n(db, row.n)
         self._places[key] = place = Place(row, name, fresh=row.messages == 0)
         return place
+
+    def _channel_origin(self, key: str, facts: model.Channel | None) -> tuple[str, str]:
+        """(source, key there) of a channel; two of one file stay two."""
+        if not (self._origins.whole and facts and facts.source):
+            return self._source, key[: limits.ORIGIN_CHARS_MAX]
+        source, there = facts.source[: limits.NAME_CHARS_MAX], facts.origin[: limits.ORIGIN_CHARS_MAX]
+        known = (place.row for place in self._places.values() if place is not None)
+        taken = any((row.source, row.key) == (source, there) for row in known)
+        refused = taken or source == OWN_SOURCE or ":" in source
+        return (self._source, key[: limits.ORIGIN_CHARS_MAX]) if refused else (source, there)
 
     def _name(self, key: str) -> str:
         facts = self._channels.get(key)
@@ -324,8 +356,9 @@ class ImportRun:
             facts = (author.name[: limits.NAME_CHARS_MAX], author.bot)
             if self._introduced.get(key) != facts:
                 self._introduced[key] = facts
-                if facts != (key, False):  # its own key is its name already
-                    draft.add(Profile(self._source, key[: limits.ORIGIN_CHARS_MAX], *facts))
+                source, there = self._origins.of(key)
+                if facts != (there, False):  # its own key is its name already
+                    draft.add(Profile(source, there[: limits.ORIGIN_CHARS_MAX], *facts))
 
     # Messages
 
@@ -334,7 +367,11 @@ class ImportRun:
         draft = self._store.ledger.draft(db, place.row)
         plain = group.plain
         authors = [message.author for message in plain.messages] if plain else []
-        self._introduce(draft, dict.fromkeys(authors + [message.author for _, message, _, _ in group.others]))
+        everybody = dict.fromkeys(authors + [message.author for _, message, _, _ in group.others])
+        for message in itertools.chain(plain.messages if plain else (), (ready[1] for ready in group.others)):
+            for reaction in message.reactions:
+                everybody |= dict.fromkeys(reaction.authors)
+        self._introduce(draft, everybody)
         again: list[tuple[model.Message, bytes]] = []
         written: list[tuple[model.Message, MessageId]] = []
         if plain:
@@ -342,7 +379,7 @@ class ImportRun:
         if group.others:
             self._put_others(db, draft, place, key, group.others, last, written, again)
         self._tally.messages_written([message for message, _ in written], place.name)
-        additions = Additions(self._store.ledger, db, place.row, self._source, self._tally, draft)
+        additions = Additions(self._store.ledger, db, place.row, self._origins, self._tally, draft)
         for message, id in written:
             if (
                 message.reactions
@@ -356,7 +393,7 @@ class ImportRun:
         if again:
             self._tally.duplicates += len(again)
             row = log.channel_by_n(db, place.row.n)
-            news = Additions(self._store.ledger, db, row, self._source, self._tally)
+            news = Additions(self._store.ledger, db, row, self._origins, self._tally)
             for message, known_id in again:
                 news.of_repeated(message, known_id)
             news.finish()
@@ -473,19 +510,29 @@ class ImportRun:
 
     def _stored(self, db: apsw.Connection, place: Place, message: model.Message, slot: int) -> bytes | None:
         """The id of a message that an earlier run brought."""
-        id = self._find(db, place, message.id, message.time_ms)
+        id = self._find(db, place, message.id, message.time_ms, None if message.id else message)
         if id is not None:
             self._known[slot] = id
         return id
 
-    def _find(self, db: apsw.Connection, place: Place, original: str, time_ms: int) -> bytes | None:
+    def _find(
+        self,
+        db: apsw.Connection,
+        place: Place,
+        original: str,
+        time_ms: int,
+        like: model.Message | None = None,
+    ) -> bytes | None:
+        """A message of this original id and time; without an id, one that says what `like` says."""
         found: Any = db.execute(
             "SELECT id, op FROM message WHERE channel = ? AND time = ?", (place.row.n, time_ms << 16)
         )
         for id, op in found:
             post = stored_operation(op)
             if isinstance(post, Post) and post.origin and post.origin.id == original:
-                return bytes(id)
+                says = (post.body, post.origin.author)
+                if like is None or says == (like.body, self._origins.of(like.author)[1]):
+                    return bytes(id)
         return None
 
     def _target(
@@ -499,6 +546,7 @@ class ImportRun:
 
     def _post(self, message: model.Message, root: bytes | None, reply_to: bytes | None) -> Post:
         edited_ms = message.edited_ms if not message.edits else None
+        source, author = self._origins.of(message.author)
         return Post(
             message.body,
             root,
@@ -509,16 +557,18 @@ class ImportRun:
             tuple([_attachment(a) for a in message.attachments[: limits.ATTACHMENTS_MAX]])
             if message.attachments
             else (),
-            tuple([f"{self._source}:{m}" for m in message.mentions[: limits.MENTIONS_MAX]])
+            tuple([self._origins.key(m) for m in message.mentions[: limits.MENTIONS_MAX]])
             if message.mentions
             else (),
-            Origin(self._source, message.author, message.id, message.time_ms, edited_ms),
+            Origin(source, author, message.id, message.time_ms, edited_ms),
         )
 
     def _write_events(
         self, db: apsw.Connection, place: Place, key: str, events: list[Event], last: bool
     ) -> None:
-        additions = Additions(self._store.ledger, db, place.row, self._source, self._tally)
+        draft = self._store.ledger.draft(db, place.row)
+        self._introduce(draft, dict.fromkeys(key for event in events for key in actors(event)))
+        additions = Additions(self._store.ledger, db, place.row, self._origins, self._tally, draft)
         for event in events:
             id = self._target(db, place, key, event.target, event.target_time_ms)
             row = rows.get_row(db, id) if id else None
@@ -529,6 +579,14 @@ class ImportRun:
             else:
                 self._tally.unresolved += 1
         additions.finish()
+
+
+def _is_here(db: apsw.Connection, key: str) -> bool:
+    """Is this the id of a channel of this vault?"""
+    try:
+        return log.channel_by_id(db, bytes.fromhex(key)) is not None
+    except ValueError:
+        return False
 
 
 def _some(plain: Plain, places: list[int]) -> Plain:

@@ -195,7 +195,7 @@ class Reader:
         authors, channels = self._local.authors, self._channels
         messages: list[Message] = []
         notices: Any = NOTICES
-        for row, post in zip(found, _decoded([row[7] for row in found]), strict=True):
+        for row, post in zip(found, decoded_posts([row[7] for row in found]), strict=True):
             channel_n, time, id, author_n, flags, root, _, _ = row
             author = authors.get(author_n) or self._author(db, author_n)
             channel = channels.get(channel_n) or self._channel(db, channel_n)
@@ -427,7 +427,7 @@ def position(cursor: str) -> Position:
     return place
 
 
-def _decoded(salted: list[bytes]) -> list[Any]:
+def decoded_posts(salted: list[bytes]) -> list[Any]:
     """The posts in rows' `op`, in one call: they are put together as MessagePack writes an array."""
     size = len(salted).to_bytes(4, "big")
     posts: list[Any] = _posts.trusted(b"\xdd" + size + b"".join([one[_UNSALTED] for one in salted]))

@@ -1,0 +1,57 @@
+"""`quire export`: what it says and leaves behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import InProcess
+
+
+@pytest.fixture(scope="module")
+def talk(here: InProcess) -> InProcess:
+    here("channel", "create", "papers")
+    here("post", "papers", "Where is the **draft**?")
+    return here
+
+
+def test_export_and_import_elsewhere(talk: InProcess, tmp_path: Path) -> None:
+    book = tmp_path / "book.jsonl"
+    done = talk("export", "papers", "--to", str(book))
+    assert "exported" in done.out
+    assert f"quire import {book}" in done.out.replace("\n", "")
+    lines = [json.loads(line) for line in book.read_text("utf-8").splitlines()]
+    assert lines[0]["export"].startswith("quire ")
+    assert lines[-1]["messages"] == len([line for line in lines if line["type"] == "message"]) > 0
+    assert talk("export", "--to", str(book), "--json", code=2).error["rule"] == "export_exists"
+
+
+def test_json_is_one_object(talk: InProcess, tmp_path: Path) -> None:
+    for format in ("markdown", "csv"):
+        found = talk("export", "--format", format, "--to", str(tmp_path / format), "--json").json
+        assert (found["format"], found["path"]) == (format, str(tmp_path / format))
+        assert found["messages"] > 0
+        assert found["bytes"] > 0
+
+
+def test_a_span_and_what_is_wrong(talk: InProcess, tmp_path: Path) -> None:
+    to = ("--to", str(tmp_path / "out"))
+    nothing = talk("export", "papers", *to, "--until", "1999-01-01", "--json").json
+    assert nothing["messages"] == 0
+    for arguments, rule in (
+        ((), "command_line"),
+        (("--to", str(tmp_path / "new"), "--since", "later"), "place_form"),
+        (("--to", str(tmp_path / "new"), "--format", "pdf"), "export_format"),
+        (("--to", str(tmp_path / "new"), "--since", "2024-03-05", "--until", "2024-03-05"), "export_span"),
+    ):
+        assert talk("export", *arguments, "--json", code=2).error["rule"] == rule
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_contents_digest(talk: InProcess) -> None:
+    found = talk("verify", "--contents", "--json").json
+    assert found["ok"]
+    assert all(len(one["digest"]) == 64 for one in found["contents"])
+    assert found["contents"][0]["digest"] in talk("verify", "--contents").out
