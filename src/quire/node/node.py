@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -27,12 +27,14 @@ from quire.channels.syncing import Syncing
 from quire.core.ids import DeviceId
 from quire.core.views import Event
 from quire.errors import PeerError, QuireError, TransportError
-from quire.node.neighbours import Neighbours, look_around
 from quire.node.pauses import PAUSE_MAX_S, Hurry, Pauses
 from quire.node.peer import PeerSync, SyncReport
 from quire.node.relays import RelayReport, RelaySync
 from quire.transports.direct import DirectLink, Listener, connect, listen
 from quire.transports.interface import Address
+
+if TYPE_CHECKING:
+    from quire.node.neighbours import Neighbours
 
 POLL_S = 0.2  # how often another process's writes are looked for
 ASLEEP_S = 5.0  # if the clock on the wall went on so much longer than ours, the machine was asleep
@@ -133,6 +135,8 @@ class Node:
 
         Raises: TransportError with rule "lan_no_interface" or "lan_unavailable".
         """
+        from quire.node.neighbours import look_around
+
         key, met = self._vault.key, {bytes(self._vault.device)}
         for neighbour in await look_around(Beacons(self._chat), interfaces):
             for address in neighbour.addresses:
@@ -198,6 +202,8 @@ class Node:
                 pauses.reset()
 
     def _neighbours(self, interfaces: Sequence[str]) -> Neighbours:
+        from quire.node.neighbours import Neighbours  # what it stands on takes a while to load
+
         async def serve(link: DirectLink, address: Address) -> None:
             await self._run(link, str(address))
 
