@@ -165,7 +165,7 @@ def bundle_file(data: bytes) -> None:
 
 def linking(data: bytes) -> None:
     """A message of a stranger, at each step of either side."""
-    code = LinkCode("0000-0000")
+    code = LinkCode("0000-0000-0000")
     new = NewDevice(code, SigningKey(bytes(32)), bytes(PUBLIC_SIZE), bytes)
     old = OldDevice(code, IdentityId(bytes(32)), 0, bytes)
     for receive in (new.offer, new.finish, old.answer, old.receive):

@@ -433,16 +433,16 @@ def link_codes() -> Iterator[Case]:
     code = LinkCode.generate(fixed_entropy("code")).text()
     yield "right", code.encode(), VALID, "as it is shown", {"text": code}
     yield "lower", code.lower().replace("-", " ").encode(), VALID, "any case, any spacing", {"text": code}
-    yield "zeros", b"0000-0000", VALID, "the least", {"text": "0000-0000"}
-    yield "look-alike", b"ooOO OooO", VALID, "O is 0", {"text": "0000-0000"}
+    yield "zeros", b"0000-0000-0000", VALID, "the least", {"text": "0000-0000-0000"}
+    yield "look-alike", b"ooOO OooO oooo", VALID, "O is 0", {"text": "0000-0000-0000"}
     yield (
         "check",
         (code[:-1] + ("1" if code[-1] != "1" else "2")).encode(),
         "code_form",
         "the last letter is another",
     )
-    yield "short", code[:-1].encode(), "code_form", "seven letters"
-    yield "letter-u", b"UUUU-UUUU", "code_form", "no such letter"
+    yield "short", code[:-1].encode(), "code_form", "eleven letters"
+    yield "letter-u", b"UUUU-UUUU-UUUU", "code_form", "no such letter"
 
 
 def linkings() -> Iterator[Case]:

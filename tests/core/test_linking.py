@@ -184,17 +184,17 @@ def test_the_certificate_is_for_the_device_that_asked() -> None:
 # Codes
 
 
-@given(st.binary(min_size=7, max_size=7))
+@given(st.binary(min_size=11, max_size=11))
 def test_a_code_survives_a_person(drawn: bytes) -> None:
     code = LinkCode.generate(lambda size: drawn[:size])
     shown = code.text()
-    assert len(shown) == 9
+    assert len(shown) == 14
     assert LinkCode(f" {shown.lower().replace('1', 'l').replace('0', 'o')} ") == code
     assert LinkCode(shown.replace("-", " ")) == code
     assert shown not in repr(code)
 
 
-@given(st.binary(min_size=7, max_size=7), st.integers(0, 7), st.sampled_from(ALPHABET))
+@given(st.binary(min_size=11, max_size=11), st.integers(0, 11), st.sampled_from(ALPHABET))
 def test_a_single_wrong_letter_is_told_before_it_costs_the_attempt(
     drawn: bytes, place: int, letter: str
 ) -> None:
@@ -205,7 +205,17 @@ def test_a_single_wrong_letter_is_told_before_it_costs_the_attempt(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "7K2Q", "7K2Q-M9XDD", "UUUU-UUUU", "7K2Q-M9X\u0663", "\0" * 8, "x" * 5_000]
+    "text",
+    [
+        "",
+        "7K2Q",
+        "7K2Q-M9XD",
+        "3F9T-7K2Q-M9XDD",
+        "UUUU-UUUU-UUUU",
+        "3F9T-7K2Q-M9X\u0663",
+        "\0" * 12,
+        "x" * 5_000,
+    ],
 )
 def test_what_is_no_code(text: str) -> None:
     assert rule_of(partial(LinkCode, text), UsageError) == "code_form"

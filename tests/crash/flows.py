@@ -8,6 +8,7 @@ wherever it was broken and begun again.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -18,12 +19,11 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, cast
 
-from quire.cli import linking as road_of
-from quire.cli.linking import Road
 from quire.core.bundle_file import Record, read_bundle_file
 from quire.core.crypto.secrets import RecoveryPhrase
 from quire.core.ids import ChannelId
 from quire.errors import UsageError
+from quire.node.linking import link_guest, link_host
 from quire.storage import database, log
 from quire.storage.keyslots import KeySlots
 from quire.storage.outside import create_key_file
@@ -32,6 +32,8 @@ from quire.store.local import FILE_NAME, LocalStore
 from quire.store.witness import Witness
 from quire.testing.faults import FaultyDisk, Kill, Plan, die, watch
 from quire.testing.people import Person, key_of, meet
+from quire.transports import meeting as road_of
+from quire.transports.meeting import FolderRoad
 from tests.oracle import check
 from tests.vaults import FORKS
 
@@ -189,18 +191,16 @@ class World:
 
     def host(self) -> None:
         with self.at("ada") as ada:
-            host, road = LinkHost(ada.store), Road(self.folder / "road")
+            host, road = LinkHost(ada.store), FolderRoad(self.folder / "road")
             road.clear()
             (self.folder / "code").write_text(host.code.text() + "\n")  # a pipe: the screen that is read
-            road.send(2, host.answer(road.receive(1)))
-            road.send(4, host.grant(road.receive(3), name="laptop"))
+            asyncio.run(link_host(host, [road], name="laptop"))
             self.out_by(ada, "news.bundle")
 
     def guest(self) -> None:
-        guest, road = LinkGuest((self.folder / "code").read_text().strip()), Road(self.folder / "road")
-        road.send(1, guest.start())
-        road.send(3, guest.offer(road.receive(2)))
-        guest.finish(road.receive(4), self.folder / "laptop", key_of(self.folder / "laptop"))
+        guest = LinkGuest((self.folder / "code").read_text().strip())
+        laptop = self.folder / "laptop"
+        asyncio.run(link_guest(guest, FolderRoad(self.folder / "road"), laptop, key_of(laptop)))
 
     def out_by(self, person: Person, file: str) -> None:
         person.chat.write_bundle(self.folder / file)
@@ -377,7 +377,7 @@ def _doomed(folder: str, step: str, spec: dict[str, Any], said: str) -> None:
             die()
 
     database.fault_hook = hook
-    road_of.POLL_SECONDS = 0.005
+    road_of.POLL_S = 0.005
     watch(Path(folder), plan)
     getattr(World(Path(folder)), step)()
     calls = plan.calls

@@ -20,7 +20,7 @@ from quire.errors import TransportError
 from quire.node import neighbours, node
 from quire.testing.people import Person
 from quire.transports import lan
-from quire.transports.direct import _server_context
+from quire.transports.direct import server_context
 from quire.transports.interface import Address
 from quire.transports.lan import SERVICE, Lan, Neighbour, own_addresses
 from tests.sync.test_node import HERE, kind, until
@@ -135,9 +135,9 @@ def test_who_copies_an_announcement_is_shown_no_device(two: tuple[Person, Person
             knocked.set()
             writer.close()
 
-        server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=_server_context())
+        server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=server_context())
         port = server.sockets[0].getsockname()[1]
-        instance = instance_of(_server_context().certificate_hash)  # Ada's, of which Eve has not the key
+        instance = instance_of(server_context().certificate_hash)  # Ada's, of which Eve has not the key
         eve = Lan(lambda one: None, lambda instance: None)
         await eve.open(LOOP)
         await eve.announce(instance, port, beacon_tags(Beacons(ada.chat).shown(), instance, os.urandom))

@@ -186,7 +186,7 @@ def test_who_stands_between_is_refused_by_both() -> None:
 
                 await asyncio.gather(pump(reader, back), pump(there, writer), return_exceptions=True)
 
-            context = direct._server_context()
+            context = direct.server_context()
             eve = await asyncio.start_server(between, "127.0.0.1", 0, ssl=context)
             host, port, *_ = eve.sockets[0].getsockname()
             with pytest.raises((PeerError, TransportError)):

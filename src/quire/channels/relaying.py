@@ -152,11 +152,11 @@ class Relaying:
         keys = [EpochKey(key) for key in log.epoch_keys(db, row.id).values()]
         boxes = {bundle_tag(key, row.id): epoch_mailbox(key, row.id) for key in keys}
         yield from self._control(db, row, graph, spans, boxes)
+        if row.role >= 2:
+            yield from self._welcomes(relay, db, row, graph)
         epochs = set(log.epoch_keys(db, row.id))
         for part in content_parts(db, row, graph, wanted=Wanted(spans, epochs)):
             yield RelayItem(boxes[tag_of(part.record.data)], _item(part.record), part.places)
-        if row.role >= 2:
-            yield from self._welcomes(relay, db, row, graph)
 
     def _control(
         self,

@@ -6,6 +6,7 @@ stands in no process list.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quire.cli import records
+from quire.cli.fetching import channel_line, shown
 from quire.cli.naming import Card, given_text, labels, name_of, person, short
 from quire.cli.periods import expiry, history, history_text
 from quire.cli.reading import ChannelName
@@ -180,15 +182,27 @@ def join(
         Path | None, typer.Option("--out", metavar="FILE", help="Write the request to this bundle file.")
     ] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="Ask no longer.")] = False,
+    relay: Annotated[
+        str, typer.Option("--relay", "-r", metavar="URL", help="Ask by this relay, and wait to be let in.")
+    ] = "",
+    lan: Annotated[
+        bool, typer.Option("--lan", help="Ask on the local network, and wait to be let in.")
+    ] = False,
+    interface: Annotated[
+        list[str] | None, typer.Option("--interface", metavar="ADDRESS", help="On which local network.")
+    ] = None,
 ) -> None:
     """Ask to be let into a channel, by an invite link.
 
-    The request leaves with every sync and every bundle that you write, until you are in. Any member may take it.
+    The request leaves with every sync and every bundle that you write, until you are in. Any member may take it. With
+    --relay or --lan it goes at once, and history comes as soon as a member's quire up has let you in, the newest first;
+    you may stop it (Ctrl-C), and go on with quire sync or quire up.
 
     \b
     Examples:
-      quire join quire:join:AbCd… --out request.bundle
-      quire join link.txt --name Bob
+      quire join quire:join:AbCd… --relay wss://relay.example
+      quire join link.txt --name Bob --lan
+      quire join link.txt --out request.bundle
     """
     from quire.core.invite import parse_link
 
@@ -205,6 +219,9 @@ def join(
         asked = session.manager.join_channel(text, name=name)
         if out is not None:
             session.manager.write_bundle(out, [])
+        if relay or lan or interface:
+            asyncio.run(_come_in(session, asked, relay, interface or []))
+            return
         session.out.done(
             records.joining(asked) | {"out": None if out is None else str(out)},
             f"asking to be let into #{line(asked.name)}" + ("; the request is written" if out else ""),
@@ -214,6 +231,25 @@ def join(
             if out
             else "next: quire sync --relay URL or --peer HOST, or quire bundle out FILE for any member"
         )
+
+
+async def _come_in(session: Session, asked: Joining, relay: str, interfaces: list[str]) -> None:
+    """Send the request, wait for a member's answer, and fetch what is there to read."""
+    from quire.node.fetching import from_lan, from_relay
+
+    chat = session.manager
+
+    def is_in() -> bool:
+        return all(one.channel != asked.channel for one in chat.joining())
+
+    session.out.note(f"asking to be let into #{line(asked.name)}; waiting for a member (Ctrl-C: later) …")
+    coming = from_relay(chat, relay, is_in) if relay else from_lan(chat, interfaces, is_in)
+    await shown(session.out, chat, coming)
+    info = chat.get_channel(asked.channel)
+    session.out.done(
+        channel_line(info), f"you are in #{line(info.name)}: {plural(info.messages, 'message')} to read"
+    )
+    session.out.note(f"next: quire read {line(info.name)}; quire up keeps it in step")
 
 
 @app.command()

@@ -1,17 +1,14 @@
 """Commands by which a machine becomes one of one's own devices: link, recover.
 
-Linking needs a road for four messages: a folder that both machines reach, such as a share, a synchronised folder or
-a stick that is carried to and fro while both wait. Who reads or changes the folder learns nothing and has one guess
-at the code (core/crypto/linking.py). Each message is a file that appears whole; what was used is removed.
+Linking needs a road for four messages: the local network, a relay, or a folder that both machines reach, such as a share
+or a stick that is carried to and fro while both wait. Who reads or changes what goes there learns nothing and has one
+guess at the code (core/crypto/linking.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -19,56 +16,75 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quire.cli import unlock
+from quire.cli.fetching import channel_line, shown
 from quire.cli.output import Output
-from quire.cli.records import iso
-from quire.cli.session import opened, output_of, settings_of
+from quire.cli.session import Session, opened, output_of, settings_of
 from quire.cli.text import line, plural
-from quire.errors import NotFoundError, UsageError
+from quire.errors import NotFoundError, PeerError, TransportError, UsageError
 
 if TYPE_CHECKING:
     from quire.channels.manager import ChannelManager
-    from quire.core.crypto.secrets import RecoveryPhrase
+    from quire.core.crypto.secrets import RecoveryPhrase, Unlock
     from quire.store.linking import LinkGuest
 
 __all__ = ["app"]
 
 app = typer.Typer(rich_markup_mode=None)
 
-TRIES = 3  # typing errors cost nothing: the code checks itself
-CODE_CHARS_MAX = 64
-STEP_NAME = "quire-link-{}"
-POLL_SECONDS = 0.2
-WAIT_SECONDS = 600.0
-MESSAGE_BYTES_MAX = 65 << 20  # over the longest message of linking, whose own limit says what is wrong
-
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that both machines reach.")]
+TRIES = 3  # typing errors cost nothing: the code checks itself; nor does whoever spoils an attempt: there is another
+SPOILED = ("link_unanswered", "link_lost")
+CALL = "quire:link:"  # what the QR code says: the code, and the relay after an @
+CODE_CHARS_MAX = 2_048
 
 
 @app.command()
 def link(
     ctx: typer.Context,
-    folder: Folder,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="A folder that both machines reach.")
+    ] = None,
     new: Annotated[bool, typer.Option("--new", help="On the new machine: make its vault.")] = False,
+    code: Annotated[
+        str,
+        typer.Option("--code", metavar="CODE", help="On the new one: the code, or what the QR code says."),
+    ] = "",
+    relay: Annotated[
+        str, typer.Option("--relay", "-r", metavar="URL", help="Meet at a relay, as wss://HOST.")
+    ] = "",
+    no_lan: Annotated[bool, typer.Option("--no-lan", help="Do not meet on the local network.")] = False,
+    interface: Annotated[
+        list[str] | None,
+        typer.Option("--interface", metavar="ADDRESS", help="On which local network to meet."),
+    ] = None,
     name: Annotated[
         str, typer.Option("--name", metavar="NAME", help="On the old one: what to call the new device.")
     ] = "",
 ) -> None:
     """Make another machine one of your devices, by a short code. Say it on both, the old one first.
 
-    The old machine shows a code; the new one, with --new, asks for it. They talk through a folder that both reach: a
-    share, a synchronised folder, or a stick carried between them while both wait. History comes with the next sync or bundle.
+    The old machine shows a code; the new one takes it by --code, or asks for it with --new. They meet on the local
+    network, at a relay, or in a folder that both reach: a share, or a stick carried between them while both wait. Over a
+    network the new machine then fetches history: the newest is there at once. If that is broken off, quire sync goes on.
 
     \b
     Examples:
-      quire link /media/stick --name laptop
+      quire link --name laptop
+      quire link --code 3F9T-7K2Q-M9XD
+      quire link --relay wss://relay.example
+      quire link --code 3F9T-7K2Q-M9XD --relay wss://relay.example
+      quire link /media/stick
       quire link /media/stick --new
     """
-    if not folder.is_dir():
+    if folder is not None and not folder.is_dir():
         raise NotFoundError(f"there is no folder {line(str(folder), 200)}", rule="path_absent")
-    if new:
-        _guest(ctx, Road(folder))
-    else:
-        _host(ctx, Road(folder), name)
+    near = None if no_lan or folder is not None else list(interface or ())
+    if new or code:
+        _guest(ctx, code, folder, relay, list(interface or ()))
+        return
+    if folder is None and not relay and near is None:
+        raise UsageError("say where to meet", rule="no_road", hint="quire link --relay URL, or a folder")
+    with opened(ctx) as session:
+        asyncio.run(_host(session, name, folder, relay, near))
 
 
 @app.command()
@@ -111,13 +127,9 @@ def recover(
     with store:
         if relay:
             out.note("fetching history from the relay …")
-            asyncio.run(_fetch(ChannelManager(store), relay))
+            asyncio.run(_fetch(out, ChannelManager(store), relay))
         channels = ChannelManager(store).list_channels()
-    found = [
-        {"id": one.id.hex(), "name": one.name, "messages": one.messages, "last": iso(one.last_ms)}
-        for one in channels
-    ]
-    value = {"vault": str(settings.vault), "channels": found}
+    value = {"vault": str(settings.vault), "channels": [channel_line(one) for one in channels]}
     messages = sum(one.messages for one in channels)
     out.done(value, f"recovered {plural(len(channels), 'channel')} with {plural(messages, 'message')}")
     out.note(
@@ -137,97 +149,116 @@ def _inbox_file(folder: Path, url: str, phrase: RecoveryPhrase) -> Path:
     return path
 
 
-async def _fetch(chat: ChannelManager, url: str) -> None:
+async def _fetch(out: Output, chat: ChannelManager, url: str) -> None:
     from quire.node.node import Node
 
-    await Node(chat).sync_with_relay(url)
+    async def once() -> None:
+        await Node(chat).sync_with_relay(url)
+
+    await shown(out, chat, once())
 
 
-class Road:
-    """The four messages as files in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def clear(self) -> None:
-        """Take away what an attempt before this one left, also half written."""
-        for left in [
-            *self._folder.glob(STEP_NAME.format("*")),
-            *self._folder.glob(f".{STEP_NAME.format('*')}"),
-        ]:
-            left.unlink(missing_ok=True)
-
-    def send(self, step: int, message: bytes) -> None:
-        path = self._path(step)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-        try:
-            with fresh.open("wb") as file:
-                file.write(message)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-        finally:
-            with contextlib.suppress(OSError):
-                fresh.unlink(missing_ok=True)
-
-    def receive(self, step: int) -> bytes:
-        """The message of that step, as soon as it is there. Raises: UsageError(rule="link_timeout")."""
-        path, end = self._path(step), time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < end:
-            with contextlib.suppress(FileNotFoundError):  # also while a stick is on its way
-                with path.open("rb") as file:
-                    message = file.read(MESSAGE_BYTES_MAX)
-                path.unlink(missing_ok=True)
-                return message
-            time.sleep(POLL_SECONDS)
-        raise UsageError("the other machine did not answer", rule="link_timeout", hint="begin again on both")
-
-    def _path(self, step: int) -> Path:
-        return self._folder / STEP_NAME.format(step)
+# The old machine
 
 
-def _host(ctx: typer.Context, road: Road, name: str) -> None:
+async def _host(session: Session, name: str, folder: Path | None, relay: str, near: list[str] | None) -> None:
+    from quire.node.linking import give_history, host_roads, link_host
     from quire.store.linking import LinkHost
 
-    with opened(ctx) as session:
+    for left in reversed(range(TRIES)):
         host = LinkHost(session.store)
-        road.clear()
-        _show_code(session.out, host.code.text())
-        road.send(2, host.answer(road.receive(1)))
-        road.send(4, host.grant(road.receive(3), name=name))
-        session.out.done({"linked": True, "name": name}, "the new machine is one of your devices")
+        roads = await host_roads(host.code, folder=folder, relay=relay, lan=near)
+        _show_code(session, host.code.text(), folder, relay)
+        try:
+            road = await link_host(host, roads, name=name)
+            break
+        except (PeerError, TransportError) as error:  # somebody mistyped, guessed, or spoiled it
+            if not left or (isinstance(error, TransportError) and error.rule not in SPOILED):
+                raise
+            session.out.note(f"{error}; here is another code")
+    session.out.done({"linked": True, "name": name}, "the new machine is one of your devices")
+    try:
+        session.out.note("giving it what it needs …")
+        came = await give_history(session.manager, host, road, relay=relay, lan=near)
+    finally:
+        await road.close()
+    if not came:
         session.out.note(
             "next: quire sync on both, or quire bundle out FILE here and quire bundle in FILE there"
         )
 
 
-def _show_code(out: Output, code: str) -> None:
+def _show_code(session: Session, code: str, folder: Path | None, relay: str) -> None:
     """To be read and typed: on stderr with --json, where stdout holds one object."""
+    out = session.out
     if out.json or out.settings.quiet:
         out.errors.print(code)
     else:
         out.show(f"code: {code}")
-    out.note("on the new machine: quire link FOLDER --new; waiting …")
+        sys.stdout.flush()
+        if folder is None and out.console.is_terminal:
+            session.draw(CALL + code + (f"@{relay}" if relay else ""))
+    where = f"{line(str(folder), 200)} --new" if folder else f"--code {code}"
+    by = f" --relay {line(relay, 200)}" if relay else ""
+    out.note(f"on the new machine: quire link {where}{by}; waiting …")
 
 
-def _guest(ctx: typer.Context, road: Road) -> None:
+# The new machine
+
+
+def _guest(ctx: typer.Context, code: str, folder: Path | None, relay: str, near: list[str]) -> None:
     from quire.store.creation import ensure_free
 
     settings, out = settings_of(ctx), output_of(ctx)
     ensure_free(settings.vault)
-    guest = _guest_by_code()
+    code, _, called = code.strip().removeprefix(CALL).partition("@")
+    guest = _guest_by_code(code)
     first = unlock.first_unlock(settings)
-    road.send(1, guest.start())
-    road.send(3, guest.offer(road.receive(2)))
-    guest.finish(road.receive(4), settings.vault, first)
-    out.done({"vault": str(settings.vault), "linked": True}, "this machine is one of your devices")
-    out.note("next: quire sync, or quire bundle in FILE with a bundle that the old one wrote")
+    asyncio.run(_linked(out, guest, settings.vault, first, folder, relay or called, near))
 
 
-def _guest_by_code() -> LinkGuest:
-    """The code from the person at the terminal, who may mistype it, or from stdin."""
+async def _linked(
+    out: Output,
+    guest: LinkGuest,
+    vault: Path,
+    first: Unlock,
+    folder: Path | None,
+    relay: str,
+    near: list[str],
+) -> None:
+    from quire.channels.manager import ChannelManager
+    from quire.node.linking import fetch_history, guest_road, link_guest
+    from quire.store.local import LocalStore
+
+    if folder is None:
+        out.note("looking for the old machine …")
+    road = await guest_road(guest.code, folder=folder, relay=relay, lan=near)
+    try:
+        await link_guest(guest, road, vault, first)
+        value: dict[str, object] = {"vault": str(vault), "linked": True}
+        if folder is not None:
+            out.done(value, "this machine is one of your devices")
+            out.note("next: quire sync, or quire bundle in FILE with a bundle that the old one wrote")
+            return
+        out.note("this machine is one of your devices; fetching history …")
+        with LocalStore.open(vault, first) as store:
+            chat = ChannelManager(store)
+            await shown(out, chat, fetch_history(chat, road, relay=relay, lan=near))
+            found = chat.list_channels()
+    finally:
+        await road.close()
+    value["channels"] = [channel_line(one) for one in found]
+    messages = sum(one.messages for one in found)
+    out.done(value, f"linked: {plural(len(found), 'channel')} with {plural(messages, 'message')}")
+    out.note("next: quire up keeps it in step")
+
+
+def _guest_by_code(code: str) -> LinkGuest:
+    """The code from the command line, from the person at the terminal, who may mistype it, or from stdin."""
     from quire.store.linking import LinkGuest
 
+    if code:
+        return LinkGuest(code)
     if not unlock.can_ask():
         return LinkGuest(sys.stdin.readline(CODE_CHARS_MAX))
     for _ in range(TRIES - 1):

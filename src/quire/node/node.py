@@ -179,10 +179,13 @@ class Node:
         return known
 
     async def _serve(self, link: DirectLink) -> None:
+        rule, second = "closed", self._is_live(link.peer)
         try:
             await self._run(link, "")
         except QuireError as error:  # a full disk, too: the peer tries again
-            await self._tell(NodeEvent("lost", peer=link.peer, rule=error.rule))
+            rule, second = error.rule, False
+        if not second:
+            await self._tell(NodeEvent("lost", peer=link.peer, rule=rule))
 
     async def _keep(self, where: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run this whenever it ends, after a pause that grows while it fails at once."""

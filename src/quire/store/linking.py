@@ -41,6 +41,7 @@ class LinkHost:
         self._store = store
         self._created_ms = now_ms()
         self.code = LinkCode.generate(os.urandom)
+        self.device = b""  # of the guest, once it is granted
         identity = store.ledger.people.identity
         self._side = linking.OldDevice(self.code, identity, self._created_ms, os.urandom)
 
@@ -67,6 +68,7 @@ class LinkHost:
         pen.run(lambda db: group.add_own_device(pen, db, entry, name))
         row = log.self_channel(db)
         commits = list(control_log(db, row, pen.people.graph(db, row)))
+        self.device = offer.device
         return self._side.grant(certificate, seal_welcome(row.id, commits, [offer.sealing], os.urandom))
 
 
@@ -75,7 +77,7 @@ class LinkGuest:
 
     def __init__(self, code: LinkCode | str) -> None:
         """Raises: UsageError(rule="code_form"): mistyped; the attempt is not lost."""
-        typed = LinkCode(code) if isinstance(code, str) else code
+        typed = self.code = LinkCode(code) if isinstance(code, str) else code
         self._signing = SigningKey.generate(os.urandom)
         self._seed = Secret(os.urandom(sealing.SEED_SIZE))
         public = sealing.public_of(self._seed.reveal())

@@ -90,7 +90,7 @@ class DirectLink:
         with contextlib.suppress(TransportError, TimeoutError):
             async with asyncio.timeout(CLOSING_S):
                 await self._write(ENDED.to_bytes(4, "big"))
-        await _close(self._writer)
+        await close_stream(self._writer)
 
     async def _write(self, data: bytes) -> None:
         try:
@@ -171,7 +171,7 @@ class Listener:
             pass  # a stranger's affair; who is no stranger connects again
         finally:
             self._hosts[host] -= 1
-            await (_close(writer) if link is None else link.close())
+            await (close_stream(writer) if link is None else link.close())
 
     async def _prove(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> DirectLink | None:
         self._shaking += 1
@@ -238,10 +238,7 @@ async def connect(
 
     Raises: TransportError with rule "unreachable" or "link_refused", PeerError if the device is not proven, or another.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # the device's signature over the certificate takes its place
+    context = blind_context()
     try:
         async with asyncio.timeout(HANDSHAKE_S):
             reader, writer = await asyncio.open_connection(*address, ssl=context, limit=BUFFER_BYTES)
@@ -261,25 +258,34 @@ async def connect(
             raise PeerError("another device than was meant answers there", rule="link_other_device")
         return DirectLink(reader, writer, peer, alive_s=alive_s, silence_s=silence_s)
     except (OSError, EOFError, TimeoutError) as error:
-        await _close(writer)
+        await close_stream(writer)
         raise TransportError(
             f"{address} does not speak to this device",
             rule="link_refused",
             hint="you share no channel, and no invite of theirs is open",
         ) from error
     except BaseException:
-        await _close(writer)
+        await close_stream(writer)
         raise
 
 
-async def _close(writer: asyncio.StreamWriter) -> None:
+def blind_context() -> ssl.SSLContext:
+    """A client's side of TLS 1.3 that takes any certificate: something inside the connection takes its place."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def close_stream(writer: asyncio.StreamWriter) -> None:
     writer.close()
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(CLOSING_S):
             await writer.wait_closed()
 
 
-class _Context(ssl.SSLContext):
+class ServerContext(ssl.SSLContext):
     """A server's side of TLS 1.3, with a certificate of its own."""
 
     certificate_hash: bytes
@@ -289,23 +295,23 @@ class _Certificates:
     """What a listener shows: one certificate at a time, and of each connection which it was."""
 
     def __init__(self) -> None:
-        first = self.newest = _server_context()
+        first = self.newest = server_context()
         first.sni_callback = self._choose  # called for each connection, also for one that names nobody
 
     def renew(self) -> None:
-        self.newest = _server_context()
+        self.newest = server_context()
 
     def shown(self, writer: asyncio.StreamWriter) -> bytes:
         """The hash of the certificate of a connection."""
         context = writer.get_extra_info("ssl_object").context
-        assert isinstance(context, _Context)
+        assert isinstance(context, ServerContext)
         return context.certificate_hash
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         connection.context = self.newest
 
 
-def _server_context() -> _Context:
+def server_context() -> ServerContext:
     """TLS 1.3 with a fresh certificate."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -328,7 +334,7 @@ def _server_context() -> _Context:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    context = _Context(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     with (
         tempfile.TemporaryDirectory() as folder

@@ -1,7 +1,8 @@
-"""The short code by which two devices find that they belong together: `7K2Q-M9XD`.
+"""The short code by which two devices find that they belong together: `3F9T-7K2Q-M9XD`.
 
-Eight characters of Crockford's base32 (no I, L, O, U): seven drawn at random and one that checks them, so that a
-slip of the finger is told before it costs the attempt. 35 bits are plenty where SPAKE2 allows one guess in all
+Twelve characters of Crockford's base32 (no I, L, O, U). The first four say where the two meet, at a relay or on a local
+network; whoever carries what they say may know them. Of the others seven are the secret, and one checks all before it, so
+that a slip of the finger is told before it costs the attempt. 35 bits are plenty where SPAKE2 allows one guess in all
 (core/crypto/linking.py): one in 34,000 million.
 """
 
@@ -11,7 +12,8 @@ from quire.core.crypto.secrets import RandomBytes, Secret
 from quire.errors import UsageError
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-CODE_LETTERS = 8
+PLACE_LETTERS = 4
+CODE_LETTERS = 12
 TYPED_CHARS_MAX = 64
 LOOK_ALIKE = str.maketrans("ILO", "110", "-")
 
@@ -38,10 +40,15 @@ class LinkCode(Secret):
         drawn = "".join(ALPHABET[byte % 32] for byte in random_bytes(CODE_LETTERS - 1))
         return cls(drawn + _check_letter(drawn))
 
+    @property
+    def place(self) -> bytes:
+        """Where the two meet: the half that is no secret."""
+        return self.reveal()[:PLACE_LETTERS]
+
     def text(self) -> str:
-        """`7K2Q-M9XD`, to be shown."""
+        """`3F9T-7K2Q-M9XD`, to be shown."""
         letters = self.reveal().decode()
-        return f"{letters[:4]}-{letters[4:]}"
+        return "-".join(letters[at : at + 4] for at in range(0, CODE_LETTERS, 4))
 
 
 def _check_letter(letters: str) -> str:

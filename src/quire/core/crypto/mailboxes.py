@@ -1,7 +1,8 @@
 """Mailboxes at a relay: key pairs that those derive who may use them (docs/spec/10-relay.md, section 1).
 
 One for each epoch of a channel, so that a relay sees neither channels nor which mailbox follows which; one for each
-person, where who knows them leaves what is sealed to them; one for each invite, where join requests go.
+person, where who knows them leaves what is sealed to them; one for each invite, where join requests go; one where two devices
+that are being linked meet.
 """
 
 from __future__ import annotations
@@ -27,3 +28,11 @@ def invite_mailbox(invite: bytes, channel: ChannelId) -> SigningKey:
     invite    its public key
     """
     return SigningKey(derive_key(invite, Label.INVITE_MAILBOX, salt=channel))
+
+
+def link_mailbox(place: bytes) -> SigningKey:
+    """Where two devices meet that are being linked: known to who knows the open half of their code.
+
+    place    of the code (core/crypto/link_code.py)
+    """
+    return SigningKey(derive_key(place, Label.LINK_MAILBOX))
