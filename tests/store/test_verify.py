@@ -337,7 +337,7 @@ def test_flipped_bytes_in_the_file_are_reported(furnished: LocalStore) -> None:
     path = furnished.folder / "vault.db"
     whole = path.read_bytes()
     found = 0
-    for page in range(3, len(whole) // 8192, 7):
+    for page in range(3, len(whole) // 8192, 4):
         flipped = bytearray(whole)
         flipped[page * 8192 + 4_000] ^= 1
         path.write_bytes(flipped)

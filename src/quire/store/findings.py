@@ -95,11 +95,18 @@ class Run:
         self.own_key = own_key
         self.device = device
         self.released_ms = released_ms  # what was due then has been released; None: nobody could
-        self.logs = {row.prefix: row for row in log.logs(db)}
-        self.channels = {row.n: row for row in log.all_channels(db)}
+        self.logs: dict[bytes, log.LogRow] = {}
+        self.channels: dict[int, log.ChannelRow] = {}
+        self.is_laid_out = False  # without these two nothing can be said of the rest
+        findings.attempt("logs and channels", self._lay_out)
         self.commits = self.operations = self.messages = 0
         self._place = b"", 0
         self._progress = progress or (lambda what, done, total: None)
+
+    def _lay_out(self) -> None:
+        self.logs = {row.prefix: row for row in log.logs(self.db)}
+        self.channels = {row.n: row for row in log.all_channels(self.db)}
+        self.is_laid_out = True
 
     def step(self, what: str, done: int, total: int) -> None:
         self._progress(what, done, total)

@@ -55,6 +55,8 @@ def _verify(run: Run) -> None:
     attempt("vault.db", lambda: _check_file(run, f"PRAGMA integrity_check({PROBLEMS_MAX})"))
     run.step("checking the file", 1, 1)
     attempt("meta", lambda: _check_own(run))
+    if not run.is_laid_out:
+        return
     searches: list[SearchCheck] = []
     views: list[Views] = []
     people = PeopleCheck(run)
