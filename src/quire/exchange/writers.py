@@ -11,7 +11,7 @@ from quire.errors import UsageError
 from quire.exchange.exported import AuthorLine, ChannelLine, HeaderLine, MessageLine
 from quire.exchange.writing import Files
 
-FORMATS = ("jsonl", "markdown", "csv")
+FORMATS = ("jsonl", "html", "markdown", "csv")
 
 
 class Writer(Protocol):

@@ -93,6 +93,7 @@ def _written(
         tell = teller.tell_threads if kind.THREADS else teller.tell
         messages = _told(db, teller, tell, writer, channels, span, progress)
         writer.finish()
+        opened.flush(fresh)
     files = list(_files(fresh))
     return ExportSummary(
         "",

@@ -1,0 +1,1 @@
+"""What the pages of an HTML export share: their style and their search."""
