@@ -109,3 +109,36 @@ def test_slots_are_added_changed_and_removed(locked: tuple[Quire, str], tmp_path
 def test_a_secret_is_never_an_argument(locked: tuple[Quire, str]) -> None:
     quire, _ = locked
     assert quire("channels", "--passphrase", PASSPHRASE, code=2).out == ""
+
+
+FILE_KEYRING = """
+import json, pathlib
+import keyring.backend
+
+class Kept(keyring.backend.KeyringBackend):
+    priority = 1
+    file = pathlib.Path(__file__).with_suffix(".json")
+
+    def _all(self):
+        return json.loads(self.file.read_text()) if self.file.exists() else {}
+
+    def get_password(self, service, name):
+        return self._all().get(f"{service} {name}")
+
+    def set_password(self, service, name, secret):
+        self.file.write_text(json.dumps({**self._all(), f"{service} {name}": secret}))
+"""
+
+
+def test_a_vault_that_the_keyring_opens_asks_for_nothing(empty: Quire, tmp_path: Path) -> None:
+    """Until the keyring loses its key, or there is none on this machine: then somebody is asked as ever."""
+    run = empty.copy(tmp_path / "copy")
+    (tmp_path / "kept.py").write_text(FILE_KEYRING)
+    path = os.pathsep.join(filter(None, [str(tmp_path), run.environment.get("PYTHONPATH")]))
+    run.environment |= {"PYTHON_KEYRING_BACKEND": "kept.Kept", "PYTHONPATH": path}
+    run("passphrase", "add", "keyring")
+    assert run("channels", "--json", QUIRE_KEY_FILE="").json == {"channels": []}
+    (tmp_path / "kept.json").unlink()
+    assert run("channels", "--json", QUIRE_KEY_FILE="", code=4).error["rule"] == "no_terminal"
+    run.environment["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+    assert run("channels", "--json", QUIRE_KEY_FILE="", code=4).error["rule"] == "no_terminal"

@@ -11,6 +11,7 @@ import typer
 from quire.cli import unlock
 from quire.cli.output import Output
 from quire.cli.settings import Settings
+from quire.core.crypto.secrets import Keyring
 from quire.core.ids import PREFIX_SIZE, MessageId, message_id_text
 from quire.errors import NotFoundError, UnlockError, UsageError
 
@@ -106,12 +107,16 @@ def opened(ctx: typer.Context) -> Iterator[Session]:
 
 
 def _open(settings: Settings) -> LocalStore:
+    from quire.storage.keyslots import KeySlots
     from quire.store.local import LocalStore
 
     if not settings.vault.is_dir():  # before anyone is asked for the passphrase of nothing
         raise NotFoundError(
             f"there is no vault {settings.vault}", rule="no_vault", hint="quire init makes one"
         )
+    if unlock.prompts(settings) and "keyring" in KeySlots.kinds(settings.vault):
+        with contextlib.suppress(UnlockError, UsageError):  # locked, or not there: then somebody is asked
+            return LocalStore.open(settings.vault, Keyring())
     tries = TRIES if unlock.prompts(settings) and unlock.can_ask() else 1
     while True:
         try:

@@ -2,8 +2,9 @@
 
 Never an argument: those stand in the process list and in the shell's history. In this order: what an
 option names (`--key-file`, `--keyring`, `--recovery`, `--passphrase-fd`), what the environment holds
-(`QUIRE_PASSPHRASE`, `QUIRE_KEY_FILE`), a hidden prompt. Without a terminal nothing is asked: a script
-that waits for input nobody will give is worse than an error that lists the ways.
+(`QUIRE_PASSPHRASE`, `QUIRE_KEY_FILE`), the keyring if the vault has a slot for one (session.py), a hidden
+prompt. Without a terminal nothing is asked: a script that waits for input nobody will give is worse than an
+error that lists the ways.
 """
 
 from __future__ import annotations

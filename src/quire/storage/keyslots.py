@@ -144,6 +144,11 @@ class KeySlots:
         slots = cls._opened_amid_rekey(path, unlock) if file.rekeying else cls._opened(path, file, unlock)
         return slots, slots._key
 
+    @staticmethod
+    def kinds(folder: str | os.PathLike[str]) -> set[str]:
+        """What kinds of things open the vault in a folder; needs none of them. Raises: CorruptError, StorageError."""
+        return {slot.kind for slot in _read(os.fspath(folder)).body.slots}
+
     @classmethod
     def _opened(cls, folder: str, file: form.SlotsFile, unlock: Unlock) -> KeySlots:
         if isinstance(unlock, RawKey):
