@@ -34,7 +34,15 @@ from vector_parts import (
 
 from quire.core import limits
 from quire.core.commit import Commit as CommitBytes
-from quire.core.commit import build_head, channel_id, commit_id, content_root, encode_commit, to_be_signed
+from quire.core.commit import (
+    build_head,
+    channel_id,
+    commit_id,
+    commitment,
+    content_root,
+    encode_commit,
+    to_be_signed,
+)
 from quire.core.control import Create
 from quire.core.crypto.keys import SigningKey
 from quire.core.ids import ChannelId, DeviceId, message_id
@@ -71,6 +79,7 @@ RIGHT: dict[str, list[Any]] = {  # one of each, as plain values
     "EpochKey": [14, CHANNEL, fixed("epoch"), fixed("epoch key")],
     "Contact": [15, IDENTITY.public, "Bob", True],
     "DeviceName": [16, DEVICE.public, "laptop"],
+    "Erase": [17, [[TARGET, None, None, False]], [[fixed("edit", 16), TARGET]], "no longer true"],
 }
 
 
@@ -99,7 +108,18 @@ def operations() -> Iterator[Case]:
 
 
 # A decoder may fill in a field that is missing at the end; then only comparing the encodings shows it.
-LAST_HAS_DEFAULT = {"Post", "Edit", "Delete", "React", "Unreact", "Pin", "Unpin", "Profile", "Contact"}
+LAST_HAS_DEFAULT = {
+    "Post",
+    "Edit",
+    "Delete",
+    "React",
+    "Unreact",
+    "Pin",
+    "Unpin",
+    "Profile",
+    "Contact",
+    "Erase",
+}
 
 
 def operation_values() -> Iterator[Case]:
@@ -252,7 +272,47 @@ def operation_values() -> Iterator[Case]:
     yield "epochkey-epoch-size", but("EpochKey", f2=bytes(31)), "epoch_size", "an epoch's name is 32 bytes"
     yield "epochkey-key-size", but("EpochKey", f3=b""), "key_size", "a key is 32 bytes"
     yield "contact-identity-size", but("Contact", f1=TARGET), "identity_size", "a public key is 32 bytes"
+    yield from erasures()
     yield "devicename-device-size", but("DeviceName", f1=TARGET), "device_id_size", "a public key is 32 bytes"
+
+
+def erasures() -> Iterator[Case]:
+    """What an Erase may name."""
+    one, two = sorted([fixed("edit", 16), TARGET])
+    place = ["slack", "", "", CREATED_MS, None]
+    many = sorted(fixed(f"erased {i}", 16) for i in range(limits.ERASED_PER_OPERATION_MAX + 1))
+    plain = [None, None, False]
+    cases = {
+        "erase-reply": ({"f1": [[TARGET, one, None, False]], "f2": []}, VALID, "it was a reply in a thread"),
+        "erase-imported": ({"f1": [[TARGET, None, place, False]], "f2": []}, VALID, "its time, no name"),
+        "erase-first-text": ({"f1": [[TARGET, None, ORIGIN, True]], "f2": []}, VALID, "a later text goes on showing"),
+        "erase-nothing-left": ({"f1": [], "f2": [[one, None]]}, VALID, "it leaves no place and is no version"),
+        "erase-two": ({"f1": [[one, *plain], [two, *plain]], "f2": []}, VALID, "in order"),
+        "erase-most": ({"f1": [[id, *plain] for id in many[:-1]], "f2": []}, VALID, "at the limit"),
+        "erase-too-many": ({"f1": [[id, *plain] for id in many], "f2": []}, "too_many_erased", "by one"),
+        "erase-too-many-together": (
+            {"f1": [[id, *plain] for id in many[1:]], "f2": [[many[0], None]]}, "too_many_erased", "by one",
+        ),
+        "erase-nothing": ({"f1": [], "f2": []}, "erase_nothing", "it erases nothing"),
+        "erase-unordered": ({"f1": [[two, *plain], [one, *plain]], "f2": []}, "erased_order", "ascending"),
+        "erase-repeated": ({"f1": [[one, *plain], [one, *plain]], "f2": []}, "erased_order", "each once"),
+        "erase-others-unordered": ({"f1": [], "f2": [[two, None], [one, None]]}, "erased_order", "ascending"),
+        "erase-twice": ({"f1": [[one, *plain]], "f2": [[one, two]]}, "erased_twice", "two things of one"),
+        "erase-id-size": ({"f1": [[TARGET[:15], *plain]], "f2": []}, "message_id_size", "16 bytes"),
+        "erase-root-size": ({"f1": [[TARGET, b"", None, False]], "f2": []}, "message_id_size", "none is nil"),
+        "erase-other-size": ({"f1": [], "f2": [[b"", None]]}, "message_id_size", "16 bytes"),
+        "erase-message-size": ({"f1": [], "f2": [[one, b""]]}, "message_id_size", "none is nil"),
+        "erase-origin-quire": (
+            {"f1": [[TARGET, None, ["quire", "", "", 0, None], False]]}, "origin_source", "a place of another",
+        ),
+        "erase-reason-too-long": ({"f3": "r" * (limits.TOPIC_CHARS_MAX + 1)}, "reason_too_long", "by one"),
+        "erase-stands-number": ({"f1": [[TARGET, None, None, 0]]}, "operation", "0 is not false"),
+        "erase-place-longer": ({"f1": [[TARGET, *plain, 0]]}, "operation_not_canonical", "a field more"),
+        "erase-place-shorter": ({"f1": [[TARGET]]}, "operation_not_canonical", "every field is written"),
+        "erase-bare-id": ({"f1": [TARGET]}, "operation", "an id is not what is left of it"),
+    }  # fmt: skip
+    for name, (changes, expect, why) in cases.items():
+        yield name, but("Erase", **changes), expect, why
 
 
 def operation_encodings() -> Iterator[Case]:
@@ -286,7 +346,7 @@ def operation_encodings() -> Iterator[Case]:
         "5 in nine bytes",
     )
 
-    yield "tag-unknown", raw([17, TARGET]), "operation", "a tag that is not assigned"
+    yield "tag-unknown", raw([31, TARGET]), "operation", "a tag that is not assigned"
     yield "tag-zero", raw([0, "hello"]), "operation", "a tag that is not assigned"
     yield "tag-text", raw(["1", *RIGHT["Post"][1:]]), "operation", "a tag is a number"
     yield "tag-float", raw([1.0, *RIGHT["Post"][1:]]), "operation", "1.0 is not 1"
@@ -472,7 +532,8 @@ def commits() -> Iterator[Case]:
         "head_not_canonical",
         "inside, too",
     )
-    yield "longer", raw([head, signature, SALTED, None]), "commit_not_canonical", "one field more"
+    yield "longer", raw([head, signature, SALTED, None]), "commit", "a fourth field is a list of commitments"
+    yield from holes(head, signature, following, batch)
     yield "shorter", raw([head, signature]), "commit", "no field may be missing"
     yield "array16", b"\xdc\x00\x03" + whole[1:], "commit_not_canonical", "the array's length in two bytes"
     yield (
@@ -492,6 +553,54 @@ def commits() -> Iterator[Case]:
         bytes(limits.COMMIT_BYTES_MAX + 1),
         "commit_too_large",
         "refused before it is looked at",
+    )
+
+
+def holes(head: bytes, signature: bytes, following: bytes, batch: list[bytes]) -> Iterator[Case]:
+    """Commits with bytes of some operations destroyed; the one called following has three."""
+    signed_by = DEVICE.sign(to_be_signed(following))
+    first, second, third = (commitment(one) for one in batch)
+    facts = {"id": commit_id(following).hex()}
+
+    def case(name: str, operations: list[bytes], gone: list[bytes], expect: str, why: str) -> Case:
+        return f"holes-{name}", raw([following, signed_by, operations, gone]), expect, why
+
+    yield *case("first", [b"", *batch[1:]], [first], VALID, "the first of three is gone"), facts
+    yield *case("two", [b"", batch[1], b""], [first, third], VALID, "two are gone, in order"), facts
+    yield *case("all", [b"", b"", b""], [first, second, third], VALID, "nothing but commitments"), facts
+    yield case("none", batch, [], "holes_none", "a commit without holes has three fields")
+    yield case("none-named", batch, [first], "holes_none", "a commitment of what is there")
+    yield case("unnamed", [b"", *batch[1:]], [], "holes_count", "a hole without its commitment")
+    yield case("too-many", [b"", *batch[1:]], [first, second], "holes_count", "a commitment too many")
+    yield case("too-few", [b"", b"", batch[2]], [first], "holes_count", "two holes, one commitment")
+    yield case(
+        "swapped", [b"", b"", batch[2]], [second, first], "content_root_differs", "in order of the holes"
+    )
+    yield case("another", [b"", *batch[1:]], [second], "content_root_differs", "of another operation")
+    yield case(
+        "moved", [batch[1], b"", batch[2]], [first], "content_root_differs", "an operation in another's place"
+    )
+    yield case("short", [b"", *batch[1:]], [first[:31]], "hole_size", "a hash is 32 bytes")
+    yield case("long", [b"", *batch[1:]], [first + b"\0"], "hole_size", "a hash is 32 bytes")
+    yield case("empty", [b"", *batch[1:]], [b""], "hole_size", "a hash is 32 bytes")
+    yield case("salt-left", [batch[0][:16], *batch[1:]], [first], "operation_empty", "the salt goes too")
+    yield case("count", [b"", *batch[1:], b""], [first, third], "count_differs", "the head says 3")
+    yield "holes-nil", raw([head, signature, [None], [commitment(SALTED[0])]]), "commit", "a hole is not nil"
+    yield "holes-text", raw([head, signature, [b""], ["x" * 32]]), "commit", "text where bytes belong"
+    yield "holes-map", raw([head, signature, [b""], {}]), "commit", "commitments are an array"
+    whole = raw([following, signed_by, [b"", *batch[1:]], [first]])
+    yield (
+        "holes-longer",
+        raw([*msgspec.msgpack.decode(whole), None]),
+        "commit_not_canonical",
+        "one field more",
+    )
+    yield "holes-array16", b"\xdc\x00\x04" + whole[1:], "commit_not_canonical", "the length in two bytes"
+    yield (
+        "holes-flipped",
+        whole[:-1] + bytes([whole[-1] ^ 1]),
+        "content_root_differs",
+        "one bit of a commitment",
     )
 
 

@@ -13,11 +13,13 @@ from quire.core.control import ControlOperation
 from quire.core.crypto.keys import verify
 from quire.core.ids import DeviceId, Incarnation, log_prefix
 from quire.core.membership import ControlCommit, Graph
-from quire.core.operation import SALT_SIZE, Post, decode_operation, is_control, stored_operation
+from quire.core.operation import SALT_SIZE, Bookmark, Post, decode_operation, is_control, stored_operation
 from quire.core.timeline import MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST, Folded, Placed, fold
 from quire.errors import UnauthorisedError
-from quire.storage import log
+from quire.storage import erasures, log
 from quire.store.local import LocalStore
+
+HOLE = Bookmark(bytes(32), bytes(16))  # what is gone says nothing, unless an erasure says what is left
 
 
 def check(store: LocalStore) -> None:
@@ -59,22 +61,32 @@ def _checked_log(db: apsw.Connection, row: log.LogRow, graph: Graph) -> list[Pla
         assert (head.channel, head.device, head.incarnation) == (channel.id, row.device, row.incarnation)
         assert not unsigned or (seq, head.previous) == (before + 1, previous)
         unsigned = not verify(row.device, signature, commit.to_be_signed(head_bytes))
-        operations = log.commit_operations(db, row.prefix, seq)
-        assert len(operations) == head.count
-        assert [int.from_bytes(id[14:], "big") for id, _ in operations] == list(range(head.count))
-        assert commit.content_root([salted for _, salted in operations]) == head.content_root
-        if is_control(operations[0][1][SALT_SIZE:]):
+        operations = dict(log.commit_operations(db, row.prefix, seq))
+        first = row.prefix + seq.to_bytes(4, "big") + bytes(2)
+        holes = erasures.holes_between(db, first, first[:14] + b"\xff\xff")
+        assert operations.keys().isdisjoint(holes)
+        ids = sorted([*operations, *holes])
+        assert [int.from_bytes(id[14:], "big") for id in ids] == list(range(head.count))
+        commitments = [
+            holes[id].commitment if id in holes else commit.commitment(operations[id]) for id in ids
+        ]
+        assert commit.root_of(commitments) == head.content_root
+        if operations and is_control(next(iter(operations.values()))[SALT_SIZE:]):
             assert not unsigned
         else:
             right = rights(graph, head)
-            assert right == log.rights_at(db, operations[0][0])
-            held = db.execute(
-                "SELECT id FROM voided WHERE id BETWEEN ? AND ?", (operations[0][0], operations[-1][0])
-            )
-            assert [id for (id,) in held] == ([] if right else [id for id, _ in operations])
+            assert right == log.rights_at(db, first)
+            held = db.execute("SELECT id FROM voided WHERE id BETWEEN ? AND ?", (ids[0], ids[-1]))
+            assert [id for (id,) in held] == ([] if right else sorted(operations))
             placed += [
-                Placed(id, head.time, row.signer, stored_operation(salted), right)
-                for id, salted in operations
+                Placed(
+                    id,
+                    head.time,
+                    row.signer,
+                    HOLE if id in holes else stored_operation(operations[id]),
+                    right,
+                )
+                for id in ids
                 if right
             ]
         before, previous = seq, commit.commit_id(head_bytes)
@@ -127,11 +139,12 @@ def _compare(store: LocalStore, row: log.ChannelRow, folded: Folded) -> None:
         shown = folded.shown[placed.id]
         assert isinstance(placed.operation, Post)
         assert (message.deleted is not None) == (shown.deleted is not None)
+        assert (message.deleted is not None and message.deleted.erased) == (shown.erased is not None)
         assert message.pinned == shown.pinned
         assert message.concurrent_edits == shown.concurrent
         if not shown.deleted:
             versions = store.reader.versions(message.id)
-            assert len(versions) == shown.edits + 1
+            assert len([v for v in versions if not (v.erased and v.number > 1)]) == shown.edits + 1
             assert [v.body for v in versions if v.shown] == [message.body]
             if shown.edit is None:
                 assert message.body == placed.operation.body

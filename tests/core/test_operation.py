@@ -48,6 +48,8 @@ from quire.core.operation import (
     DeviceName,
     Edit,
     EpochKey,
+    Erase,
+    Gone,
     Name,
     Operation,
     Origin,
@@ -56,6 +58,7 @@ from quire.core.operation import (
     Profile,
     React,
     ReadMarker,
+    Remains,
     Topic,
     Unbookmark,
     Unpin,
@@ -79,6 +82,7 @@ EXAMPLES: list[Operation] = [
     Pin(A), Unpin(A), Name("general"), Topic(""), Profile("slack", "U1", "Ada", True), Profile("", "", ""),
     ReadMarker(CHANNEL, 1 << 40, A), Bookmark(CHANNEL, A), Unbookmark(CHANNEL, A), EpochKey(CHANNEL, KEY, KEY),
     Contact(KEY, "Bob", True), Contact(KEY), DeviceName(KEY, "laptop"),
+    Erase((Remains(A), Remains(B, A, ORIGIN, True))), Erase((), (Gone(A), Gone(B, A)), "why"),
 ]  # fmt: skip
 CONTROLS: list[ControlOperation] = [
     Create("self", "self", A, DEVICE, b"r" * SEALING_PUBLIC_SIZE), Create("channel", "x", A, DEVICE, b"", "slack", "C1"),

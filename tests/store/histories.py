@@ -20,6 +20,8 @@ from quire.core.operation import (
     Bookmark,
     Delete,
     Edit,
+    Erase,
+    Gone,
     Name,
     Operation,
     Origin,
@@ -28,6 +30,7 @@ from quire.core.operation import (
     Profile,
     React,
     ReadMarker,
+    Remains,
     Topic,
     Unbookmark,
     Unpin,
@@ -47,7 +50,7 @@ WORDS = ("alpha", "beta", "gamma", "delta", "東京", "café", "🙂")
 NOWHERE = b"\x07" * 16
 KINDS = (
     "post", "post", "reply", "reply", "edit", "edit", "delete", "react", "unreact", "pin", "unpin", "name", "topic",
-    "profile", "marker", "bookmark", "unbookmark",
+    "profile", "marker", "bookmark", "unbookmark", "erase", "erase", "erase version",
 )  # fmt: skip
 
 operations = st.tuples(
@@ -124,7 +127,10 @@ def _operation(spec: Any, ids: list[bytes], channel: ChannelId) -> Operation:
     target, previous = ids[at % len(ids)], ids[other % len(ids)]
     origin = Origin("slack", who, "", START_MS + when) if who else None
     name = who or ""
+    place = Origin("slack", "", "", START_MS + when) if who else None
     made: dict[str, Operation] = {
+        "erase": Erase((Remains(target, previous if at % 3 == 0 else None, place, at % 4 == 0),), (), word),
+        "erase version": Erase((), (Gone(target, previous),)),
         "post": Post(f"{word} {other}", title=word if at == 0 else "", origin=origin),
         "reply": Post(word, target, mentions=("quire:x",), origin=origin),
         "edit": Edit(target, previous, f"{word} edited", origin),
@@ -147,8 +153,8 @@ def _operation(spec: Any, ids: list[bytes], channel: ChannelId) -> Operation:
 
 ROLES = (Role.GUEST, Role.MEMBER, Role.MODERATOR, Role.ADMIN, Role.OWNER)
 DEEDS = (
-    "say", "say", "say", "reply", "react", "edit", "delete", "name", "profile", "pin", "admit", "admit", "remove", "role",
-    "see", "see", "see", "fork",
+    "say", "say", "say", "reply", "react", "edit", "delete", "erase", "name", "profile", "pin", "admit", "admit", "remove",
+    "role", "see", "see", "see", "fork",
 )  # fmt: skip
 deeds = st.tuples(
     st.integers(0, 3), st.sampled_from(DEEDS), st.integers(0, 3), st.sampled_from(ROLES), st.integers(0, 12),
@@ -186,6 +192,7 @@ def peopled(script: list[Any]) -> list[bytes]:
                 "react": React(target, "👍"),
                 "edit": Edit(target, target, f"edited {number}"),
                 "delete": Delete(target),
+                "erase": Erase((Remains(target),)) if number % 3 else Erase((), (Gone(target),)),
                 "name": Name(f"name {number}"),
                 "profile": Profile("", "", f"person {number}"),
                 "pin": Pin(target),

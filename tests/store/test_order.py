@@ -27,6 +27,8 @@ TABLES = {
     " JOIN author a ON a.n = m.author JOIN channel c ON c.n = m.channel ORDER BY m.id",
     "operation": "SELECT o.id, c.id, o.kind, o.target, o.time, a.key, o.void, o.previous, o.op FROM operation o"
     " JOIN author a ON a.n = o.author JOIN channel c ON c.n = o.channel ORDER BY o.id",
+    "destroyed": "SELECT id, commitment, why FROM destroyed ORDER BY id",
+    "erasure": "SELECT target, id, time, signer, rights, message, what FROM erasure ORDER BY target, id",
     "waiting": "SELECT id, target, due, time, signer, op FROM waiting ORDER BY id",
     "author": "SELECT key, name, bot, time, id FROM author WHERE id <> x'' ORDER BY key",
     "reaction": "SELECT r.target, r.emoji, a.key, r.time, r.id, r.people FROM reaction r"
@@ -109,7 +111,9 @@ def check_against_fold(store: LocalStore, history: History, now_ms: int) -> None
         assert message.pinned == shown.pinned
         assert message.concurrent_edits == shown.concurrent
         assert (message.deleted is not None) == (shown.deleted is not None)
-        assert len(store.reader.versions(message.id)) == (0 if shown.deleted else shown.edits + 1)
+        versions = [one for one in store.reader.versions(message.id) if one.number == 1 or not one.erased]
+        assert len(versions) == (0 if shown.deleted else shown.edits + 1)
+        assert (message.deleted is not None and message.deleted.erased) == (shown.erased is not None)
         assert _edit_shown(store, message.id) == shown.edit
     check_counters(store, folded, channel)
     waiting = store.database.reader.execute(

@@ -10,13 +10,15 @@
 
 So one operation's bytes can be destroyed for good while its commitment stays and everything else still
 verifies; the salt keeps a short text from being guessed out of its commitment. What was received is
-hashed and stored as received.
+hashed and stored as received. A commit with such holes travels with empty bytes in their places and a
+fourth field, their commitments in order; one without has no fourth field.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -54,8 +56,22 @@ class Commit(msgspec.Struct, array_like=True, frozen=True, gc=False):
     operations: tuple[bytes, ...]  # each salt || operation
 
 
+class HoledCommit(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The same with bytes of some operations destroyed."""
+
+    head: bytes
+    signature: bytes
+    operations: tuple[bytes, ...]  # empty where a hole is
+    commitments: tuple[bytes, ...]  # of the holes, in order
+
+
+AnyCommit: TypeAlias = Commit | HoledCommit
+COMMITMENT_SIZE = 32
+_ARRAY_OF_FOUR = b"\x94"
+
 _head_codec = Codec(Head, "head")
 _commit_codec = Codec(Commit, "commit")
+_holed_codec = Codec(HoledCommit, "commit")
 
 
 def commit_id(head: bytes) -> CommitId:
@@ -79,9 +95,31 @@ def content_root(salted: Sequence[bytes]) -> bytes:
     return root_of(commitments_of(salted))
 
 
-def root_of(commitments: Sequence[bytes]) -> bytes:
-    """The same for commitments that are known."""
+def commitment(salted: bytes) -> bytes:
+    """What of an operation (salt || operation) the root commits to."""
+    return hashlib.sha256(salted).digest()
+
+
+def root_of(commitments: Iterable[bytes]) -> bytes:
+    """The content root of operations known by their commitments, in order."""
     return hashlib.sha256(b"".join(commitments)).digest()
+
+
+def with_holes(head: bytes, signature: bytes, entries: Sequence[bytes], holes: Container[int]) -> AnyCommit:
+    """A commit of which each entry is salt || operation, or, at these places, a commitment."""
+    if not holes:
+        return Commit(head, signature, tuple(entries))
+    operations = tuple(b"" if index in holes else entry for index, entry in enumerate(entries))
+    gone = tuple(entry for index, entry in enumerate(entries) if index in holes)
+    return HoledCommit(head, signature, operations, gone)
+
+
+def holes_of(commit: AnyCommit) -> dict[int, bytes]:
+    """Place -> commitment of each operation whose bytes are not there."""
+    if isinstance(commit, Commit):
+        return {}
+    places = [index for index, operation in enumerate(commit.operations) if not operation]
+    return dict(zip(places, commit.commitments, strict=True))
 
 
 def with_salts(operations: Sequence[bytes], random_bytes: Callable[[int], bytes]) -> list[bytes]:
@@ -132,12 +170,12 @@ def decode_head(data: bytes) -> Head:
     return head
 
 
-def encode_commit(commit: Commit) -> bytes:
+def encode_commit(commit: AnyCommit) -> bytes:
     """The canonical bytes."""
     return encode(commit)
 
 
-def decode_commit(data: bytes) -> tuple[Commit, Head]:
+def decode_commit(data: bytes) -> tuple[AnyCommit, Head]:
     """A commit and its head; form, size, count and content root checked, signature and chain not yet.
 
     Raises: MalformedError.
@@ -147,20 +185,30 @@ def decode_commit(data: bytes) -> tuple[Commit, Head]:
     return commit, head
 
 
-def peek_commit(data: bytes) -> tuple[Commit, Head]:
+def peek_commit(data: bytes) -> tuple[AnyCommit, Head]:
     """The same with the operations not looked at: enough to know a commit again. Raises: MalformedError."""
     _require(len(data) <= limits.COMMIT_BYTES_MAX, "commit_too_large")
-    commit: Commit = _commit_codec.decode(data)
+    commit: AnyCommit = (_holed_codec if data[:1] == _ARRAY_OF_FOUR else _commit_codec).decode(data)
     head = decode_head(commit.head)
     _require(len(commit.signature) == 64, "signature_size")
     return commit, head
 
 
-def check_content(commit: Commit, head: Head) -> None:
+def check_content(commit: AnyCommit, head: Head) -> None:
     """Raises: MalformedError unless the operations are those of the head."""
     _require(len(commit.operations) == head.count, "count_differs")
-    _require(min(map(len, commit.operations), default=0) > SALT_SIZE, "operation_empty")
-    _require(content_root(commit.operations) == head.content_root, "content_root_differs")
+    if isinstance(commit, Commit):
+        _require(min(map(len, commit.operations), default=0) > SALT_SIZE, "operation_empty")
+        _require(content_root(commit.operations) == head.content_root, "content_root_differs")
+        return
+    sizes = [len(operation) for operation in commit.operations]
+    _require(all(size == 0 or size > SALT_SIZE for size in sizes), "operation_empty")
+    _require(0 in sizes, "holes_none")
+    _require(len(commit.commitments) == sizes.count(0), "holes_count")
+    _require(all(len(one) == COMMITMENT_SIZE for one in commit.commitments), "hole_size")
+    holes = iter(commit.commitments)
+    found = [commitment(operation) if operation else next(holes) for operation in commit.operations]
+    _require(root_of(found) == head.content_root, "content_root_differs")
 
 
 def _require(holds: bool, rule: str) -> None:

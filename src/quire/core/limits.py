@@ -14,6 +14,7 @@ FILE_BYTES_MAX = 16 << 30  # an attached file: a long film; its outline still fi
 PREVIEW_BYTES_MAX = 16 << 10  # a small picture of an attached one: some 320 pixels wide
 MENTIONS_MAX = 1_024  # more is @everyone
 ORIGIN_CHARS_MAX = 512  # a foreign id; Message-IDs of mail may have 255, Matrix ids 255
+ERASED_PER_OPERATION_MAX = 1_024  # one erasure: 80 KB; more are several in one commit
 ORIGIN_PEOPLE_MAX = 1 << 20  # people a foreign format only counts, in one reaction
 
 # One commit.

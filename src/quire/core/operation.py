@@ -190,6 +190,35 @@ class DeviceName(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=16)
     name: str
 
 
+class Remains(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What is left of an erased message: where it stood. Who erases says so, since others never had its bytes."""
+
+    id: bytes
+    root: bytes | None = None  # the thread that it was a reply in
+    origin: Origin | None = None  # of an imported one: its source and time; the names only if it stands
+    stands: bool = False  # its first text alone is erased, and the newest edit goes on showing
+
+
+class Gone(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """An erased operation of which nothing is left."""
+
+    id: bytes
+    message: bytes | None = None  # the message that it was a version of
+
+
+class Erase(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=17):
+    """Destroy the bytes of operations, everywhere and for good. Wins over everything; final."""
+
+    messages: tuple[Remains, ...]
+    others: tuple[Gone, ...] = ()
+    reason: str = ""
+
+    @property
+    def entries(self) -> list[Remains | Gone]:
+        """What it says of each operation that it is on."""
+        return [*self.messages, *self.others]
+
+
 Operation: TypeAlias = (
     Post
     | Edit
@@ -207,11 +236,13 @@ Operation: TypeAlias = (
     | EpochKey
     | Contact
     | DeviceName
+    | Erase
 )
 
 KINDS: dict[type, int] = {
     Post: 1, Edit: 2, Delete: 3, React: 4, Unreact: 5, Pin: 6, Unpin: 7, Name: 8, Topic: 9, Profile: 10,
     ReadMarker: 11, Bookmark: 12, Unbookmark: 13, EpochKey: 14, Contact: 15, DeviceName: 16,
+    Erase: 17,
 }  # fmt: skip
 SELF_ONLY = (ReadMarker, Bookmark, Unbookmark, EpochKey, Contact, DeviceName)
 
@@ -362,6 +393,28 @@ def _check_other(operation: Operation) -> None:
         case DeviceName(device, name):
             require(len(device) == 32, "device_id_size")
             require(len(name) <= limits.NAME_CHARS_MAX, "name_length")
+        case Erase():
+            _check_erase(operation)
+
+
+def _check_erase(erase: Erase) -> None:
+    count = len(erase.messages) + len(erase.others)
+    require(count > 0, "erase_nothing")
+    require(count <= limits.ERASED_PER_OPERATION_MAX, "too_many_erased")
+    require(len(erase.reason) <= limits.TOPIC_CHARS_MAX, "reason_too_long")
+    for one in erase.entries:
+        _check_id(one.id)
+    for remains in erase.messages:
+        if remains.root is not None:
+            _check_id(remains.root)
+        if remains.origin is not None:
+            _check_origin(remains.origin)
+    for gone in erase.others:
+        if gone.message is not None:
+            _check_id(gone.message)
+    messages, others = [one.id for one in erase.messages], [one.id for one in erase.others]
+    require(messages == sorted(set(messages)) and others == sorted(set(others)), "erased_order")
+    require(set(messages).isdisjoint(others), "erased_twice")
 
 
 def _check_post(post: Post) -> None:

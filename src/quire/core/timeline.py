@@ -14,6 +14,9 @@ tests compare the two.
     T6  For each message the newest pin or unpin stands; for each channel the newest name and topic; for
         each author the newest profile.
     T7  An operation whose target is not here waits. One that its author had no right to is void.
+    T8  An erasure of an older operation by its signer, or by who may moderate, takes it out for good: of a
+        message its place is left, as the first of the strongest erasures says, and its edits go with it; of
+        anything else nothing. What is decided needs the signer and the time of the erased, never its bytes.
 """
 
 from __future__ import annotations
@@ -26,12 +29,15 @@ from quire.core.clock import at
 from quire.core.operation import (
     Delete,
     Edit,
+    Erase,
+    Gone,
     Name,
     Operation,
     Pin,
     Post,
     Profile,
     React,
+    Remains,
     Topic,
     Unpin,
     Unreact,
@@ -85,6 +91,7 @@ class Shown(msgspec.Struct, frozen=True):
     edits: int = 0
     concurrent: bool = False
     deleted: bytes | None = None  # id of the deletion
+    erased: bytes | None = None  # id of the erasure
     pinned: bool = False
 
 
@@ -98,8 +105,60 @@ def may_delete(post_signer: str, delete_signer: str, rights: int) -> bool:
     return post_signer == delete_signer or bool(rights & MAY_MODERATE)
 
 
+class Erasure(msgspec.Struct, frozen=True, gc=False):
+    """What one erasure says of one operation."""
+
+    id: bytes  # of the erasure
+    time: int
+    signer: str
+    rights: int
+    what: Remains | Gone
+
+    @property
+    def leaves_place(self) -> bool:
+        """Is a message left in its place, empty?"""
+        return isinstance(self.what, Remains) and not self.what.stands
+
+
+def may_erase(signer: str, time: int, erasure: Erasure) -> bool:
+    """T8: of the commit that an operation is in, its signer and time are enough."""
+    return erasure.time > time and (erasure.signer == signer or bool(erasure.rights & MAY_MODERATE))
+
+
+def standing_erasure(signer: str, time: int, erasures: Iterable[Erasure]) -> Erasure | None:
+    """T8: the erasure by which an operation is gone, if any: a whole message before a first text, that before a part.
+
+    The first text of a message that stands is only its signer's to erase: a moderator's takes out the whole.
+    """
+    found = [_whole_unless_own(signer, one) for one in erasures if may_erase(signer, time, one)]
+    return min(found, key=_strength, default=None)
+
+
+def _whole_unless_own(signer: str, erasure: Erasure) -> Erasure:
+    what = erasure.what
+    if isinstance(what, Remains) and what.stands and erasure.signer != signer:
+        return msgspec.structs.replace(erasure, what=msgspec.structs.replace(what, stands=False))
+    return erasure
+
+
+def _strength(erasure: Erasure) -> tuple[bool, bool, int, bytes]:
+    return isinstance(erasure.what, Gone), not erasure.leaves_place, erasure.time, erasure.id
+
+
+def remaining_post(remains: Remains) -> Post:
+    """The message that is left of an erased one."""
+    return Post("", remains.root, origin=remains.origin)
+
+
+def goes_with(operation: Operation, signer: str, message_signer: str) -> bool:
+    """T8: is this operation on an erased message a version of it?"""
+    return isinstance(operation, Edit) and signer == message_signer
+
+
 def lacks_right(operation: Operation, rights: int) -> bool:
     """Does its author lack the right to an operation of this kind, whatever it is on?"""
+    if isinstance(operation, Erase):
+        return not rights & (MAY_POST | MAY_MODERATE)
     if isinstance(operation, Pin | Unpin):
         return not rights & MAY_PIN
     if isinstance(operation, Name | Topic):
@@ -162,7 +221,8 @@ class Folded(msgspec.Struct):
 
 def fold(operations: Iterable[Placed]) -> Folded:
     """The timeline of a set of operations."""
-    every = {placed.id: placed for placed in operations if not lacks_right(placed.operation, placed.rights)}
+    every, erased = _without_erased({placed.id: placed for placed in operations})
+    every = {id: placed for id, placed in every.items() if not lacks_right(placed.operation, placed.rights)}
     posts = {i: p for i, p in every.items() if isinstance(p.operation, Post)}
     roots = {i: _root(i, posts) for i in posts}
     placed_posts = {i: p for i, p in posts.items() if roots[i] != ()}
@@ -175,6 +235,9 @@ def fold(operations: Iterable[Placed]) -> Folded:
             if target not in placed_posts:
                 waiting.add(placed.id)
     views = {i: shown(p, targeting.get(i, ())) for i, p in placed_posts.items()}
+    for id in erased.keys() & views.keys():
+        by = erased[id].id
+        views[id] = msgspec.structs.replace(views[id], deleted=views[id].deleted or by, erased=by)
     ordered = sorted(placed_posts.values(), key=lambda p: p.key)
     threads: dict[bytes, list[bytes]] = {}
     for placed in ordered:
@@ -191,6 +254,33 @@ def fold(operations: Iterable[Placed]) -> Folded:
         topic=_newest_text(every.values(), Topic),
         waiting=waiting,
     )
+
+
+def _without_erased(every: dict[bytes, Placed]) -> tuple[dict[bytes, Placed], dict[bytes, Erasure]]:
+    """The operations as erasures leave them, and by which each erased message that keeps its place is gone (T8)."""
+    on: dict[bytes, list[Erasure]] = {}
+    for placed in every.values():
+        erase = placed.operation
+        if isinstance(erase, Erase) and not lacks_right(erase, placed.rights):
+            for what in erase.entries:
+                erasure = Erasure(placed.id, placed.time, placed.author, placed.rights, what)
+                on.setdefault(what.id, []).append(erasure)
+    left, places = dict(every), {}
+    for id in on.keys() & every.keys():
+        placed = every[id]
+        standing = standing_erasure(placed.author, placed.time, on[id])
+        if standing is None or isinstance(placed.operation, Erase):
+            continue
+        del left[id]
+        if isinstance(standing.what, Remains):
+            left[id] = msgspec.structs.replace(placed, operation=remaining_post(standing.what))
+            if standing.leaves_place:
+                places[id] = standing
+    for id, placed in list(left.items()):
+        message = left.get(getattr(placed.operation, "target", None) or b"")
+        if message and message.id in places and goes_with(placed.operation, placed.author, message.author):
+            del left[id]
+    return left, places
 
 
 def _root(post: bytes, posts: dict[bytes, Placed]) -> bytes | tuple[()] | None:

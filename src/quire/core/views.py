@@ -40,6 +40,7 @@ class Deletion(msgspec.Struct, frozen=True, gc=False):
     by: Author
     time_ms: int
     reason: str
+    erased: bool = False  # for good: its bytes are gone, not only hidden
 
 
 class Thread(msgspec.Struct, frozen=True, gc=False):
@@ -121,6 +122,7 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     author: Author
     shown: bool  # is it the one that stands?
     concurrent: bool  # written without knowing of another edit
+    erased: bool = False  # its bytes are gone; of its text nothing is known
 
 
 class Hit(msgspec.Struct, frozen=True, gc=False):

@@ -9,8 +9,10 @@ from typing import Any
 import apsw
 
 from quire.core.commit import commit_id
-from quire.core.heights import LogHeight, Span, coarse, lacking, present, spans_of
+from quire.core.heights import LogHeight, Span, coarse, joined, lacking, present, spans_of
+from quire.core.ids import CommitId
 from quire.storage import log
+from quire.storage.erasures import counted_kept_away, kept_away, missing_places, put_kept_away
 
 _COUNTED = (
     "SELECT before + 1, seq - 1 FROM (SELECT seq, lag(seq, 1, 0) OVER (ORDER BY seq) AS before FROM commits"
@@ -19,7 +21,7 @@ _COUNTED = (
 
 
 def gaps(db: apsw.Connection, n: int) -> list[Span]:
-    """What is not here of a log although later commits are, ascending."""
+    """What is not here of a log, or not wholly, up to its last commit, ascending."""
     found: Any = db.execute("SELECT first, last FROM gap WHERE log = ? ORDER BY first", (n,)).fetchall()
     return list(found)
 
@@ -27,7 +29,7 @@ def gaps(db: apsw.Connection, n: int) -> list[Span]:
 def counted_gaps(db: apsw.Connection, n: int) -> list[Span]:
     """The same, from the commits themselves."""
     found: Any = db.execute(_COUNTED, (n,)).fetchall()
-    return list(found)
+    return joined([*found, *spans_of(missing_places(db, log.prefix_of(db, n)))])
 
 
 def note_kept(db: apsw.Connection, n: int, seqs: Iterable[int]) -> None:
@@ -44,9 +46,24 @@ def note_kept(db: apsw.Connection, n: int, seqs: Iterable[int]) -> None:
     _put(db, n, lacking([(1, end)], [*known, *fresh]))
 
 
+def note_partial(db: apsw.Connection, n: int, seqs: Iterable[int]) -> None:
+    """Something of these commits is not here, and nobody erased it: others are still to bring them."""
+    spans = spans_of(seqs)
+    if spans:
+        _put(db, n, joined([*gaps(db, n), *spans]))
+
+
+def note_whole(db: apsw.Connection, n: int, seqs: Iterable[int]) -> None:
+    """Nothing of these commits is missing any more."""
+    spans = spans_of(seqs)
+    if spans:
+        _put(db, n, lacking(gaps(db, n), spans))
+
+
 def recount(db: apsw.Connection, n: int) -> None:
-    """Find the gaps of a log anew."""
+    """Find the gaps of a log, and what is kept away of it, anew."""
     _put(db, n, counted_gaps(db, n))
+    put_kept_away(db, n, counted_kept_away(db, log.prefix_of(db, n)))
 
 
 def _put(db: apsw.Connection, n: int, spans: Iterable[Span]) -> None:
@@ -55,14 +72,18 @@ def _put(db: apsw.Connection, n: int, spans: Iterable[Span]) -> None:
 
 
 def height(db: apsw.Connection, of: log.LogRow) -> LogHeight | None:
-    """What is here of a log; None if nothing is."""
+    """What is here of a log, erased and pruned commits too; None if nothing is."""
     last, id = log.newest_commit(db, of.n)
-    return LogHeight(of.device, of.incarnation, of.branch, last, id, coarse(gaps(db, of.n))) if last else None
+    away = gaps(db, of.n)
+    if away and away[-1][1] == last:  # the newest is not here wholly
+        last = away.pop()[0] - 1
+        id = CommitId(id_at(db, of.n, last))
+    return LogHeight(of.device, of.incarnation, of.branch, last, id, coarse(away)) if last else None
 
 
 def here(db: apsw.Connection, n: int) -> list[Span]:
-    """The seqs of a log that are here."""
-    return present(log.newest_commit(db, n)[0], gaps(db, n))
+    """The seqs of a log that are here and can be given: nothing of them is gone that was not erased."""
+    return present(log.newest_commit(db, n)[0], [*gaps(db, n), *kept_away(db, n)])
 
 
 def id_at(db: apsw.Connection, n: int, seq: int) -> bytes:

@@ -173,6 +173,14 @@ def log_by_prefix(db: apsw.Connection, prefix: bytes) -> LogRow | None:
     return LogRow(*row) if row else None
 
 
+def prefix_of(db: apsw.Connection, n: int) -> bytes:
+    """The prefix of a log's message ids."""
+    row: Any = db.execute("SELECT prefix FROM log WHERE n = ?", (n,)).fetchone()
+    if row is None:
+        raise inconsistent("a log")
+    return bytes(row[0])
+
+
 def branches(db: apsw.Connection, device: bytes, incarnation: bytes) -> list[LogRow]:
     """A log, and what has branched off it."""
     rows: Any = db.execute(
@@ -311,17 +319,27 @@ def commits_before(
     return list(rows)
 
 
-def operations_between(db: apsw.Connection, prefix: bytes, first: int, last: int) -> dict[int, list[bytes]]:
-    """seq -> salt || operation of each content operation in it, in order."""
+def operations_between(
+    db: apsw.Connection, prefix: bytes, first: int, last: int
+) -> dict[int, tuple[list[bytes], dict[int, int]]]:
+    """seq -> of each content operation in it, in order, salt || operation, or the commitment of what was destroyed;
+    and of the latter place -> why."""
     bounds = (prefix + first.to_bytes(4, "big") + b"\0\0", prefix + last.to_bytes(4, "big") + b"\xff\xff")
     rows: list[tuple[bytes, bytes]] = []
     for table in ("message", "operation", "waiting", "voided"):
         found: Any = db.execute(f"SELECT id, op FROM {table} WHERE id BETWEEN ? AND ?", bounds).fetchall()
         rows += found
-    rows.sort()
-    operations: dict[int, list[bytes]] = {}
-    for id, op in rows:
-        operations.setdefault(int.from_bytes(id[10:14], "big"), []).append(op)
+    holes: Any = db.execute("SELECT id, commitment, why FROM destroyed WHERE id BETWEEN ? AND ?", bounds)
+    operations: dict[int, tuple[list[bytes], dict[int, int]]] = {}
+    gone: dict[bytes, int] = {}
+    entries = dict(rows)
+    for id, commitment, why in holes:
+        entries[id], gone[id] = commitment, why
+    for id in sorted(entries):
+        some, away = operations.setdefault(int.from_bytes(id[10:14], "big"), ([], {}))
+        if id in gone:
+            away[len(some)] = gone[id]
+        some.append(entries[id])
     return operations
 
 
@@ -357,15 +375,30 @@ def content_forks(db: apsw.Connection, channel: int) -> list[tuple[bytes, int]]:
 
 
 def commit_operations(db: apsw.Connection, prefix: bytes, seq: int) -> list[tuple[bytes, bytes]]:
-    """(id, salt || operation) of one commit, in order."""
-    low = prefix + seq.to_bytes(4, "big")
-    bounds = (low + b"\0\0", low + b"\xff\xff")
+    """(id, salt || operation) of what is here of one commit, in order."""
+    bounds = _bounds(prefix, seq)
     rows: list[tuple[bytes, bytes]] = []
     for table in ("message", "operation", "control", "waiting", "voided"):
         found: Any = db.execute(f"SELECT id, op FROM {table} WHERE id BETWEEN ? AND ?", bounds)
         rows.extend(found)
+    holes: Any = db.execute("SELECT id FROM destroyed WHERE id BETWEEN ? AND ?", bounds).fetchall()
+    if holes:
+        gone = {id for (id,) in holes}
+        rows = [row for row in rows if row[0] not in gone]
     rows.sort()
     return rows
+
+
+def commit_ids(db: apsw.Connection, prefix: bytes, seq: int) -> list[bytes]:
+    """The ids of all operations of one commit, in order, destroyed ones too."""
+    holes: Any = db.execute("SELECT id FROM destroyed WHERE id BETWEEN ? AND ?", _bounds(prefix, seq))
+    return sorted({id for id, _ in commit_operations(db, prefix, seq)} | {id for (id,) in holes})
+
+
+def _bounds(prefix: bytes, seq: int) -> tuple[bytes, bytes]:
+    """The least and the greatest id that an operation of a commit can have."""
+    low = prefix + seq.to_bytes(4, "big")
+    return low + b"\0\0", low + b"\xff\xff"
 
 
 def commit_at(db: apsw.Connection, place: bytes) -> bytes | None:
@@ -544,6 +577,11 @@ def move_commits(db: apsw.Connection, moves: Iterable[tuple[int, int, int]]) -> 
     db.execute("UPDATE commits SET log = -log WHERE log < 0")
 
 
+def delete_commit(db: apsw.Connection, log: int, seq: int) -> None:
+    """Drop a commit; what was in it is the caller's."""
+    db.execute("DELETE FROM commits WHERE log = ? AND seq = ?", (log, seq))
+
+
 def delete_log(db: apsw.Connection, n: int) -> None:
     """Drop a branch that holds nothing any more."""
     db.execute("DELETE FROM log WHERE n = ? AND NOT EXISTS (SELECT 1 FROM commits WHERE log = ?1)", (n,))
@@ -625,6 +663,12 @@ def insert_waiting(db: apsw.Connection, rows: Iterable[tuple[Any, ...]]) -> None
         "INSERT OR REPLACE INTO waiting(id, channel, target, due, time, signer, rights, op) VALUES(?,?,?,?,?,?,?,?)",
         rows,
     )
+
+
+def is_placed(db: apsw.Connection, id: bytes) -> bool:
+    """Is an operation a message, or does it wait to be one?"""
+    sql = "SELECT 1 FROM message WHERE id = ?1 UNION ALL SELECT 1 FROM waiting WHERE id = ?1"
+    return db.execute(sql, (id,)).fetchone() is not None
 
 
 def waiting_exists(db: apsw.Connection) -> bool:

@@ -1,8 +1,9 @@
 """Tables and numbered migrations. `PRAGMA user_version` says how many have run.
 
 The log is `commits`, and the operation bytes (salt || operation) stored once each: posts in `message`,
-control operations in `control`, the rest in `operation`, those that cannot apply yet in `waiting`. All
-other columns and tables are views of them, which `verify` recomputes and `repair` rebuilds.
+control operations in `control`, the rest in `operation`, those that cannot apply yet in `waiting`. Of an operation
+whose bytes were destroyed `destroyed` has the commitment; a message that is left of one has made-up bytes in its row,
+as what waits has none. All other columns and tables are views of them, which `verify` recomputes and `repair` rebuilds.
 
 `message` is clustered by (channel, time, id), so a page is one range of one tree at any depth. A row of the
 search index is numbered by its message's time in units of 1,024 ms, or the next free number (`spill` further),
@@ -62,6 +63,12 @@ CREATE TABLE attachment(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attachment_file ON attachment(file, channel);
 CREATE INDEX attachment_channel ON attachment(channel, message);
+CREATE TABLE erasure(
+  target BLOB NOT NULL, id BLOB NOT NULL, channel INTEGER NOT NULL, time INTEGER NOT NULL, signer TEXT NOT NULL,
+  rights INTEGER NOT NULL, message BLOB, what BLOB NOT NULL, PRIMARY KEY(target, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX erasure_id ON erasure(id);
+CREATE INDEX erasure_message ON erasure(message) WHERE message IS NOT NULL;
 CREATE TABLE doc(n INTEGER PRIMARY KEY, channel INTEGER NOT NULL, spill INTEGER NOT NULL) STRICT;
 CREATE TABLE tail(n INTEGER PRIMARY KEY, id BLOB NOT NULL, edits INTEGER NOT NULL) STRICT;
 CREATE VIRTUAL TABLE search USING fts5({SEARCH_COLUMNS}, columnsize=0);
@@ -126,6 +133,13 @@ CREATE TABLE file(
 CREATE INDEX file_plain ON file(plain) WHERE plain <> x'';
 CREATE INDEX file_dropped ON file(state) WHERE state = 4;
 CREATE TABLE voided(id BLOB PRIMARY KEY, channel INTEGER NOT NULL, op BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE destroyed(
+  id BLOB PRIMARY KEY, channel INTEGER NOT NULL, commitment BLOB NOT NULL, why INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX destroyed_missing ON destroyed(id) WHERE why = 0;
+CREATE TABLE pruned(
+  log INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY(log, first)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE parked(
   id BLOB PRIMARY KEY, channel BLOB NOT NULL, device BLOB NOT NULL, reason TEXT NOT NULL, since_ms INTEGER NOT NULL,
   encoded BLOB NOT NULL

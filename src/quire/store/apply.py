@@ -27,6 +27,7 @@ from quire.core.operation import (
     DeviceName,
     Edit,
     EpochKey,
+    Erase,
     Name,
     Operation,
     Pin,
@@ -41,7 +42,7 @@ from quire.core.operation import (
     stored_operation,
 )
 from quire.core.timeline import MAY_ALL, author_of, lacks_right, may_delete, may_edit, order_time
-from quire.storage import log, search
+from quire.storage import erasures, log, search
 from quire.storage import timeline as rows
 from quire.storage.attachments import Use, put_uses
 from quire.storage.database import Statement, fault
@@ -50,6 +51,7 @@ from quire.storage.timeline import MessageRow
 from quire.store.attachments import uses_of
 from quire.store.columns import Posts
 from quire.store.epochs import is_key
+from quire.store.erasing import erase_here, is_let_go, strike
 
 AUTHORS_CACHED_MAX = 50_000
 ROOTS_CACHED_MAX = 50_000
@@ -64,9 +66,10 @@ class Item(msgspec.Struct, gc=False):
     id: bytes
     time: int  # of its commit
     signer: str
-    operation: Operation
+    operation: Operation | None  # None: its bytes are gone (store/erasing.py)
     salted: bytes
     rights: int = MAY_ALL  # of its commit
+    hollow: int = 0  # flags of what is left of an erased message
 
 
 class Applier:
@@ -99,9 +102,9 @@ class Applier:
         if items and clock.is_ahead(max(map(_commit_time, items)), now_ms):
             ready = self._hold(db, channel, items, now_ms)
         while ready or placed:
-            placed = [*placed, *self._apply_ready(db, channel, ready, time)] if ready else placed
+            placed = [*placed, *self._apply_ready(db, channel, ready, time, now_ms)] if ready else placed
             freed = log.take_waiting(db, channel.n, placed) if placed and log.waiting_exists(db) else []
-            ready = [Item(id, at, signer, stored_operation(op), op, may) for id, at, signer, op, may in freed]
+            ready = [waited(id, at, signer, op, may) for id, at, signer, op, may in freed]
             placed = ()
 
     def _hold(
@@ -122,16 +125,21 @@ class Applier:
         """Apply what was held for a time that has come."""
         by_channel: dict[int, list[Item]] = {}
         for channel, id, time, signer, salted, rights in log.take_due(db, now_ms):
-            by_channel.setdefault(channel, []).append(
-                Item(id, time, signer, stored_operation(salted), salted, rights)
-            )
+            by_channel.setdefault(channel, []).append(waited(id, time, signer, salted, rights))
         for n, items in by_channel.items():
             self.apply(db, log.channel_by_n(db, n), items, now_ms, max(item.time for item in items))
 
     def _apply_ready(
-        self, db: apsw.Connection, channel: log.ChannelRow, ready: Sequence[Item], time: int
+        self, db: apsw.Connection, channel: log.ChannelRow, ready: Sequence[Item], time: int, now_ms: int
     ) -> list[bytes]:
         """Apply what need not be held; the posts that have their place now, for what waits for them."""
+        erases = [item for item in ready if type(item.operation) is Erase]
+        if erases:  # first, so that what they erase of the rest never gets its bytes in
+            for item in erases:
+                self._apply_other(db, channel, item)
+            ready = [item for item in ready if type(item.operation) is not Erase]
+        struck = {item.id for item in ready} if erases else set()
+        ready = strike(db, channel, ready)
         posts = [item for item in ready if type(item.operation) is Post]
         placed: list[bytes] = []
         if posts:
@@ -142,6 +150,8 @@ class Applier:
             for item in ready:
                 if type(item.operation) is not Post:
                     self._apply_other(db, channel, item)
+        if erases:
+            erase_here(db, self, channel, erases, struck, now_ms)
         return placed
 
     def author(self, db: apsw.Connection, key: str) -> int:
@@ -168,6 +178,7 @@ class Applier:
         uses: list[Use] = []
         placed: list[rows.Row] = []  # (time, id, author, flags, root, item)
         replies: list[tuple[bytes, int, int, bytes]] = []
+        begun: list[bytes] = []  # roots of threads that have an erased reply
         titled: list[tuple[bytes, int, int]] = []
         waiting: list[rows.Row] = []
         in_batch: dict[bytes, bytes] = {}
@@ -185,6 +196,7 @@ class Applier:
                     f"{origin.source}:{origin.author}",
                     post.notice | rows.IMPORTED,
                 )
+            flags |= item.hollow
             root = post.root
             if root is not None:
                 root = (
@@ -192,7 +204,7 @@ class Applier:
                     or self._roots.get((channel_n, root))
                     or self._find_root(db, channel_n, root)
                 )
-                if root is None:
+                if root is None and not is_let_go(db, post.root or b""):
                     waiting.append(
                         (
                             item.id,
@@ -202,12 +214,14 @@ class Applier:
                             item.time,
                             item.signer,
                             item.rights,
-                            item.salted,
+                            b"" if item.hollow else item.salted,
                         )
                     )
                     continue
             author = known_authors.get(by) or self.author(db, by)
-            if root is not None:
+            if root is not None and item.hollow & rows.ERASED:
+                begun.append(root)
+            elif root is not None:
                 replies.append((root, author, time, item.id))
             if threaded:
                 in_batch[item.id] = root or item.id
@@ -234,9 +248,12 @@ class Applier:
         fault("after_posts")
         if waiting:
             log.insert_waiting(db, waiting)
-        threads = self._count_threads(db, channel_n, titled, replies) if titled or replies else 0
+        threads = 0
+        if titled or replies or begun:
+            threads = self._count_threads(db, channel_n, titled, replies, begun)
         last = placed[-1][0] if placed else 0
-        log.touch_channel(db, channel_n, clock=clock_time, messages=len(placed), threads=threads, last=last)
+        standing = sum([not row[3] & rows.ERASED for row in placed])
+        log.touch_channel(db, channel_n, clock=clock_time, messages=standing, threads=threads, last=last)
         return [row[1] for row in placed]
 
     def place(
@@ -259,14 +276,19 @@ class Applier:
 
     def _insert(
         self, db: apsw.Connection, channel: int, times: list[int], ids: Sequence[bytes], authors: Sequence[int],
-        flags: Iterable[int], roots: Iterable[bytes | None], salted: Iterable[bytes], entries: Sequence[str],
+        flags: Sequence[int], roots: Iterable[bytes | None], salted: Iterable[bytes], entries: Sequence[str],
     ) -> None:  # fmt: skip
         """Rows for posts in order of time, column by column."""
         docs, spills = self._docs.take(db, channel, times)
         rows.insert_posts(
             db, zip(repeat(channel), times, ids, spills, authors, flags, roots, salted, strict=False)
         )
-        self._fresh.add(docs, ids, channel, authors, entries)
+        if any(flag & rows.ERASED for flag in flags):  # nobody is to find them
+            standing = [at for at, flag in enumerate(flags) if not flag & rows.ERASED]
+            docs, ids = [docs[at] for at in standing], [ids[at] for at in standing]
+            authors, entries = [authors[at] for at in standing], [entries[at] for at in standing]
+        if docs:
+            self._fresh.add(docs, ids, channel, authors, entries)
         if len(self._fresh.rows) > UNINDEXED_MAX:
             self.flush(db)
 
@@ -295,11 +317,15 @@ class Applier:
         channel: int,
         titled: list[tuple[bytes, int, int]],
         replies: list[tuple[bytes, int, int, bytes]],
+        uncounted: Sequence[bytes] = (),
     ) -> int:
-        """Thread rows and counters for a batch; how many threads are new."""
+        """Thread rows and counters for a batch; how many threads are new.
+
+        uncounted    roots of threads that have replies which do not count
+        """
         rows.insert_threads(db, titled)
         new = len(titled)
-        if not replies:
+        if not replies and not uncounted:
             return new
         counts: Counter[bytes] = Counter()
         authors: Counter[tuple[bytes, int]] = Counter()
@@ -309,7 +335,7 @@ class Applier:
             authors[root, author] += 1
             newest[root] = max(newest.get(root, (-1, b"")), (time, id))
         begun: list[tuple[bytes, int, int]] = []
-        for root in counts:
+        for root in dict.fromkeys([*counts, *uncounted]):
             if not rows.thread_exists(db, root):
                 row = rows.get_row(db, root)
                 assert row is not None
@@ -326,6 +352,7 @@ class Applier:
 
     def _apply_other(self, db: apsw.Connection, channel: log.ChannelRow, item: Item) -> None:
         operation = item.operation
+        assert operation is not None
         target: bytes | None = getattr(operation, "target", None)
         row: MessageRow | None = None
         if target is not None:
@@ -351,6 +378,7 @@ class Applier:
         self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: MessageRow | None, by: str
     ) -> bool:
         operation = item.operation
+        assert operation is not None
         if isinstance(operation, SELF_ONLY):
             return channel.kind != "self"
         if item.rights != MAY_ALL and lacks_right(operation, item.rights):
@@ -456,7 +484,19 @@ class Applier:
     def _mark(
         self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: None, author: int, time: int
     ) -> None:
+        assert item.operation is not None
         mark(db, item.operation, time, item.id)
+
+    def _erase(
+        self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: None, author: int, time: int
+    ) -> None:
+        assert isinstance(item.operation, Erase)
+        erasures.put_erasures(db, channel.n, item.operation, item.id, time, item.signer, item.rights)
+
+
+def waited(id: bytes, time: int, signer: str, salted: bytes, rights: int) -> Item:
+    """An operation that waited, or what is left of one."""
+    return Item(id, time, signer, stored_operation(salted) if salted else None, salted, rights)
 
 
 def mark(db: apsw.Connection, operation: Operation, time: int, id: bytes) -> None:
@@ -480,6 +520,7 @@ _APPLY: dict[type, Callable[..., None]] = {
     Pin: Applier._pin, Unpin: Applier._pin, Name: Applier._name, Topic: Applier._name,
     Profile: Applier._profile, ReadMarker: Applier._mark, Bookmark: Applier._mark,
     Unbookmark: Applier._mark, EpochKey: Applier._mark, Contact: Applier._mark, DeviceName: Applier._mark,
+    Erase: Applier._erase,
 }  # fmt: skip
 
 

@@ -12,12 +12,22 @@ from typing import Any
 import apsw
 import msgspec
 
-from quire.core.commit import Commit, Head, check_content, commit_id, peek_commit
+from quire.core.commit import (
+    AnyCommit,
+    Commit,
+    Head,
+    check_content,
+    commit_id,
+    decode_head,
+    holes_of,
+    peek_commit,
+)
 from quire.core.control import Create
 from quire.core.ids import CommitId, DeviceId, Incarnation, log_prefix, message_id
-from quire.core.operation import KINDS, SALT_SIZE, Post, decode_operations
+from quire.core.operation import KINDS, SALT_SIZE, Post, decode_operation, decode_operations
 from quire.errors import MalformedError, PeerError
 from quire.storage import log
+from quire.storage.erasures import is_missing_any, missing_places
 from quire.store.columns import Posts, split
 
 PARKED = -1  # the position of a commit that was parked before and is tried again
@@ -27,10 +37,10 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A commit of right form."""
 
     position: int
-    commit: Commit
+    commit: AnyCommit
     head: Head
     id: CommitId
-    operations: list[Any]  # Operation, or ControlOperation
+    operations: list[Any]  # Operation, or ControlOperation; None where its bytes are gone
     posts: Posts | None = None  # those that are applied all at once, if that is worth it
     places: Sequence[int] = ()  # where in the commit they are
     others: Sequence[int] = ()  # where the rest is
@@ -41,7 +51,12 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_control(self) -> bool:
-        return type(self.operations[0]) not in KINDS
+        return self.operations[0] is not None and type(self.operations[0]) not in KINDS
+
+    @property
+    def holes(self) -> dict[int, bytes]:
+        """Place -> commitment of each operation whose bytes are gone."""
+        return holes_of(self.commit)
 
     @property
     def founds(self) -> bool:
@@ -78,7 +93,7 @@ def prepare(
     channel    that all must be of. Raises: MalformedError(rule="bundle_channel")
     """
     refused: dict[int, PeerError] = {}
-    seen: list[tuple[int, Commit, Head]] = []
+    seen: list[tuple[int, AnyCommit, Head]] = []
     for position, encoded in enumerate(encoded_commits):
         try:
             received, head = peek_commit(encoded)
@@ -89,6 +104,8 @@ def prepare(
             raise MalformedError("a commit of another channel was put in", rule="bundle_channel")
         seen.append((position, received, head))
     here = _heads_here(db, [head for _, _, head in seen])
+    if here and is_missing_any(db):  # what has holes that nobody justifies may be filled
+        here = {one for one in here if not _is_partial(db, one)}
     arrivals: list[Arrival] = []
     repeated = 0
     for position, received, head in seen:
@@ -109,7 +126,7 @@ def parked(db: apsw.Connection, channel: bytes) -> list[Arrival]:
 
 def targets(arrival: Arrival) -> Iterable[bytes]:
     """The messages that its operations are about, or reply to."""
-    for operation in arrival.operations:
+    for operation in filter(None, arrival.operations):
         target = operation.root if isinstance(operation, Post) else getattr(operation, "target", None)
         if target is not None:
             yield target
@@ -137,17 +154,30 @@ def _heads_here(db: apsw.Connection, heads: Iterable[Head]) -> set[bytes]:
     return found
 
 
-def _checked(position: int, received: Commit, head: Head) -> Arrival:
+def _is_partial(db: apsw.Connection, encoded: bytes) -> bool:
+    head = decode_head(encoded)
+    rows = log.branches(db, head.device, head.incarnation)
+    return any(row.n and head.seq in missing_places(db, row.prefix, head.seq) for row in rows)
+
+
+def _checked(position: int, received: AnyCommit, head: Head) -> Arrival:
     """A commit whose form, content root and every operation hold. Raises: MalformedError."""
     check_content(received, head)
-    operations = decode_operations([salted[SALT_SIZE:] for salted in received.operations])
-    kinds = set(map(type, operations))
+    if isinstance(received, Commit):
+        operations: list[Any] = list(
+            decode_operations([salted[SALT_SIZE:] for salted in received.operations])
+        )
+    else:
+        operations = [decode_operation(one[SALT_SIZE:]) if one else None for one in received.operations]
+    kinds = set(map(type, operations)) - {type(None)}
+    if not isinstance(received, Commit) and any(kind not in KINDS for kind in kinds):
+        raise MalformedError("a control commit is whole", rule="control_hole")
     if Create in kinds and any(type(operation) is Create for operation in operations[1:]):
         raise MalformedError("only a commit's first operation founds a channel", rule="create_misplaced")
     if len({kind in KINDS for kind in kinds}) > 1:
         raise MalformedError("a control commit holds control operations only", rule="control_mixed")
     arrival = Arrival(position, received, head, commit_id(received.head), operations)
-    if position == PARKED or arrival.is_control:
+    if position == PARKED or arrival.is_control or not isinstance(received, Commit):
         return arrival
     posts, places, others = split(operations, received.operations, head.time)
     return msgspec.structs.replace(arrival, posts=posts, places=places, others=others) if places else arrival

@@ -21,7 +21,7 @@ import apsw
 from quire.core import limits
 from quire.core.bundle import COMMIT_OVERHEAD, in_parts, seal_bundle
 from quire.core.bundle_file import Kind, Record
-from quire.core.commit import Commit, Head, decode_head, encode_commit
+from quire.core.commit import Commit, Head, decode_head, encode_commit, with_holes
 from quire.core.crypto.epochs import EpochKey
 from quire.core.heights import Span
 from quire.core.ids import ChannelId
@@ -29,6 +29,7 @@ from quire.core.membership import Graph
 from quire.core.welcome import RECIPIENTS_MAX, seal_welcome
 from quire.storage import log
 from quire.storage import timeline as rows
+from quire.storage.erasures import ERASED
 from quire.store import epochs
 from quire.store.behind import closed_to_some, devices_behind, devices_unaware, epoch_of
 from quire.store.carrying import Carried, Goes, sign_carried, still_says
@@ -242,9 +243,12 @@ def _span_backwards(
             end = seq
         found = log.operations_between(db, of.prefix, end, pieces[0][0].seq)
         for head, encoded, signature in pieces:
-            salted = found.get(head.seq)
-            if salted and (goes is None or goes(of.prefix + head.seq.to_bytes(4, "big"), salted)):
-                yield Piece(head, encode_commit(Commit(encoded, signature, tuple(salted))), of.n)
+            entries, holes = found.get(head.seq, ([], {}))
+            if not entries or any(why != ERASED for why in holes.values()):
+                continue  # others would take what was let go here for what they lack
+            there = [b"" if index in holes else entry for index, entry in enumerate(entries)]
+            if goes is None or goes(of.prefix + head.seq.to_bytes(4, "big"), there):
+                yield Piece(head, encode_commit(with_holes(encoded, signature, entries, holes)), of.n)
 
 
 def _part(pieces: list[Piece], key: EpochKey, channel: ChannelId) -> Part:

@@ -48,7 +48,7 @@ REPLACED = (ReadMarker, Bookmark, Unbookmark, Contact, DeviceName)  # by the nex
 
 Goes = Callable[
     [bytes, Sequence[bytes]], bool
-]  # (place, salt || operation of each) of a commit: is it to go?
+]  # (place, salt || operation of each, or nothing for a hole) of a commit: is it to go?
 
 
 def still_says(standing: set[bytes]) -> Goes:
@@ -58,6 +58,7 @@ def still_says(standing: set[bytes]) -> Goes:
         return any(
             place + index.to_bytes(2, "big") in standing or not isinstance(stored_operation(one), REPLACED)
             for index, one in enumerate(salted)
+            if one
         )
 
     return says

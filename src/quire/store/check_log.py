@@ -23,7 +23,9 @@ from quire.core.ids import channel_id_text, log_prefix, message_id
 from quire.core.operation import SALT_SIZE, Operation, Post, decode_operation, encode_operation
 from quire.errors import MalformedError
 from quire.storage import heights, log
+from quire.storage.erasures import counted_kept_away, kept_away
 from quire.storage.timeline import DOC_SHIFT
+from quire.store.check_holes import HoleCheck
 from quire.store.check_people import PeopleCheck
 from quire.store.check_views import Views
 from quire.store.findings import TICK, Run, named
@@ -38,6 +40,7 @@ STORED = {
     "control": "SELECT 'control', id, op, channel, kind FROM control ORDER BY id",
     "waiting": "SELECT 'waiting', id, op, channel, time, signer, target, due, rights FROM waiting ORDER BY id",
     "voided": "SELECT 'voided', id, op, channel FROM voided ORDER BY id",
+    "destroyed": "SELECT 'destroyed', id, commitment, channel, why FROM destroyed ORDER BY id",
 }
 
 
@@ -50,6 +53,7 @@ class LogCheck:
     def __init__(self, run: Run, views: Views, people: PeopleCheck) -> None:
         self._run = run
         self._views = views
+        self._holes = HoleCheck(run, views)
         self._people = people
         self._add = run.findings.add
         self._stored: Iterator[Any] = heapq.merge(
@@ -65,6 +69,7 @@ class LogCheck:
         for row in sorted(run.logs.values(), key=lambda row: row.prefix):
             self._check_log(row)
         self._take(b"\xff" * 17)
+        self._holes.finish()
         self._views.finish_messages()
         for n, channel in run.channels.items():
             if n not in self._begun:
@@ -122,6 +127,8 @@ class LogCheck:
             self._add("commit_signature", unsigned)
         if heights.gaps(self._run.db, row.n) != heights.counted_gaps(self._run.db, row.n):
             self._add("gaps", where, "what is said not to be here is not what is not here")
+        if kept_away(self._run.db, row.n) != counted_kept_away(self._run.db, row.prefix):
+            self._add("gaps", where, "what is said to be kept away is not what was destroyed")
 
     def _beginning(self, row: log.LogRow, where: str) -> tuple[int, bytes]:
         """(seq, id) of what a branch goes on from. Each commit of its log is to be where the rules say."""
@@ -199,20 +206,27 @@ class LogCheck:
         if before // TICK != run.operations // TICK:
             run.step("reading the log", run.operations, self._total)
         places: dict[int, Any] = {}
+        gone = {row[1] for row in stored if row[0] == "destroyed"}
         for row in stored:
             index = int.from_bytes(row[1][14:], "big")
+            if row[1] in gone and row[0] != "destroyed":
+                continue  # what is left of it
             if index >= head.count or index in places:
                 self._add("operation_unsigned", named(row[1]), f"in {row[0]}")
             else:
                 places[index] = row
         if len(places) == head.count:
-            if commit.content_root([places[index][2] for index in range(head.count)]) != head.content_root:
+            found = [
+                row[2] if row[0] == "destroyed" else commit.commitment(row[2])
+                for row in (places[index] for index in range(head.count))
+            ]
+            if commit.root_of(found) != head.content_root:
                 self._add("content_root", where)
         else:
             for index in range(head.count):
                 if index not in places:
                     self._add("operation_missing", f"{where}.{index}")
-        return [self._decoded(row) for row in stored]
+        return [None if row[1] in gone else self._decoded(row) for row in stored]
 
     def _decoded(self, row: Any) -> Operation | ControlOperation | None:
         try:
@@ -234,8 +248,15 @@ class LogCheck:
         views = self._views
         if not any(one[0] == "waiting" and one[7] is not None for one in stored):
             views.clock(channel, head.time, counts=not any(one[0] == "voided" for one in stored))
+        holes = {one[1] for one in stored if one[0] == "destroyed"}
         for one, operation in zip(stored, operations, strict=True):
             table = one[0]
+            if table == "destroyed":
+                left = [other for other in stored if other[1] == one[1] and other is not one]
+                self._holes.check(channel, row, head, rights, one, left)
+            if one[1] in holes:
+                continue
+            self._holes.kept(channel, row, head.time, one[1], operation)
             if operation is None:
                 views.skip(one[1])
             elif not isinstance(operation, Operation):

@@ -36,6 +36,7 @@ from quire.core.operation import (
     Unreact,
 )
 from quire.core.timeline import (
+    Erasure,
     Key,
     Placed,
     Shown,
@@ -53,6 +54,7 @@ from quire.storage.attachments import Use
 from quire.store.attachments import uses_of
 from quire.store.check_search import SearchCheck
 from quire.store.epochs import is_key
+from quire.store.erasing import is_let_go
 from quire.store.findings import Groups, Run, named, readable
 
 TARGETING = (
@@ -111,8 +113,16 @@ class Views:
         for row in self._attachments.take(id):
             self._lost_attachment(row)
 
-    def message(self, channel: log.ChannelRow, of: log.LogRow, time: int, post: Post, row: Any) -> None:
-        """A post, with everything on it."""
+    def message(
+        self,
+        channel: log.ChannelRow,
+        of: log.LogRow,
+        time: int,
+        post: Post,
+        row: Any,
+        erased: Erasure | None = None,
+    ) -> None:
+        """A post, or what is left of one, with everything on it."""
         _, id, _, channel_n, row_time, key, flags, root, edit, spill, author_n, doc_channel, doc_spill = row
         run = self._run
         run.messages += 1
@@ -120,6 +130,8 @@ class Views:
         others = list(self._others(id, channel.n, by, of.signer))
         view = shown(Placed(id, time, of.signer, post), others)
         expected = self._flags(post, of, others) | _view_flags(view)
+        if erased is not None:
+            expected |= rows.HOLLOW | (rows.ERASED | rows.DELETED if erased.leaves_place else 0)
         if post.title or flags & rows.THREADED:
             expected |= self._threaded(channel, id, post)
         differs = [
@@ -137,7 +149,7 @@ class Views:
         if [Use(*found) for found in self._attachments.take(id)] != uses_of(id, channel.n, post):
             self._add("attachment_view", named(id), "files")
         self._last[channel.n] = max(self._last[channel.n], when)
-        if view.deleted is None:
+        if view.deleted is None and not (erased and erased.leaves_place):
             self._messages[channel.n] += 1
             body = post.body if view.edit is None else self._body(view.edit)
             self._search.expect((when >> rows.DOC_SHIFT) + spill, post, body, channel.n, author_n)
@@ -260,7 +272,10 @@ class Views:
     def _root(self, channel: log.ChannelRow, post: Post) -> bytes | None:
         if post.root is None:
             return None
-        return rows.root_of(self._db, channel.n, post.root) or b"?"  # it should still wait
+        root = rows.root_of(self._db, channel.n, post.root)
+        if root is None and is_let_go(self._db, post.root):
+            return None
+        return root or b"?"  # it should still wait
 
     def _body(self, edit: bytes) -> str:
         operation = readable(rows.operation_bytes(self._db, edit))

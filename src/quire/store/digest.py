@@ -38,9 +38,10 @@ def timeline_digest(store: LocalStore, channel: ChannelId) -> bytes:
 def seen(message: Message) -> list[object]:
     """Of a message, what everybody must see alike."""
     reactions = sorted((one.emoji, one.count) for one in message.reactions)
+    gone = (message.deleted is not None) + (message.deleted is not None and message.deleted.erased)
     return [
         message.id, message.time, message.author.id, message.body, message.root or b"", message.edited_ms or 0,
-        message.concurrent_edits, message.deleted is not None, message.pinned, reactions,
+        message.concurrent_edits, gone, message.pinned, reactions,
         message.thread.replies if message.thread else 0,
     ]  # fmt: skip
 

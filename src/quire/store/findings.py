@@ -23,6 +23,9 @@
     operation_malformed    an operation's bytes do not decode
     operation_misplaced    an operation is kept in the table of another kind
     content_root           operations are not those that their commit commits to
+    erasure_view           what an erasure says, or what is left of what it erased, is not what the log says; or it is here
+    destroyed_view         a destroyed operation has no reason, or another than it is given
+    gaps                   what is said to be here of a log is not what is here
     message_view, operation_view, reaction_view, thread_view, channel_view, author_view, marker_view,
     bookmark_view, contact_view, device_name_view
                            a view differs from what the log says

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import apsw
 
 from quire.core import commit
-from quire.storage import heights, log
+from quire.storage import erasures, heights, log
 from quire.store.apply import Applier
 from quire.store.withdraw import rename, set_aside, take_out
 
@@ -104,8 +104,9 @@ def _move(
     """Their operations get other ids, which is as if they were gone and others came."""
     prefixes = {_place(of, seq): to.prefix for of, to, seq in moves}
     controls = [row for of, _, seq in moves for row in log.take_control(db, _place(of, seq))]
-    ids = [id for of, _, seq in moves for id, _ in log.commit_operations(db, of.prefix, seq)]
+    ids = [id for of, _, seq in moves for id in log.commit_ids(db, of.prefix, seq)]
     items = take_out(db, applier, channel, ids)
+    erasures.move_holes(db, [(_place(of, seq), _place(to, seq)) for of, to, seq in moves])
     log.move_commits(db, ((of.n, to.n, seq) for of, to, seq in moves))
     log.insert_control(db, [(prefixes[id[:14]] + id[10:], n, kind, op) for id, n, kind, op in controls])
     if controls:

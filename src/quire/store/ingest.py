@@ -36,19 +36,20 @@ from quire.core.limits import (
     WAITING_PER_DEVICE_MAX,
 )
 from quire.core.membership import ControlCommit, Graph
-from quire.core.operation import SALT_SIZE
+from quire.core.operation import SALT_SIZE, Erase
 from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, PeerError, UnauthorisedError
-from quire.storage import heights, log
+from quire.storage import erasures, heights, log
 from quire.storage import timeline as rows
+from quire.storage.erasures import MISSING
 from quire.store import ledger
 from quire.store.apply import Item
 from quire.store.arrivals import PARKED, Arrival, Prepared, parked, prepare, targets
 from quire.store.columns import empty
 from quire.store.forks import arrange, begin_branch
-from quire.store.people import as_control, content_rights, takes
+from quire.store.people import as_control, content_rights, put_back, takes
 from quire.store.placing import Chain, require_signature
-from quire.store.withdraw import set_aside
+from quire.store.withdraw import set_aside, take_out
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
@@ -133,6 +134,7 @@ class _Ingestion:
         self._full: dict[tuple[bytes, str], bool] = {}  # device and table: does it hold all it may there?
         self._tangled: dict[bytes, set[tuple[bytes, bytes]]] = {}  # by channel: logs with branches that grew
         self._accepted: dict[bytes, list[tuple[Arrival, log.LogRow, int]]] = {}  # by channel, with rights
+        self._filled: dict[bytes, list[tuple[Arrival, log.LogRow, int, set[bytes]]]] = {}  # and ids that came
 
     def take(self, arrivals: list[Arrival]) -> None:
         """Keep and apply what may be."""
@@ -235,9 +237,58 @@ class _Ingestion:
         """Is it here, or waiting, or was it taken before in this batch?"""
         if arrival.position == PARKED:
             return False
-        repeated = arrival.id in self._settled or self._chains[arrival.log].has(arrival)
+        is_here = self._chains[arrival.log].has(arrival)
+        if is_here and arrival.id not in self._settled and self._fills(arrival):
+            return not arrival.is_control
+        repeated = is_here or arrival.id in self._settled
         self.repeated += repeated
         return repeated
+
+    # Holes
+
+    def _fills(self, arrival: Arrival) -> bool:
+        """Does a commit bring bytes that were missing of it? They are kept, whoever withheld them."""
+        row = self._moved(arrival)
+        if row is None:
+            return False
+        place = row.prefix + arrival.head.seq.to_bytes(4, "big")
+        holes = erasures.holes_between(self._db, place + bytes(2), place + b"\xff\xff")
+        if arrival.is_control:
+            return len(holes) == arrival.head.count and self._forget_hollow(arrival, row, list(holes))
+        missing = [id for id, hole in holes.items() if hole.why == MISSING]
+        brought = {id for id in missing if arrival.operations[int.from_bytes(id[14:], "big")] is not None}
+        if not brought:
+            return False
+        erasures.fill_holes(self._db, sorted(brought))
+        if len(brought) == len(missing):
+            heights.note_whole(self._db, row.n, [arrival.head.seq])
+        rights = log.rights_at(self._db, place + bytes(2))
+        self._filled.setdefault(arrival.head.channel, []).append((arrival, row, rights, brought))
+        self._settled.add(arrival.id)
+        return True
+
+    def _forget_hollow(self, arrival: Arrival, row: log.LogRow, holes: list[bytes]) -> bool:
+        """A control commit came before as nothing but holes, which told nobody that it is one."""
+        channel = log.channel_by_n(self._db, row.channel)
+        items = take_out(self._db, self._pen.applier, channel, holes)
+        erasures.fill_holes(self._db, holes)
+        left = [item for item in items if item.id not in holes]
+        put_back(self._db, self._pen.applier, channel, left, self._now)
+        log.delete_commit(self._db, row.n, arrival.head.seq)
+        heights.recount(self._db, row.n)
+        self._chains[arrival.log].forget(row, arrival)
+        return True
+
+    def _note_holes(self, arrival: Arrival, of: log.LogRow) -> None:
+        """Of what came without its bytes the commitment is kept; until an erasure justifies that, it is missing."""
+        holes = arrival.holes
+        if holes:
+            place = of.prefix + arrival.head.seq.to_bytes(4, "big")
+            rows = [
+                (place + at.to_bytes(2, "big"), of.channel, found, MISSING) for at, found in holes.items()
+            ]
+            erasures.put_holes(self._db, rows)
+            heights.note_partial(self._db, of.n, [arrival.head.seq])
 
     # Control commits
 
@@ -509,18 +560,30 @@ class _Ingestion:
         applier = self._pen.applier
         items: list[Item] = []
         posts, ids = empty(), list[bytes]()
+        if tangled:
+            accepted = [self._settled_place(*one) for one in accepted]
+        erased = self._named_by_erasures(n, accepted)
         for arrival, of, rights in accepted:
-            if tangled:
-                of = self._moved(arrival) or of
-                rights = log.rights_at(self._db, message_id(of.prefix, arrival.head.seq, 0))
+            self._note_holes(arrival, of)
+            every = _ids(arrival, of, range(len(arrival.operations))) if erased else ()
             if not rights:
                 set_aside(self._db, row, _items(arrival, of, rights))
-            elif arrival.posts is None or clock.is_ahead(arrival.head.time, self._now):
+            elif (
+                arrival.posts is None
+                or clock.is_ahead(arrival.head.time, self._now)
+                or not erased.isdisjoint(every)
+            ):
                 items += _items(arrival, of, rights)
             else:
                 posts.add(arrival.posts, of.signer, rows.OURS if of.signer == self._pen.signer else 0)
                 ids += _ids(arrival, of, arrival.places)
                 items += _items(arrival, of, rights, arrival.others)
+        for arrival, of, rights, brought in self._filled.pop(row.id, []):
+            found = [item for item in _items(arrival, of, rights) if item.id in brought]
+            if rights:
+                items += found
+            else:
+                set_aside(self._db, row, found)
         times = [arrival.head.time for arrival, _, _ in accepted]
         newest = max((time for time in times if not clock.is_ahead(time, self._now)), default=0)
         if ids:
@@ -529,6 +592,27 @@ class _Ingestion:
         if items or ids:
             applier.apply(self._db, row, items, self._now, placed=ids)
         log.touch_channel(self._db, n, clock=newest)
+
+    def _settled_place(
+        self, arrival: Arrival, of: log.LogRow, rights: int
+    ) -> tuple[Arrival, log.LogRow, int]:
+        """The log that a commit is in, and its rights, now that what branched was arranged."""
+        of = self._moved(arrival) or of
+        return arrival, of, log.rights_at(self._db, message_id(of.prefix, arrival.head.seq, 0))
+
+    def _named_by_erasures(self, n: int, accepted: Sequence[tuple[Arrival, log.LogRow, int]]) -> set[bytes]:
+        """What is erased is applied one by one: the ids, whether they stand or not, that any erasure of the channel names."""
+        named = {
+            what.id
+            for arrival, _, _ in accepted
+            for operation in arrival.operations
+            if type(operation) is Erase
+            for what in operation.entries
+        }
+        if erasures.any_here(self._db):
+            ids = [id for one, of, _ in accepted for id in _ids(one, of, range(len(one.operations)))]
+            named.update(erasures.erasures_on(self._db, n, ids) if ids else ())
+        return named
 
     def _moved(self, arrival: Arrival) -> log.LogRow | None:
         """The row of its log that a commit is in, since it may have been moved."""

@@ -211,7 +211,7 @@ def review_content(
                 right = 0
             if right != rights:
                 changed[row.n, seq] = right
-                ids += [id for id, _ in log.commit_operations(db, row.prefix, seq)]
+                ids += log.commit_ids(db, row.prefix, seq)
     if not changed:
         return
     items = take_out(db, applier, channel, ids)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import apsw
+import msgspec
 
 from quire.core.encoding import Codec
 from quire.core.ids import ChannelId, MessageId
@@ -23,6 +24,7 @@ from quire.core.operation import (
     SALT_SIZE,
     Delete,
     Edit,
+    Erase,
     Post,
     stored_operation,
 )
@@ -38,7 +40,7 @@ from quire.core.views import (
     Version,
 )
 from quire.errors import NotFoundError, UsageError
-from quire.storage import log
+from quire.storage import erasures, log
 from quire.storage import timeline as rows
 from quire.storage.database import Database, guarded, inconsistent
 
@@ -222,7 +224,9 @@ class Reader:
         if edit is not None:
             shown: Edit = stored_operation(rows.operation_bytes(db, edit))  # type: ignore[assignment]
             body, edited_ms = shown.body, rows.operation_time(db, edit) >> 16
-        if flags & rows.DELETED:
+        if flags & rows.ERASED:
+            body, deleted = "", self._erasure(db, row)
+        elif flags & rows.DELETED:
             body, deleted = "", self._deletion(db, id)
         return Message(
             id, channel, time, author, body, root, post.reply_to, _notice(post),
@@ -242,6 +246,17 @@ class Reader:
         delete: Delete = stored_operation(op)  # type: ignore[assignment]
         return Deletion(self._author(db, author), time >> 16, delete.reason)
 
+    def _erasure(self, db: apsw.Connection, row: Any) -> Deletion:
+        from quire.store import erasing  # with the bytes of commits, which most reading never needs
+
+        channel, _, id, *_ = row
+        erasure = erasing.standing(db, channel, [id]).get(id)
+        if erasure is None:
+            raise inconsistent("an erasure")
+        erase: Erase = stored_operation(rows.operation_bytes(db, erasure.id))  # type: ignore[assignment]
+        author = rows.authors_by_key(db, [erasure.signer])[erasure.signer]
+        return Deletion(self._author(db, author), erasure.time >> 16, erase.reason, erased=True)
+
     def versions(self, id: MessageId) -> list[Version]:
         """Every version of a message's text, oldest first. Raises: NotFoundError; gone when deleted."""
         db = self.connection()
@@ -253,16 +268,29 @@ class Reader:
         post: Post = stored_operation(row.op)  # type: ignore[assignment]
         edits = rows.targeting(db, id, [KINDS[Edit]])
         replaced = [stored_operation(edit[4]).previous for edit in edits]  # type: ignore[union-attr]
-        found = [Version(1, post.body, row.time >> 16, self._author(db, row.author), row.edit is None, False)]
-        for number, (edit_id, _, time, author, op) in enumerate(edits, start=2):
+        hollow = bool(row.flags & rows.HOLLOW)
+        first = Version(
+            1, post.body, row.time >> 16, self._author(db, row.author), row.edit is None, False, hollow
+        )
+        later: list[tuple[int, bytes, Version]] = []
+        for edit_id, _, time, author, op in edits:
             edit: Edit = stored_operation(op)  # type: ignore[assignment]
             concurrent = replaced.count(edit.previous) > 1
-            found.append(
-                Version(
-                    number, edit.body, time >> 16, self._author(db, author), edit_id == row.edit, concurrent
-                )
-            )
-        return found
+            shown = edit_id == row.edit
+            version = Version(0, edit.body, time >> 16, self._author(db, author), shown, concurrent)
+            later.append((time, edit_id, version))
+        for erased in erasures.erased_versions(db, id):
+            from quire.store import erasing
+
+            of = erasing.signed(db, row.channel, erased)
+            if of is not None:
+                version = Version(0, "", of.time >> 16, first.author, False, False, erased=True)
+                later.append((of.time, erased, version))
+        later.sort(key=lambda one: one[:2])
+        return [first] + [
+            msgspec.structs.replace(version, number=number)
+            for number, (_, _, version) in enumerate(later, start=2)
+        ]
 
     def reactions(self, db: apsw.Connection, id: bytes) -> tuple[Reaction, ...]:
         """Aggregated, the most frequent first, then by who came first."""

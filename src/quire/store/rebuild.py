@@ -22,7 +22,7 @@ from quire.core.membership import Graph
 from quire.core.operation import SALT_SIZE, Operation, decode_operation
 from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError
-from quire.storage import heights, log, retention, schema
+from quire.storage import erasures, heights, log, retention, schema
 from quire.storage.database import fault
 from quire.store import epochs, ledger
 from quire.store.apply import Applier, Item
@@ -44,6 +44,7 @@ BATCH = 10_000  # operations applied together
 BATCH_BYTES = 8 << 20
 KEPT = ("message", "operation", "waiting", "voided")
 VIEWS = (
+    "erasure",
     "author",
     "reaction",
     "thread",
@@ -120,7 +121,9 @@ class _Rebuilding:
         db = self._db
         db.execute("CREATE TABLE aside(id BLOB PRIMARY KEY, op BLOB NOT NULL) STRICT, WITHOUT ROWID")
         for table in KEPT:
-            db.execute(f"INSERT OR IGNORE INTO aside SELECT id, op FROM {table}")
+            db.execute(
+                f"INSERT OR IGNORE INTO aside SELECT id, op FROM {table} WHERE id NOT IN (SELECT id FROM destroyed)"
+            )
             db.execute(f"DELETE FROM {table}")
         for table in VIEWS:
             db.execute(f"DROP TABLE IF EXISTS {table}")
@@ -189,6 +192,14 @@ class _Rebuilding:
                 self._size += len(op)
             else:
                 set_aside(self._db, channel, [item])
+        for id in erasures.holes_between(self._db, place + b"\0\0", last):
+            if log.is_placed(self._db, id):
+                continue  # by the erasure that says so, which came before it
+            hole = Item(id, head.time, row.signer, None, b"", rights)
+            if rights:
+                self._items.append(hole)
+            else:
+                set_aside(self._db, channel, [hole])
         if founds or not clock.is_ahead(head.time, self._now):
             log.touch_channel(self._db, channel.n, clock=head.time)
 

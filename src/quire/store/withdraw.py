@@ -8,20 +8,21 @@ everything on its messages, and what still stands of it is applied again like ne
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apsw
 
 from quire.core.control import Create
-from quire.core.operation import KINDS, SELF_ONLY, Name, Post, Profile, Topic, stored_operation
-from quire.storage import log, search
+from quire.core.operation import KINDS, SELF_ONLY, Erase, Name, Post, Profile, Topic, stored_operation
+from quire.storage import erasures, heights, log, search
 from quire.storage import timeline as rows
 from quire.storage.attachments import drop_uses
 from quire.storage.database import inconsistent
-from quire.store.apply import Applier, Item, indexed, mark, shown_body
+from quire.store.apply import Applier, Item, indexed, mark, shown_body, waited
+from quire.store.erasing import strike
 
-Taken = dict[bytes, bytes]  # id -> salt || operation
+Taken = dict[bytes, bytes | None]  # id -> salt || operation; None: the bytes are gone
 
 
 def take_out(
@@ -44,10 +45,16 @@ def take_out(
 
 
 def set_aside(db: apsw.Connection, channel: log.ChannelRow, items: Iterable[Item]) -> None:
-    """Keep operations that do not count, out of every view."""
+    """Keep operations that do not count, out of every view; of what is erased nothing is kept."""
+    left = [one for one in strike(db, channel, list(items)) if not one.hollow]
     db.executemany(
-        "INSERT INTO voided(id, channel, op) VALUES(?,?,?)", [(i.id, channel.n, i.salted) for i in items]
+        "INSERT INTO voided(id, channel, op) VALUES(?,?,?)", [(i.id, channel.n, i.salted) for i in left]
     )
+
+
+def take_waiting(db: apsw.Connection, channel: log.ChannelRow, targets: Sequence[bytes]) -> list[Item]:
+    """Take out what waits for these messages."""
+    return [waited(*row) for row in log.take_waiting(db, channel.n, targets)] if targets else []
 
 
 def _take_one(db: apsw.Connection, channel: log.ChannelRow, id: bytes, taken: Taken) -> list[bytes]:
@@ -58,17 +65,36 @@ def _take_one(db: apsw.Connection, channel: log.ChannelRow, id: bytes, taken: Ta
     for table in ("waiting", "voided"):
         found: Any = db.execute(f"DELETE FROM {table} WHERE id = ? RETURNING op", (id,)).fetchall()
         if found:
-            taken[id] = found[0][0]
+            taken[id] = found[0][0] or None
             return []
-    stored: Any = db.execute("SELECT target, op FROM operation WHERE id = ?", (id,)).fetchone()
+    stored: Any = db.execute("SELECT target, op, kind FROM operation WHERE id = ?", (id,)).fetchone()
     if stored is None:
-        raise inconsistent("an operation of a commit")
+        if not erasures.holes_among(db, [id]):
+            raise inconsistent("an operation of a commit")
+        taken[id] = None
+        return []
+    if stored[2] == KINDS[Erase]:
+        return _take_erase(db, channel, id, stored[1], taken)
     target = rows.get_row(db, stored[0]) if stored[0] is not None else None
     if target is not None:
         return [target.root or target.id]
     db.execute("DELETE FROM operation WHERE id = ?", (id,))
     taken[id] = stored[1]
     return []
+
+
+def _take_erase(
+    db: apsw.Connection, channel: log.ChannelRow, id: bytes, op: bytes, taken: Taken
+) -> list[bytes]:
+    """An erasure, and what is gone by it: something else may stand there when all is applied again, or nothing."""
+    db.execute("DELETE FROM operation WHERE id = ?", (id,))
+    taken[id] = op
+    targets = erasures.drop_erasures(db, id)
+    if erasures.doubt_versions(db, channel.n):
+        for row in log.logs_of(db, channel.n):
+            heights.recount(db, row.n)
+    holes = erasures.holes_among(db, targets)
+    return [root for target in holes if target not in taken for root in _take_one(db, channel, target, taken)]
 
 
 def _take_thread(db: apsw.Connection, channel: log.ChannelRow, root: bytes, taken: Taken) -> None:
@@ -92,7 +118,7 @@ def _take_message(db: apsw.Connection, channel: log.ChannelRow, row: rows.Messag
         log.touch_channel(db, channel.n, messages=-1)
     on_it: Any = db.execute("DELETE FROM operation WHERE target = ? RETURNING id, op", (row.id,)).fetchall()
     taken.update(on_it)
-    taken[row.id] = row.op
+    taken[row.id] = None if row.flags & rows.HOLLOW else row.op
     db.execute("DELETE FROM reaction WHERE target = ?", (row.id,))
     drop_uses(db, row.id)
     db.execute("DELETE FROM doc WHERE n = ?", (row.doc,))
@@ -107,7 +133,7 @@ def _recount(db: apsw.Connection, channel: log.ChannelRow, taken: Taken) -> None
         "UPDATE channel SET last_time = coalesce((SELECT max(time) FROM message WHERE channel = ?1), 0) WHERE n = ?1",
         (channel.n,),
     )
-    operations = [stored_operation(op) for op in taken.values()]
+    operations = [stored_operation(op) for op in taken.values() if op is not None]
     if any(isinstance(operation, Name | Topic) for operation in operations):
         rename(db, channel)
     if any(isinstance(operation, Profile) for operation in operations):
@@ -168,9 +194,9 @@ def _remark(db: apsw.Connection, channel: log.ChannelRow) -> None:
         mark(db, stored_operation(op), time, id)
 
 
-def _item(db: apsw.Connection, id: bytes, op: bytes) -> Item:
+def _item(db: apsw.Connection, id: bytes, op: bytes | None) -> Item:
     """An operation with what its commit says of it."""
     row = log.log_by_prefix(db, id[:10])
     if row is None:
         raise inconsistent("the log of an operation")
-    return Item(id, log.time_of(db, id), row.signer, stored_operation(op), op, log.rights_at(db, id))
+    return waited(id, log.time_of(db, id), row.signer, op or b"", log.rights_at(db, id))

@@ -1,0 +1,251 @@
+"""Destroying the bytes of operations, so that the log still verifies: erasure, and what retention builds on.
+
+What an Erase says is kept entry by entry (storage/erasures.py), also of what is not here yet. Every operation passes
+`strike` before it is applied: what is erased loses its bytes there, before they were ever durable, and an erased message
+goes on as what is left of it. So an old bundle, a restored peer or a late road brings nothing back, in whatever order
+things come. An operation whose bytes are gone is an `Item` without an operation: a hole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import apsw
+import msgspec
+
+from quire.core.commit import commitment, decode_head
+from quire.core.operation import SALT_SIZE, Edit, Erase, Remains, encode_operation
+from quire.core.timeline import Erasure, goes_with, remaining_post, standing_erasure
+from quire.storage import erasures, heights, log
+from quire.storage import timeline as rows
+from quire.storage.database import fault
+from quire.storage.erasures import ERASED, KEPT_AWAY, LOCAL, MISSING, POLICY, WENT_WITH, Hole
+
+if TYPE_CHECKING:
+    from quire.store.apply import Applier, Item
+
+MADE_UP = bytes(SALT_SIZE)  # the salt of what stands in a message's row for bytes that are gone
+
+
+class Signed(NamedTuple):
+    """What a commit says of its operations."""
+
+    signer: str
+    time: int
+
+
+def signed(db: apsw.Connection, channel: int, id: bytes) -> Signed | None:
+    """Whose an operation is, and when it was signed; None if its commit is not here, or of another channel."""
+    row, head = log.log_by_prefix(db, id[:10]), log.commit_at(db, id[:14])
+    if row is None or head is None or row.channel != channel:
+        return None
+    decoded = decode_head(head)
+    return Signed(row.signer, decoded.time) if int.from_bytes(id[14:], "big") < decoded.count else None
+
+
+def standing(db: apsw.Connection, channel: int, ids: Sequence[bytes]) -> dict[bytes, Erasure]:
+    """Those of these operations that are here and erased, each with the erasure that counts."""
+    found: dict[bytes, Erasure] = {}
+    for id, said in erasures.erasures_on(db, channel, ids).items():
+        of = signed(db, channel, id)
+        erasure = standing_erasure(of.signer, of.time, said) if of else None
+        if erasure is not None:
+            found[id] = erasure
+    return found
+
+
+def strike(db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item]) -> list[Item]:
+    """Operations that are about to be applied, as erasures leave them. What is erased leaves its commitment here."""
+    if not items or not erasures.any_here(db):
+        return list(items)
+    return _Striking(db, channel, items).run()
+
+
+class _Striking:
+    """One call's work."""
+
+    def __init__(self, db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item]) -> None:
+        self._db = db
+        self._channel = channel.n
+        self._items = items
+        self._about = {
+            item.id: target for item in items if (target := getattr(item.operation, "target", None))
+        }
+        ids = [item.id for item in items]
+        self._erased = standing(db, channel.n, [*ids, *set(self._about.values())])
+        self._holes = erasures.holes_among(db, [*ids, *set(self._about.values())])
+        self._fresh: list[tuple[bytes, int, bytes, int]] = []
+        self._why: dict[int, list[bytes]] = {}  # new reasons of holes that were here
+
+    def run(self) -> list[Item]:
+        left = [one for item in self._items if (one := self._struck(item)) is not None]
+        erasures.put_holes(self._db, self._fresh)
+        for why, ids in self._why.items():
+            erasures.set_why(self._db, ids, why)
+        _note_heights(
+            self._db, [row[0] for row in self._fresh], [id for ids in self._why.values() for id in ids]
+        )
+        return left
+
+    def _struck(self, item: Item) -> Item | None:
+        """What is to be applied of an operation."""
+        erasure = self._erased.get(item.id)
+        if erasure is not None and not isinstance(item.operation, Erase):
+            return self._left(item, erasure)
+        if item.operation is None:
+            if self._holes[item.id].why == ERASED:
+                self._why.setdefault(MISSING, []).append(item.id)
+            return None
+        why = self._goes_with_target(item)
+        if why is not None:
+            self._fresh.append((item.id, self._channel, commitment(item.salted), why))
+            return None
+        return item
+
+    def _left(self, item: Item, erasure: Erasure) -> Item | None:
+        hole = self._holes.get(item.id)
+        if hole is None:
+            assert item.operation is not None
+            self._fresh.append((item.id, self._channel, commitment(item.salted), ERASED))
+        elif hole.why in (POLICY, LOCAL):  # let go here before: it stays out of sight
+            return None
+        elif hole.why != ERASED:
+            self._why.setdefault(ERASED, []).append(item.id)
+        if not isinstance(erasure.what, Remains):
+            return None
+        post = remaining_post(erasure.what)
+        hollow = rows.HOLLOW | (rows.ERASED | rows.DELETED if erasure.leaves_place else 0)
+        return msgspec.structs.replace(
+            item, operation=post, salted=MADE_UP + encode_operation(post), hollow=hollow
+        )
+
+    def _goes_with_target(self, item: Item) -> int | None:
+        """Why an operation is not kept because the message that it is on is gone; None if it is kept."""
+        target = self._about.get(item.id)
+        if target is None:
+            return None
+        hole = self._holes.get(target)
+        if hole is not None and hole.why in (POLICY, LOCAL):
+            return hole.why
+        erasure = self._erased.get(target)
+        if erasure is not None and erasure.leaves_place and isinstance(item.operation, Edit):
+            of = signed(self._db, self._channel, target)
+            if of is not None and goes_with(item.operation, item.signer, of.signer):
+                return WENT_WITH
+        return None
+
+
+def _note_heights(db: apsw.Connection, fresh: Iterable[bytes], changed: Iterable[bytes]) -> None:
+    """Holes are new, or have another reason: what of their logs is here, and what is kept away."""
+    for prefix, seqs in _places(fresh).items():
+        row = log.log_by_prefix(db, prefix)
+        assert row is not None
+        away = [seq for seq in seqs if any(hole.why in KEPT_AWAY for hole in _holes_of(db, prefix, seq))]
+        if away:
+            erasures.keep_away(db, row.n, away)
+    for prefix, seqs in _places(changed).items():
+        row = log.log_by_prefix(db, prefix)
+        assert row is not None
+        partial = {seq for seq in seqs if any(hole.why == MISSING for hole in _holes_of(db, prefix, seq))}
+        heights.note_partial(db, row.n, partial)
+        heights.note_whole(db, row.n, seqs - partial)
+        erasures.put_kept_away(db, row.n, erasures.counted_kept_away(db, prefix))
+
+
+def _places(ids: Iterable[bytes]) -> dict[bytes, set[int]]:
+    """Log prefix -> seqs of the commits that these are in."""
+    found: dict[bytes, set[int]] = {}
+    for id in ids:
+        found.setdefault(id[:10], set()).add(int.from_bytes(id[10:14], "big"))
+    return found
+
+
+def _holes_of(db: apsw.Connection, prefix: bytes, seq: int) -> Iterable[Hole]:
+    place = prefix + seq.to_bytes(4, "big")
+    return erasures.holes_between(db, place + bytes(2), place + b"\xff\xff").values()
+
+
+def erase_here(
+    db: apsw.Connection,
+    applier: Applier,
+    channel: log.ChannelRow,
+    erases: Sequence[Item],
+    struck: set[bytes],
+    now_ms: int,
+) -> None:
+    """Take what new erasures name, and is here, out of the views and out of the log.
+
+    struck    what came with them
+    """
+    from quire.store.people import put_back
+    from quire.store.withdraw import take_out, take_waiting
+
+    targets = {
+        what.id for item in erases if isinstance(item.operation, Erase) for what in item.operation.entries
+    }
+    new = {item.id for item in erases}
+    found = standing(db, channel.n, sorted(targets))
+    ids = [id for id, erasure in found.items() if erasure.id in new and not _is_erase(db, id)]
+    if not ids:
+        return
+    fault("before_erase")
+    items = take_out(db, applier, channel, [id for id in ids if id not in struck])
+    items += take_waiting(db, channel, [id for id in ids if found[id].leaves_place])
+    fault("erase_taken")
+    put_back(db, applier, channel, items, now_ms)
+    fault("after_erase")
+
+
+def _is_erase(db: apsw.Connection, id: bytes) -> bool:
+    """An erasure is not erased: what it destroyed would have no reason any more."""
+    sql = "SELECT 1 FROM operation WHERE id = ? AND kind = 17"
+    return db.execute(sql, (id,)).fetchone() is not None
+
+
+def destroy(
+    db: apsw.Connection,
+    applier: Applier,
+    channel: log.ChannelRow,
+    ids: Sequence[bytes],
+    why: int,
+    now_ms: int,
+) -> int:
+    """Let operations of one channel go on this device: out of every view, their bytes destroyed, commitments kept.
+
+    applier    of the ledger whose transaction this is (`store.ledger.run(lambda db: destroy(db, store.ledger.applier, …))`)
+    ids        messages (what is on them, edits, reactions, pins and deletions, goes along) or other operations;
+               replies stay: name them too, or they stand alone once their root is gone. Some thousands at a time:
+               all are in memory, with what stands in their threads
+    why        `storage.erasures.POLICY` or `LOCAL`
+    now_ms     the clock
+    returns    bytes of operations freed in the vault; the file gets smaller when it is compacted
+
+    What is destroyed so counts as here: it is never fetched again, and if an old road brings it, it is known and
+    dropped. It is not given to others: they see a commit with a hole only where an erasure stands. What comes later on a
+    message that was let go goes the same way. `verify` holds and `rebuild` keeps it. Call `Database.checkpoint` after
+    the last transaction, so that the WAL forgets it, too. Raises: CorruptError if an id is of nothing here.
+    """
+    from quire.store.people import put_back
+    from quire.store.withdraw import take_out
+
+    assert why in (POLICY, LOCAL)
+    named = set(ids)
+    gone: list[Item] = []
+    left: list[Item] = []
+    for item in take_out(db, applier, channel, ids):
+        goes = item.id in named or getattr(item.operation, "target", None) in named
+        (gone if goes else left).append(item)
+    kept = [(item.id, channel.n, commitment(item.salted), why) for item in gone if item.operation is not None]
+    erasures.put_holes(db, kept)
+    erasures.set_why(db, [item.id for item in gone if item.operation is None], why)
+    _note_heights(db, [row[0] for row in kept], [item.id for item in gone if item.operation is None])
+    fault("destroyed")
+    put_back(db, applier, channel, left, now_ms)
+    return sum(len(item.salted) for item in gone)
+
+
+def is_let_go(db: apsw.Connection, id: bytes) -> bool:
+    """Was a message let go by retention here, so that what names it need not wait for it?"""
+    hole = erasures.holes_among(db, [id]).get(id)
+    return hole is not None and hole.why in (POLICY, LOCAL)
