@@ -154,7 +154,7 @@ def replace(db: apsw.Connection, doc: int, old: tuple[str, str], new: tuple[str,
 
 # The tail
 
-_recent: WeakKeyDictionary[apsw.Connection, dict[int, tuple[bytes, int]]] = WeakKeyDictionary()
+_recent: WeakKeyDictionary[apsw.Connection, tuple[int, dict[int, tuple[bytes, int]]]] = WeakKeyDictionary()
 
 
 class Fresh(msgspec.Struct):
@@ -226,9 +226,21 @@ def _shown(db: apsw.Connection, ids: list[bytes]) -> list[tuple[int, str, str]]:
     return sorted(shown)
 
 
+def distrust_tails(db: apsw.Connection) -> None:
+    """Messages may show another text than they did, in the same place of the tail: nobody goes by what they know of it."""
+    db.execute(
+        "INSERT INTO meta(key, value) VALUES('tail_turn', 1) ON CONFLICT DO UPDATE SET value = value + 1"
+    )
+
+
 def _look_at_tail(db: apsw.Connection) -> bool:
     """Bring this connection's own index of the tail up to date, in memory; False if the tail is empty."""
-    now, known = tail(db), _recent.pop(db, None)  # an interruption loses it, and the next search begins anew
+    row: Any = db.execute("SELECT value FROM meta WHERE key = 'tail_turn'").fetchone()
+    turn = row[0] if row else 0
+    now = tail(db)
+    before, known = _recent.pop(db, (turn, None))  # an interruption loses it, and the next search begins anew
+    if before != turn:
+        known = None
     if now and known is None:
         db.execute(f"DROP TABLE IF EXISTS temp.recent; CREATE VIRTUAL TABLE temp.recent USING {RECENT}")
         known = {}
@@ -239,7 +251,7 @@ def _look_at_tail(db: apsw.Connection) -> bool:
             db.executemany("DELETE FROM temp.recent WHERE rowid = ?", gone)
             db.executemany("INSERT INTO temp.recent(rowid, body, tags) VALUES(?,?,?)", _shown(db, come))
     if known is not None:
-        _recent[db] = now
+        _recent[db] = turn, now
     return bool(now)
 
 

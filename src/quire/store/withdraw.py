@@ -33,6 +33,7 @@ def take_out(
     returns    everything that was taken out, these operations and others, with the rights of their commits
     """
     applier.flush(db)
+    search.distrust_tails(db)
     taken: Taken = {}
     roots: set[bytes] = set()
     for id in ids:
