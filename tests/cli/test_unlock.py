@@ -62,16 +62,14 @@ def test_init_looks_at_the_folder_before_it_asks_for_anything(locked: tuple[Quir
 
 
 def test_wrong_ones(locked: tuple[Quire, str]) -> None:
-    quire, words = locked
+    quire, _ = locked
     done = quire("channels", "--json", QUIRE_PASSPHRASE="wrong horse", code=4)
     assert done.error["rule"] == "wrong_passphrase"
     assert "horse" not in done.err
-    other = words.split()
-    other[0], other[1] = other[1], other[0]
-    reader = pipe_with(" ".join(other).encode())
+    reader = pipe_with(" ".join(["zebra"] * 24).encode())  # their last one would have to be another
     done = quire("channels", "--recovery", "--passphrase-fd", str(reader), fds=(reader,), code=2)
     os.close(reader)
-    assert other[0] not in done.err.split()
+    assert "zebra" not in done.err
     reader = pipe_with(b"\xff\xfe")
     done = quire("channels", "--json", "--passphrase-fd", str(reader), fds=(reader,), code=2)
     os.close(reader)
