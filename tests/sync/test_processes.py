@@ -90,7 +90,17 @@ def test_two_who_were_apart_come_into_step_and_a_fresh_process_shows_it(two: tup
     assert bodies(ada) == bodies(bob) == ["before Bob", "hello", "hello Bob"]
     for run in two:
         assert run("verify", "--json").json["ok"]
-        assert run("status", "--json").json["channels"][0]["complete"]
+        status = run("status", "--json").json
+        assert status["channels"][0]["complete"]
+        assert status["outbox"] == status["never_met"] == 0
+        [met] = run("peers", "--json").json["peers"]
+        assert (met["name"], met["behind"], met["answers"]) == ("Bob" if run is ada else "Ada", 0, None)
+    assert "Ada" in bob("peers").out
+    [gone] = bob("peers", "--try", "--json").json["peers"]
+    assert (gone["answers"], gone["rule"]) == (False, None)
+    bob("post", "team", "nobody hears")
+    assert "1 nobody else has yet" in bob("status").out
+    assert "no: unreachable" in bob("peers").out
 
 
 def test_what_one_posts_the_other_follows_live(two: tuple[Quire, Quire]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+import apsw
 import msgspec
 
 from quire.channels.manager import ChannelManager
@@ -32,6 +34,10 @@ class ChannelStatus(msgspec.Struct, frozen=True):
     messages: int
     missing: int  # commits that later ones show there to be, and that are not here
     waiting: int  # operations and commits that are here and wait for what they name, or for their time
+    missing_of: tuple[tuple[bytes, int], ...] = ()  # by the device that wrote them
+    waiting_for: tuple[
+        tuple[str, int], ...
+    ] = ()  # rules, of commits that wait whole; "target": operations, for theirs
 
     @property
     def complete(self) -> bool:
@@ -109,13 +115,7 @@ class Syncing:
         """Of each channel, what is here and what is known to be missing."""
         db = self._store.database.reader
         waiting = log.waiting_counts(db)
-        return [
-            ChannelStatus(
-                row.id, row.name, row.messages, sum(count(heights.gaps(db, of.n)) for of in log.logs_of(db, row.n)),
-                waiting.get(row.n, 0),
-            )
-            for row in log.channels(db)
-        ]  # fmt: skip
+        return [_status(db, row, waiting.get(row.n, 0)) for row in log.channels(db)]
 
     def delivering(self, deliver: Callable[[Event], None]) -> AbstractContextManager[None]:
         """Call `deliver` with every event from here on, in the thread that wrote it; it must be quick and may not raise."""
@@ -125,3 +125,21 @@ class Syncing:
     def version(self) -> Any:
         """Changes when anybody else, also another process, has changed the vault; of this thread's connection."""
         return self._store.database.reader.pragma("data_version")
+
+
+def _status(db: apsw.Connection, row: log.ChannelRow, waiting: int) -> ChannelStatus:
+    missing: Counter[bytes] = Counter()
+    for of in log.logs_of(db, row.n):
+        missing[of.device] += count(heights.gaps(db, of.n))
+    reasons = log.parked_reasons(db, row.id)
+    if rest := waiting - sum(reasons.values()):
+        reasons["target"] = rest
+    return ChannelStatus(
+        row.id,
+        row.name,
+        row.messages,
+        missing.total(),
+        waiting,
+        tuple((+missing).items()),
+        tuple(reasons.items()),
+    )

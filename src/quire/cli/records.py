@@ -16,6 +16,7 @@ from quire.core.operation import Origin
 from quire.core.views import ChannelInfo, Hit, Message, Page, Thread, Version
 
 if TYPE_CHECKING:
+    from quire.channels.standing import OtherStatus
     from quire.core.circle import (
         DeviceView,
         ForkView,
@@ -201,6 +202,25 @@ def fork(view: ForkView) -> Record:
         "seq": view.seq,
         "heads": [[one.hex() for one in side] for side in view.heads],
         "signatures": [one.hex() for one in view.signatures],
+    }
+
+
+def other(view: OtherStatus, answers: str | None) -> Record:
+    """Another device, or a relay. `answers`: the rule by which it does not; "" if it does; None: it was not tried."""
+    return {
+        "id": view.id.hex(),
+        "kind": view.kind,
+        "own": view.own,
+        "identity": view.identity.hex() or None,
+        "name": view.name,
+        "road": view.road or None,
+        "address": view.address or None,
+        "last_met": iso(view.seen_ms or None),
+        "last_missed": iso(view.tried_ms or None),
+        "rule": view.rule or None,
+        "channels": view.channels,
+        "behind": view.behind,
+        "answers": None if answers is None else not answers,
     }
 
 

@@ -43,7 +43,8 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Letting go": {"retention": "retention", "disappear": "retention"},
     "Yourself": {"id": "identity", "devices": "identity", "revoke": "identity", "link": "linking", "recover": "linking"},
-    "Carrying": {"sync": "syncing", "up": "syncing", "status": "syncing", "relay": "relay", "bundle": "bundles"},
+    "Carrying": {"sync": "syncing", "up": "syncing", "peers": "standing", "status": "standing",
+        "relay": "relay", "bundle": "bundles"},
     "Help": {"help": "helping"},
 }  # fmt: skip
 MODULES = {name: module for commands in SECTIONS.values() for name, module in commands.items()}

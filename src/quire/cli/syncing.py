@@ -1,4 +1,4 @@
-"""Commands that keep vaults in step: sync, up, status."""
+"""Commands that keep vaults in step: sync, up."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import typer
 
 from quire.cli.exits import FOUND
 from quire.cli.session import Session, opened
-from quire.cli.text import bytes_text, line, plural
+from quire.cli.telling import Teller
+from quire.cli.text import bytes_text, plural
 from quire.errors import PeerError, TransportError, UsageError
 
 if TYPE_CHECKING:
-    from quire.node.node import NodeEvent
     from quire.node.peer import SyncReport
     from quire.node.relays import RelayReport
     from quire.transports.interface import Address
@@ -191,9 +191,11 @@ async def _up(
 ) -> None:
     from quire.node.node import Node
 
+    teller = Teller(session)
+
     async def tell(node: Node) -> None:
         async for event in node.events():
-            _say(session, event)
+            teller.say(event)
 
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -210,67 +212,6 @@ async def _up(
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await telling
-
-
-def _say(session: Session, event: NodeEvent) -> None:
-    if session.out.json:
-        session.out.emit(
-            {
-                "kind": event.kind, "address": event.address, "peer": event.peer.hex(), "new": event.new,
-                "given": event.given, "rule": event.rule, "again_s": round(event.again_s, 1),
-            }
-        )  # fmt: skip
-        return
-    who = event.address or event.peer.hex()[:8]
-    words = {
-        "listening": f"listening on {event.address}",
-        "connected": f"{who}: connected",
-        "synced": f"{who}: {plural(event.new, 'new commit')}, {plural(event.given, 'record')} given",
-        "refused": f"{who}: refused something: {event.rule}",
-        "lost": f"{who}: gone: {event.rule}" + (f"; again in {event.again_s:.0f} s" if event.again_s else ""),
-        "resumed": "this machine was asleep: connecting anew",
-        "lan": f"not on the local network: {event.rule}; again in {event.again_s:.0f} s",
-    }
-    if event.kind != "synced" or event.new or event.given:
-        session.out.show(line(words[event.kind], 200))
-
-
-@app.command()
-def status(ctx: typer.Context) -> None:
-    """Show how whole each channel is here: what is missing, and what waits.
-
-    Missing are commits that later ones show there to be; another sync with somebody who has them brings them. What
-    waits is here, and waits for a message or a member that has not come yet, or for its time.
-
-    \b
-    Example:
-      quire status
-    """
-    from quire.channels.syncing import Syncing
-
-    with opened(ctx) as session:
-        found = Syncing(session.manager).status()
-        if session.out.json:
-            session.out.emit(
-                {
-                    "channels": [
-                        {
-                            "id": one.channel.hex(), "name": one.name, "messages": one.messages,
-                            "complete": one.complete, "missing": one.missing, "waiting": one.waiting,
-                        }
-                        for one in found
-                    ]
-                }
-            )  # fmt: skip
-            return
-        for one in found:
-            lacks = [plural(one.missing, "commit") + " missing"] * bool(one.missing)
-            lacks += [f"{one.waiting} waiting"] * bool(one.waiting)
-            session.out.show(
-                f"#{line(one.name)}  {plural(one.messages, 'message')}, {', '.join(lacks) or 'complete'}"
-            )
-        if not found:
-            session.out.note("no channels yet")
 
 
 def _addresses(peers: list[str] | None) -> list[Address]:

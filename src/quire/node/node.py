@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
@@ -23,15 +23,18 @@ import msgspec
 
 from quire.channels.beacons import Beacons
 from quire.channels.manager import ChannelManager
+from quire.channels.standing import Standing
 from quire.channels.syncing import Syncing
 from quire.core.ids import DeviceId
 from quire.core.views import Event
 from quire.errors import PeerError, QuireError, TransportError
+from quire.node.noting import Notes, Settled
 from quire.node.pauses import PAUSE_MAX_S, Hurry, Pauses
 from quire.node.peer import PeerSync, SyncReport
 from quire.node.relays import RelayReport, RelaySync
 from quire.transports.direct import DirectLink, Listener, connect, listen
-from quire.transports.interface import Address
+from quire.transports.interface import Address, parse_address
+from quire.transports.relay import connect as connect_relay
 
 if TYPE_CHECKING:
     from quire.node.neighbours import Neighbours
@@ -42,8 +45,8 @@ EVENTS_MAX = 10_000  # who does not read loses the oldest
 
 
 class NodeEvent(msgspec.Struct, frozen=True):
-    """Something happened. `kind`: listening, connected, synced, refused, lost; resumed (the machine was asleep); lan
-    (the local network cannot be used: `rule`)."""
+    """Something happened. `kind`: listening, connected, coming (of much, some; `new` is the sum), synced, refused, lost;
+    resumed (the machine was asleep); lan (the local network cannot be used: `rule`)."""
 
     kind: str
     address: str = ""
@@ -52,6 +55,7 @@ class NodeEvent(msgspec.Struct, frozen=True):
     given: int = 0  # records that went
     rule: str = ""
     again_s: float = 0.0  # when it is tried again
+    messages: tuple[tuple[bytes, int], ...] = ()  # of `new`, by channel, as far as they were named
 
 
 class Node:
@@ -70,6 +74,7 @@ class Node:
         self._listen = listen
         self._lan = lan
         self._hurry = Hurry()
+        self._notes = Notes(Standing(chat))
         self._listener: Listener | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._live: set[PeerSync] = set()
@@ -125,8 +130,12 @@ class Node:
 
     async def sync_with(self, address: Address, *, expect: DeviceId | None = None) -> SyncReport:
         """Sync with whoever listens there until both have what they may. Raises: TransportError, PeerError."""
-        link = await connect(address, self._vault.key, expect=expect)
-        return await PeerSync(self._chat, link).run()
+        try:
+            link = await connect(address, self._vault.key, expect=expect)
+        except TransportError as error:
+            await self._notes.missed(str(address), error.rule)
+            raise
+        return await self._once(link, "direct", str(address))
 
     async def sync_on_lan(self, interfaces: Sequence[str] = ()) -> AsyncIterator[tuple[Address, SyncReport]]:
         """Sync with each that shares a channel with us and is found on the local network; who does not answer is left out.
@@ -148,12 +157,37 @@ class Node:
                     await link.close()
                 else:
                     met.add(link.peer)
-                    yield address, await PeerSync(self._chat, link).run()
+                    yield address, await self._once(link, "lan", str(address))
                 break
 
     async def sync_with_relay(self, url: str) -> RelayReport:
         """Take in what a relay has for us, and put there what it lacks. Raises: TransportError, MalformedError."""
-        return await RelaySync(self._chat, url).run()
+        try:
+            report = await RelaySync(self._chat, url).run()
+        except TransportError as error:
+            await self._notes.missed(url, error.rule)
+            raise
+        await self._notes.rested(report.relay, "relay", url, Settled())
+        return report
+
+    async def _once(self, link: DirectLink, road: str, address: str) -> SyncReport:
+        sync = PeerSync(self._chat, link)
+        report = await sync.run()
+        await self._notes.rested(bytes(link.peer), road, address, sync.settled)
+        return report
+
+    async def answers(self, kind: str, address: str, id: bytes) -> str:
+        """Does a device or a relay answer at an address, and is it the one? "", or the rule by which not."""
+        try:
+            if kind == "relay":
+                await (await connect_relay(address)).close()
+            else:
+                link = await connect(parse_address(address), self._vault.key, expect=DeviceId(id))
+                await link.close()
+        except QuireError as error:
+            await self._notes.missed(address, error.rule)
+            return error.rule
+        return ""
 
     def keep(self, address: Address) -> None:
         """Stay in step with whoever listens there, from now on."""
@@ -181,7 +215,7 @@ class Node:
     async def _serve(self, link: DirectLink) -> None:
         rule, second = "closed", self._is_live(link.peer)
         try:
-            await self._run(link, "")
+            await self._run(link, "", "")
         except QuireError as error:  # a full disk, too: the peer tries again
             rule, second = error.rule, False
         if not second:
@@ -200,6 +234,8 @@ class Node:
             if loop.time() - began > PAUSE_MAX_S:
                 pauses.reset()
             pause = pauses.next_s()
+            if rule != "closed":
+                await self._notes.missed(where, rule)
             await self._tell(NodeEvent("lost", where, rule=rule, again_s=pause))
             if await self._hurry.pause(pause):
                 pauses.reset()
@@ -208,9 +244,11 @@ class Node:
         from quire.node.neighbours import Neighbours  # what it stands on takes a while to load
 
         async def serve(link: DirectLink, address: Address) -> None:
-            await self._run(link, str(address))
+            await self._run(link, "lan", str(address))
 
         async def trouble(where: str, rule: str, again_s: float) -> None:
+            if where and rule != "closed":
+                await self._notes.missed(where, rule)
             await self._tell(NodeEvent("lost" if where else "lan", where, rule=rule, again_s=again_s))
 
         return Neighbours(
@@ -222,19 +260,32 @@ class Node:
         return any(sync.report.peer == device for sync in self._live)
 
     async def _keep_peer(self, address: Address) -> None:
-        await self._run(await connect(address, self._vault.key), str(address))
+        await self._run(await connect(address, self._vault.key), "direct", str(address))
 
     async def _keep_relay(self, url: str) -> None:
-        sync = RelaySync(self._chat, url, live=True, notify=self._telling(url))
+        told = self._telling(url)
+
+        def rested(report: RelayReport) -> None:
+            told(report)
+            settled = Settled(items=report.new + report.given)
+            self._begin(self._notes.rested(report.relay, "relay", url, settled))
+
+        sync = RelaySync(self._chat, url, live=True, notify=rested, progress=self._coming(url))
         self._relays.add(sync)
         try:
             await sync.run()
         finally:
             self._relays.discard(sync)
 
-    async def _run(self, link: DirectLink, address: str) -> None:
+    async def _run(self, link: DirectLink, road: str, address: str) -> None:
         peer = bytes(link.peer)
-        sync = PeerSync(self._chat, link, live=True, notify=self._telling(address, peer))
+        told = self._telling(address, peer)
+
+        def rested(report: SyncReport) -> None:
+            told(report)
+            self._begin(self._notes.rested(peer, road, address, sync.settled))
+
+        sync = PeerSync(self._chat, link, live=True, notify=rested, progress=self._coming(address, peer))
         again = self._is_live(peer)
         self._live.add(sync)
         if not again:  # a second link is one that both began at once: the other side leaves it
@@ -243,21 +294,30 @@ class Node:
             await sync.run()
         finally:
             self._live.discard(sync)
+            await self._notes.left(peer)
 
     def _telling(self, address: str, peer: bytes = b"") -> Callable[[SyncReport | RelayReport], None]:
         """Makes events of what a report has more than the last time."""
         new = given = refused = 0
+        messages: Counter[bytes] = Counter()
 
         def rested(report: SyncReport | RelayReport) -> None:
-            nonlocal new, given, refused
+            nonlocal new, given, refused, messages
             for error in report.refused[refused:]:
                 self._begin(self._tell(NodeEvent("refused", address, peer, rule=error.rule)))
-            self._begin(
-                self._tell(NodeEvent("synced", address, peer, report.new - new, report.given - given))
-            )
+            came = tuple((report.messages - messages).items())
+            event = NodeEvent("synced", address, peer, report.new - new, report.given - given, messages=came)
+            self._begin(self._tell(event))
             new, given, refused = report.new, report.given, len(report.refused)
+            messages = report.messages.copy()
 
         return rested
+
+    def _coming(self, address: str, peer: bytes = b"") -> Callable[[SyncReport | RelayReport], None]:
+        def coming(report: SyncReport | RelayReport) -> None:
+            self._begin(self._tell(NodeEvent("coming", address, peer, report.new)))
+
+        return coming
 
     # The vault
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +21,7 @@ from quire.channels.syncing import Syncing
 from quire.core.bundle_file import Record
 from quire.core.ids import ChannelId, DeviceId
 from quire.errors import MalformedError, PeerError, TransportError
+from quire.node.noting import Settled
 from quire.store.offering import Holding
 from quire.sync import session as said
 from quire.sync.session import Session
@@ -27,6 +29,7 @@ from quire.transports.interface import Link
 
 REFUSED_MAX = 1_000  # kept in a report: a liar's go on for ever
 ROUNDS_MAX = 32  # of one sync, unless it is to go on: who always has something new is left
+MUCH = 500  # commits taken in at once: history comes, not talk
 TAKE_BYTES = 16 << 20  # taken in at once: several bundles share a transaction
 
 
@@ -37,6 +40,9 @@ class SyncReport(msgspec.Struct):
     rounds: int = 0
     new: int = 0  # commits that came
     given: int = 0  # records that went
+    messages: Counter[bytes] = msgspec.field(
+        default_factory=Counter
+    )  # that came, by channel, as far as named
     refused: list[PeerError] = []  # the first REFUSED_MAX
     channels: list[bytes] = []  # that are new here
     # Channels in which, when the last round began, one of us lacked what the other has.
@@ -56,15 +62,18 @@ class PeerSync:
         *,
         live: bool = False,
         notify: Callable[[SyncReport], None] | None = None,
+        progress: Callable[[SyncReport], None] | None = None,
     ) -> None:
         """
-        live      go on after both rest, until the link ends: each calls `changed` when its vault changed
-        notify    called when a round is over
+        live        go on after both rest, until the link ends: each calls `changed` when its vault changed
+        notify      called when a round is over
+        progress    called while much comes, before that
         """
         self._vault = Syncing(chat)
         self._link = link
         self._live = live
         self._notify = notify or (lambda report: None)
+        self._progress = progress or (lambda report: None)
         self._peer: DeviceId = link.peer
         self._session = Session(self._vault.device, link.peer, os.urandom)
         self._taking = ThreadPoolExecutor(1, thread_name_prefix="quire-take")
@@ -79,6 +88,9 @@ class PeerSync:
         self._done = asyncio.Event()
         self._given: asyncio.Task[None] | None = None
         self._greeting = asyncio.Lock()
+        self._equal: tuple[ChannelId, ...] = ()
+        self._theirs: dict[ChannelId, Holding] = {}
+        self.settled = Settled()  # what the peer had when both rested last, with nothing new for either
         self.report = SyncReport(peer=link.peer)
 
     async def run(self) -> SyncReport:
@@ -158,7 +170,7 @@ class PeerSync:
                 case said.Matched():
                     await self._ask(effect)
                 case said.Give(holdings=holdings):
-                    found = {one: Holding(*some) for one, some in holdings.items()}
+                    found = self._theirs = {one: Holding(*some) for one, some in holdings.items()}
                     self._given = asyncio.create_task(self._give(found))
                     self._given.add_done_callback(self._fail)
                 case said.Take(number=number, record=record):
@@ -183,7 +195,7 @@ class PeerSync:
         await self._link.send(frame)
 
     async def _ask(self, matched: said.Matched) -> None:
-        self._unmatched = matched.unmatched
+        self._unmatched, self._equal, self._theirs = matched.unmatched, matched.equal, {}
         self.report.differing = matched.differing
         for channel in matched.differing:
             holding = await self._in(self._giving, self._vault.holding, channel)
@@ -195,6 +207,7 @@ class PeerSync:
     # Giving
 
     async def _give(self, holdings: dict[ChannelId, Holding]) -> None:
+        holdings = dict(holdings)
         for channel in self._unmatched:  # it may be let in, and not know of it
             if await self._in(self._giving, self._vault.is_in, channel, self._peer):
                 holdings.setdefault(channel, Holding())
@@ -246,6 +259,9 @@ class PeerSync:
     async def _take(self, batch: list[Record]) -> None:
         found = await self._in(self._taking, self._vault.take, batch)
         self.report.new += found.new
+        self.report.messages.update(channel for channel, _ in found.messages)
+        if found.new >= MUCH:
+            self._progress(self.report)
         self.report.refused += found.refused[: REFUSED_MAX - len(self.report.refused)]
         self.report.channels += found.channels
         if found.new or found.requests or found.channels:
@@ -253,6 +269,8 @@ class PeerSync:
 
     async def _rested(self, again: bool) -> None:
         self.report.rounds += 1
+        if not again:
+            self.settled = Settled({one: self._offers[one] for one in self._equal}, self._theirs)
         self._notify(self.report)
         if again and (self._live or self.report.rounds < ROUNDS_MAX):
             await self._greet()

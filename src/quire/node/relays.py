@@ -7,7 +7,7 @@ peer, it can break at any point: what was taken in, and what was put, is noted i
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,7 +20,7 @@ from quire.core.bundle_file import KNOWN, Kind, Record
 from quire.core.crypto.mailboxes import inbox
 from quire.core.relay_frames import CaughtUp, Item
 from quire.errors import PeerError, TransportError
-from quire.node.peer import REFUSED_MAX
+from quire.node.peer import MUCH, REFUSED_MAX
 from quire.transports.relay import RelayClient, connect
 
 TAKE_BYTES = 16 << 20  # taken in at once
@@ -33,8 +33,12 @@ class RelayReport(msgspec.Struct):
     """What a relay brought and got, so far."""
 
     url: str = ""
+    relay: bytes = b""  # its id, once it has said that
     new: int = 0  # commits that came
     given: int = 0  # items that went
+    messages: Counter[bytes] = msgspec.field(
+        default_factory=Counter
+    )  # that came, by channel, as far as named
     refused: list[PeerError] = []  # the first REFUSED_MAX
     channels: list[bytes] = []  # that are new here
 
@@ -68,15 +72,18 @@ class RelaySync:
         *,
         live: bool = False,
         notify: Callable[[RelayReport], None] | None = None,
+        progress: Callable[[RelayReport], None] | None = None,
     ) -> None:
         """
-        live      go on until the link ends: call `changed` when the vault changed
-        notify    called whenever all is taken and given
+        live        go on until the link ends: call `changed` when the vault changed
+        notify      called whenever all is taken and given
+        progress    called while much comes, before that
         """
         self._vault = Relaying(chat)
         self._url = url
         self._live = live
         self._notify = notify or (lambda report: None)
+        self._progress = progress or (lambda report: None)
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="quire-relaying")
         self._came: deque[Found] = deque()
         self._came_bytes = 0
@@ -93,6 +100,7 @@ class RelaySync:
         """Sync once, or live until the link ends. Raises: TransportError, MalformedError, StorageError."""
         try:
             async with await connect(self._url) as client:
+                self.report.relay = client.relay
                 reading = asyncio.create_task(self._read(client))
                 try:
                     await self._work(client)
@@ -169,6 +177,9 @@ class RelaySync:
         self._room.set()
         found = await self._on_disk(self._vault.take, client.relay, batch)
         self.report.new += found.new
+        self.report.messages.update(channel for channel, _ in found.messages)
+        if found.new >= MUCH:
+            self._progress(self.report)
         self.report.refused += found.refused[: REFUSED_MAX - len(self.report.refused)]
         self.report.channels += found.channels
         if found.new or found.requests or found.channels:

@@ -1,4 +1,8 @@
-"""What we know to lie at each relay, and how far we have read there. Relays are told apart by their own ids."""
+"""What others are known to have, and how far we have read at each relay.
+
+A holder is a relay (its own id, 16 bytes), of which we know what we put or found there, or a device (32 bytes), which said
+what it has.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,32 @@ import apsw
 from quire.core.heights import Span, joined, spans_of
 
 
-def aboard(db: apsw.Connection, relay: bytes, log: int) -> list[Span]:
-    """The commits of a log that lie at a relay, ascending."""
-    sql = "SELECT first, last FROM aboard WHERE relay = ? AND log = ? ORDER BY first"
-    found: Any = db.execute(sql, (relay, log)).fetchall()
+def aboard(db: apsw.Connection, holder: bytes, log: int) -> list[Span]:
+    """The commits of a log that it is known to have, ascending."""
+    sql = "SELECT first, last FROM aboard WHERE holder = ? AND log = ? ORDER BY first"
+    found: Any = db.execute(sql, (holder, log)).fetchall()
     return list(found)
 
 
-def note_aboard(db: apsw.Connection, relay: bytes, places: Iterable[tuple[int, int]]) -> None:
-    """(log, seq) of commits that lie at a relay now."""
+def anywhere(db: apsw.Connection, log: int) -> list[Span]:
+    """The commits of a log that somebody else is known to have."""
+    found: Any = db.execute("SELECT first, last FROM aboard WHERE log = ? ORDER BY first", (log,)).fetchall()
+    return joined(found)
+
+
+def note_aboard(db: apsw.Connection, holder: bytes, places: Iterable[tuple[int, int]]) -> None:
+    """(log, seq) of commits that it has now, too."""
     logs: dict[int, list[int]] = {}
     for log, seq in places:
         logs.setdefault(log, []).append(seq)
     for log, seqs in logs.items():
-        spans = joined([*aboard(db, relay, log), *spans_of(seqs)])
-        db.execute("DELETE FROM aboard WHERE relay = ? AND log = ?", (relay, log))
-        db.executemany("INSERT INTO aboard VALUES(?,?,?,?)", [(relay, log, *span) for span in spans])
+        set_aboard(db, holder, log, joined([*aboard(db, holder, log), *spans_of(seqs)]))
+
+
+def set_aboard(db: apsw.Connection, holder: bytes, log: int, spans: Iterable[Span]) -> None:
+    """It has these of a log, and no others."""
+    db.execute("DELETE FROM aboard WHERE holder = ? AND log = ?", (holder, log))
+    db.executemany("INSERT INTO aboard VALUES(?,?,?,?)", [(holder, log, *span) for span in spans])
 
 
 def cursor(db: apsw.Connection, relay: bytes, mailbox: bytes) -> int:
