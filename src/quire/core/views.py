@@ -200,6 +200,62 @@ class Stats(msgspec.Struct, frozen=True, gc=False):
     files_bytes: int = 0  # of those, before they were sealed
 
 
+class BackupReport(msgspec.Struct, frozen=True, gc=False):
+    """What a run of a backup wrote."""
+
+    packs_written: int
+    bytes_written: int  # with slots and manifest
+    commits: int  # in those packs
+    packs: int  # that the backup has now
+    bytes: int  # of them, sealed
+    rewritten: int = 0  # packs that held what was erased or let go since, and are gone now
+    damaged: int = 0  # packs that were missing or damaged, and were written anew
+    freed: int = 0  # bytes of what was removed
+    anew: str = ""  # why everything was written: "new", or "key": the vault's key was changed
+    rebuilt: bool = False  # the manifest was lost or damaged: what the packs say of themselves was taken
+    second_bytes: int | None = None  # written at the second place
+
+
+class BackupProblem(msgspec.Struct, frozen=True, gc=False):
+    """A file of a backup that is not what was written."""
+
+    file: str
+    rule: str
+    detail: str
+    lost: str  # what it held
+
+
+class BackupCheck(msgspec.Struct, frozen=True, gc=False):
+    """What reading back a backup showed."""
+
+    packs: int
+    bytes: int
+    commits: int
+    made_ms: int | None  # None: the manifest is lost
+    channels: int | None
+    problems: tuple[BackupProblem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+class RestoreReport(msgspec.Struct, frozen=True, gc=False):
+    """What a restore brought."""
+
+    channels: int
+    messages: int
+    commits: int  # that were not there
+    refused: int  # commits that broke a rule
+    rules: dict[str, int]  # the rules -> how often
+    certified: bool  # may the new device write?
+    lost: tuple[BackupProblem, ...]  # packs that could not be read
+
+    @property
+    def ok(self) -> bool:
+        return not self.lost and not self.refused
+
+
 class ImportSummary(msgspec.Struct, frozen=True):
     """What an import found (dry run) or wrote. Messages count once, however often a file repeats them."""
 

@@ -41,6 +41,7 @@ from quire.core.crypto.secrets import (
 from quire.core.crypto.slot_changes import (
     Draft,
     appended,
+    moved,
     only_current,
     only_next,
     removed,
@@ -148,6 +149,39 @@ class KeySlots:
     def kinds(folder: str | os.PathLike[str]) -> set[str]:
         """What kinds of things open the vault in a folder; needs none of them. Raises: CorruptError, StorageError."""
         return {slot.kind for slot in _read(os.fspath(folder)).body.slots}
+
+    @classmethod
+    def open_copy(
+        cls, folder: str | os.PathLike[str], names: Sequence[str], unlock: Unlock
+    ) -> tuple[KeySlots, DatabaseKey]:
+        """The same from a copy that is only read, as in a backup: the first of these files that is whole.
+
+        Raises: as `open`, for the first file.
+        """
+        path = os.fspath(folder)
+        first: StorageError | None = None
+        for name in names:
+            try:
+                slots = cls._opened(path, _read(path, name), unlock)
+                return slots, slots._key
+            except (CorruptError, StorageError) as error:
+                if error.rule not in ("slots_damaged", "slots_missing"):
+                    raise
+                first = first or error
+        assert first is not None
+        raise first
+
+    @classmethod
+    def create_moved(
+        cls, folder: str | os.PathLike[str], key: DatabaseKey, like: KeySlots, *, vault_id: bytes
+    ) -> KeySlots:
+        """Write the slots file of a new vault that opens with all that opens another one, but for its keyring entries.
+
+        Nobody need be asked for anything: each slot's public key is in the other file.
+        """
+        slots = cls(os.fspath(folder), moved(like._body, key, vault_id), key)
+        replace_file(_in(slots._folder, FILE_NAME), form.encode_slots(slots._body, key))
+        return slots
 
     @classmethod
     def _opened(cls, folder: str, file: form.SlotsFile, unlock: Unlock) -> KeySlots:
@@ -353,8 +387,8 @@ def _in(folder: str, name: str) -> Path:
 _SlotList = list[Slot]  # inside the class, `list` is the method
 
 
-def _read(folder: str) -> form.SlotsFile:
-    path = os.path.join(folder, FILE_NAME)
+def _read(folder: str, name: str = FILE_NAME) -> form.SlotsFile:
+    path = os.path.join(folder, name)
     try:
         with open(path, "rb") as file:
             encoded = file.read(form.FILE_BYTES_MAX + 1)

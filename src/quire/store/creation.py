@@ -1,9 +1,8 @@
-"""New folders: a new vault, one recovered or linked, and a backup. All appear whole or not at all."""
+"""New folders: a new vault, one recovered, linked or restored. All appear whole or not at all."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from quire.core.crypto.keys import (
 from quire.core.crypto.secrets import DatabaseKey, RecoveryPhrase, Secret, Unlock
 from quire.core.ids import DeviceId, IdentityId
 from quire.core.welcome import open_welcome
-from quire.errors import FullError, StorageError, UsageError
+from quire.errors import FullError, UsageError
 from quire.storage import log, schema
 from quire.storage.database import Database, fault, guarded
 from quire.storage.files import beside, flush_folder
@@ -31,10 +30,9 @@ from quire.store.ledger import Ledger, now_ms
 from quire.store.witness import Witness
 
 if TYPE_CHECKING:
-    from quire.store.local import LocalStore, Progress
+    from quire.store.local import LocalStore
 
 FILE_NAME = "vault.db"
-BACKUP_PAGES = 2_048  # a step of a backup: 16 MiB
 
 
 @guarded
@@ -42,7 +40,7 @@ def create_vault(folder: Path, unlock: Unlock) -> RecoveryPhrase:
     """Make a vault; its recovery phrase. Raises: UsageError(rule="vault_exists"), StorageError."""
     phrase = RecoveryPhrase.generate(os.urandom)
     device = NewDevice.by_identity(phrase)
-    with _new_folder(folder) as fresh:
+    with new_folder(folder) as fresh:
         database, vault_id = _write_vault(fresh, device, [unlock, phrase])
         witness = Witness(fresh / FILE_NAME, vault_id)
         ledger = Ledger(database, device.own_key, device.signing, device.entry, witness)
@@ -64,7 +62,7 @@ def create_recovered(folder: Path, unlock: Unlock, phrase: RecoveryPhrase, bundl
     from quire.store.unbundling import read_file
 
     device = NewDevice.by_identity(phrase)
-    with _new_folder(folder) as fresh:
+    with new_folder(folder) as fresh:
         _write_vault(fresh, device, [unlock, phrase])[0].close()
         with LocalStore.open(fresh, unlock) as store:
             store.ledger.recovery_seed = recovery_seed(phrase)
@@ -88,7 +86,7 @@ def create_linked(folder: Path, unlock: Unlock, device: NewDevice, welcome: byte
     from quire.store.local import LocalStore
 
     opened = open_welcome(welcome, device.sealing_seed.reveal())
-    with _new_folder(folder) as fresh:
+    with new_folder(folder) as fresh:
         _write_vault(fresh, device, [unlock])[0].close()
         with LocalStore.open(fresh, unlock) as store:
             store.ingest(opened.commits)
@@ -117,19 +115,26 @@ class NewDevice:
         self.recovery = b""
 
     @classmethod
+    def uncertified(cls, identity: IdentityId) -> NewDevice:
+        """One that nobody vouches for yet."""
+        return cls(identity, SigningKey.generate(os.urandom), Secret(os.urandom(sealing.SEED_SIZE)))
+
+    @classmethod
     def by_identity(cls, phrase: RecoveryPhrase) -> NewDevice:
         """One that the identity certifies itself."""
-        identity = identity_key(phrase)
-        signing, seed = SigningKey.generate(os.urandom), Secret(os.urandom(sealing.SEED_SIZE))
-        device = cls(IdentityId(identity.public), signing, seed)
-        now = now_ms()
-        consent = consent_to(signing, device.identity, device.sealing, now)
-        certificate = certify(
-            identity, device.identity, DeviceId(signing.public), device.sealing, now, consent
-        )
-        device.certificate = certificate.encode()
-        device.recovery = recovery_public(phrase)
+        device = cls.uncertified(IdentityId(identity_key(phrase).public))
+        device.be_certified(phrase)
         return device
+
+    def be_certified(self, phrase: RecoveryPhrase) -> None:
+        """Be one of the identity's devices, by its own word."""
+        now = now_ms()
+        consent = consent_to(self.signing, self.identity, self.sealing, now)
+        certificate = certify(
+            identity_key(phrase), self.identity, DeviceId(self.signing.public), self.sealing, now, consent
+        )
+        self.certificate = certificate.encode()
+        self.recovery = recovery_public(phrase)
 
     @property
     def own_key(self) -> str:
@@ -144,6 +149,13 @@ def _write_vault(fresh: Path, device: NewDevice, unlocks: list[Unlock]) -> tuple
     """The files of a new vault, without any channel; the database, open, and the vault's id."""
     key, vault_id, created_ms = DatabaseKey.generate(os.urandom), os.urandom(16), now_ms()
     KeySlots.create(fresh, key, unlocks, vault_id=vault_id, now_ms=created_ms)
+    return write_database(fresh, device, key, vault_id, created_ms), vault_id
+
+
+def write_database(
+    fresh: Path, device: NewDevice, key: DatabaseKey, vault_id: bytes, created_ms: int
+) -> Database:
+    """The database of a new vault, without any channel, open."""
     database = Database(fresh / FILE_NAME, key)
     empty = database.connect(create=True)
     empty.execute("PRAGMA journal_mode=WAL")  # writes the first page, which settles the page size
@@ -157,26 +169,7 @@ def _write_vault(fresh: Path, device: NewDevice, unlocks: list[Unlock]) -> tuple
             ("created_ms", created_ms),
         ):  # fmt: skip
             log.set_meta(db, name, value)
-    return database, vault_id
-
-
-def write_backup(store: LocalStore, folder: Path, progress: Progress | None) -> None:
-    """Copy a vault as of now and read every page of the copy (docs/decisions/0006-backup-device-key.md)."""
-    with _new_folder(folder) as fresh:
-        target = Database(fresh / FILE_NAME, store.database.key)
-        copy = target.connect(create=True)
-        source = store.database.reader
-        with copy.backup("main", source, "main") as steps:
-            while not steps.done:
-                steps.step(BACKUP_PAGES)
-                if progress:
-                    progress("copying", steps.page_count - steps.remaining, steps.page_count)
-        answer = copy.execute("PRAGMA integrity_check(1)").fetchone()
-        copy.close()
-        if answer != ("ok",):
-            raise StorageError("the backup does not read back", rule="backup_failed", hint="check both disks")
-        shutil.copy(store.folder / "slots", fresh / "slots")  # with its mode
-        target.close()
+    return database
 
 
 def ensure_free(folder: Path) -> None:
@@ -186,7 +179,7 @@ def ensure_free(folder: Path) -> None:
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Iterator[Path]:
     """A folder that appears under its name only when all in it is written."""
     ensure_free(folder)
     made = ExitStack()

@@ -83,7 +83,7 @@ class Ledger:
         self._database = database
         self._key = key
         self._device = DeviceId(key.public)
-        self.entry = entry  # our device, as channels know it
+        self._entry = entry
         self._witness = witness
         self._witnessed = False
         self._version: object = None  # of the database, as other processes change it
@@ -108,6 +108,7 @@ class Ledger:
         return request.ids[0], request.time
 
     def _write(self, request: Request) -> Request:
+        assert self.entry
         with self._turn(request):
             while not request.done:
                 self._write_group()
@@ -301,6 +302,26 @@ class Ledger:
         return ids
 
     @property
+    def is_certified(self) -> bool:
+        """May this device write? A restored one whose owner gave no words waits for its certificate."""
+        return bool(self._entry.certificate)
+
+    @property
+    def entry(self) -> Device:
+        """Our device, as channels know it. Raises: UsageError(rule="device_uncertified")."""
+        if not self.is_certified:
+            raise UsageError(
+                "this device is not yet one of yours: it reads, and writes nothing",
+                rule="device_uncertified",
+                hint="`quire restore` with --recovery takes the 24 words",
+            )
+        return self._entry
+
+    @entry.setter
+    def entry(self, entry: Device) -> None:
+        self._entry = entry
+
+    @property
     def signing_key(self) -> SigningKey:
         """This device's."""
         return self._key
@@ -312,7 +333,8 @@ class Ledger:
     def commit(
         self, db: apsw.Connection, own: log.LogRow, seq: int, head: bytes, rights: int = MAY_ALL
     ) -> None:
-        """Sign a head and keep it."""
+        """Sign a head and keep it. Raises: as `entry`."""
+        assert self.entry
         log.insert_commit(db, own.n, seq, head, self._key.sign(commit.to_be_signed(head)), rights)
         self._last = (own.prefix + seq.to_bytes(4, "big"), head)
 
@@ -364,6 +386,7 @@ class Ledger:
 
         Raises: what `prepare` raises, UnauthorisedError with the rule that it would break, StorageError.
         """
+        assert self.entry
 
         def work(db: apsw.Connection) -> log.ChannelRow:
             channel = _channel(db, id)

@@ -21,7 +21,16 @@ import apsw
 from quire.core.crypto.secrets import DatabaseKey, Passphrase, RecoveryPhrase, Unlock
 from quire.core.ids import ChannelId, DeviceId, MessageId
 from quire.core.operation import Attachment, Operation, Post
-from quire.core.views import Hits, Message, Page, Problem, Stats, VerifyReport
+from quire.core.views import (
+    BackupReport,
+    Hits,
+    Message,
+    Page,
+    Problem,
+    RestoreReport,
+    Stats,
+    VerifyReport,
+)
 from quire.errors import BusyError, CorruptError, FullError, NotFoundError, StorageError, UsageError
 from quire.storage import log, schema
 from quire.storage import timeline as rows
@@ -462,16 +471,60 @@ class LocalStore:
         return before - self.database.path.stat().st_size
 
     @guarded
-    def backup(self, folder: str | os.PathLike[str], progress: Progress | None = None) -> None:
-        """A copy of this moment in a new folder, encrypted under the same key, verified by reading back.
+    def backup(
+        self,
+        folder: str | os.PathLike[str],
+        progress: Progress | None = None,
+        *,
+        second: str | os.PathLike[str] | None = None,
+        reread: bool = False,
+    ) -> BackupReport:
+        """Begin a backup in a folder, or bring it up to date; it opens with what opens the vault.
 
-        Raises: UsageError(rule="backup_exists"), StorageError.
+        Sealed, and read back from the disk before this returns. It holds no key of this device: see `restore`.
+
+        second    another place, made the same afterwards
+        reread    read back what earlier runs wrote, too, and write anew what is damaged
+
+        Raises: UsageError (rule "not_a_backup", "backup_foreign", "backup_inside"), BusyError(rule="backup_running"),
+        SchemaError(rule="backup_newer"), StorageError: then the backup is the one that it was.
         """
         from pathlib import Path
 
-        from quire.store.creation import write_backup
+        from quire.store.backing_up import back_up
 
-        write_backup(self, Path(folder), progress)
+        return back_up(self, Path(folder), progress, second=Path(second) if second else None, reread=reread)
+
+    @classmethod
+    def restore(
+        cls,
+        backup: str | os.PathLike[str],
+        folder: str | os.PathLike[str],
+        unlock: Unlock | str,
+        *,
+        phrase: RecoveryPhrase | str | None = None,
+        damaged: bool = False,
+        progress: Progress | None = None,
+    ) -> RestoreReport:
+        """Make a new device's vault in `folder` of a backup; it opens with all that opened the backup.
+
+        The vault is there, with its newest page, long before this returns. After a kill the same call goes on.
+
+        phrase     the 24 words: the device is one of its owner's at once. Without them it reads, and writes nothing until
+                   the same call is made with them
+        damaged    restore what is whole, and say what is lost
+
+        Raises: NotFoundError(rule="no_backup"), UnlockError, UsageError (rule "vault_exists", "phrase_foreign"),
+        CorruptError (rule "backup_damaged", "backup_self_lost"), SchemaError(rule="backup_newer"), StorageError.
+        """
+        from pathlib import Path
+
+        from quire.store.restoring import restore
+
+        words = RecoveryPhrase(phrase) if isinstance(phrase, str) else phrase
+        return restore(
+            Path(backup), Path(folder), as_unlock(unlock), phrase=words, damaged=damaged, progress=progress
+        )
 
 
 def as_unlock(unlock: Unlock | str) -> Unlock:

@@ -76,6 +76,9 @@ class Label(StrEnum):
     SLOT = "quire/v1 slot"  # HPKE's info; derives no key
     SLOTS_MAC = "quire/v1 slots mac"
     SLOTS_LINK = "quire/v1 slots link"
+    BACKUP = "quire/v1 backup"
+    BACKUP_PACK = "quire/v1 backup pack"
+    BACKUP_MANIFEST = "quire/v1 backup manifest"
 
 
 def derive_key(secret: bytes, label: Label, *, salt: bytes = b"", length: int = KEY_SIZE) -> bytes:

@@ -51,6 +51,19 @@ def removed(body: SlotsBody, slot_id: int) -> SlotsBody:
     return replace(body, slots=tuple(slot for slot in body.slots if slot.id != slot_id))
 
 
+def moved(body: SlotsBody, key: DatabaseKey, vault_id: bytes) -> SlotsBody:
+    """The slots of another vault with another key that the same secrets open.
+
+    What the keyring holds is for one vault: its slots stay behind.
+    """
+    slots = tuple(
+        replace(slot, sealed=seal_key(key, slot.public, vault_id, slot.id), sealed_next=b"")
+        for slot in body.slots
+        if slot.kind != "keyring"
+    )
+    return replace(body, vault_id=vault_id, generation=1, slots=slots, link=b"")
+
+
 def slot_of(body: SlotsBody, slot_id: int) -> SlotRecord:
     for slot in body.slots:
         if slot.id == slot_id:

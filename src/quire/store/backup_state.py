@@ -1,0 +1,83 @@
+"""What a backup takes along besides the logs: whose it is, channel keys, settings, what is kept for others.
+
+Never the device's own keys: a restore makes a new device (docs/decisions/0009-backup.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from quire.core.backup import (
+    EpochItem,
+    JoiningItem,
+    KeptItem,
+    Kind,
+    OwnerItem,
+    PackBody,
+    ParkedItem,
+    SettingItem,
+    StateItem,
+    encode_state,
+)
+from quire.core.bundle import in_parts
+from quire.storage import log
+
+if TYPE_CHECKING:
+    from quire.store.local import LocalStore
+
+STATE_BYTES = 1 << 20  # items of one pack: what changes is written again, the rest is not
+SETTINGS = ("quota_soft", "quota_hard")  # of this device, that its successor goes on with
+
+
+def state_bodies(store: LocalStore) -> Iterator[PackBody]:
+    """The packs of all this, the keys first; what is large in packs of its own."""
+    with store.database.snapshot() as db:
+        keys = [encode_state(item) for item in [*_meta(db), *_keys(db)]]
+        rest = (encode_state(item) for item in _rest(db))
+        for items in [*in_parts(keys, STATE_BYTES), *in_parts(rest, STATE_BYTES)]:
+            yield PackBody(Kind.STATE, 0, 0, (), tuple(items))
+
+
+def put_state(db: apsw.Connection, items: Iterable[StateItem]) -> None:
+    """Take items over into a vault, inside a transaction. Identity and parked commits are for the caller."""
+    for item in items:
+        match item:
+            case SettingItem(key, value) if key in SETTINGS:
+                log.set_meta(db, key, value)
+            case EpochItem(channel, epoch, key):
+                log.put_epoch(db, channel, epoch, key)
+            case KeptItem(owner, stamp_ms, sealed):
+                log.keep(db, owner, stamp_ms, sealed)
+            case JoiningItem(channel, link, name, since_ms):
+                log.put_joining(db, channel, link, name, since_ms)
+            case _:
+                pass
+
+
+def _meta(db: apsw.Connection) -> Iterator[StateItem]:
+    identity = bytes.fromhex(str(log.get_meta(db, "own_key")).partition(":")[2])
+    yield OwnerItem(identity, bytes(log.get_meta(db, "recovery")))
+    for key in SETTINGS:
+        value = log.get_meta(db, key)
+        if value is not None:
+            yield SettingItem(key, value)
+
+
+def _keys(db: apsw.Connection) -> Iterator[StateItem]:
+    rows: Any = db.execute("SELECT channel, id, key FROM epoch ORDER BY channel, id")
+    for channel, epoch, key in rows:
+        yield EpochItem(channel, epoch, key)
+
+
+def _rest(db: apsw.Connection) -> Iterator[StateItem]:
+    for channel, link, name, since_ms in log.joinings(db):
+        yield JoiningItem(channel, link, name, since_ms)
+    rows: Any = db.execute("SELECT encoded FROM parked ORDER BY id")
+    for (encoded,) in rows:
+        yield ParkedItem(encoded)
+    rows = db.execute("SELECT owner, stamp, sealed FROM kept ORDER BY owner")
+    for owner, stamp_ms, sealed in rows:
+        yield KeptItem(owner, stamp_ms, sealed)
