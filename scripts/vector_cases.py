@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from tests.vectors import VALID, Vector
+from vector_backup import BACKUP_SOURCES
 from vector_channels import CHANNEL_SOURCES
 from vector_control import control_operations
 from vector_files import FILE_SOURCES
@@ -793,5 +794,5 @@ def chains() -> Iterator[Case]:
 SOURCES = {
     "operation": lambda: itertools.chain(operations(), control_operations()), "head": heads, "commit": commits,
     "message_id": message_ids, "chain": chains, **KEY_SOURCES,
-    **CHANNEL_SOURCES, **FILE_SOURCES,
+    **CHANNEL_SOURCES, **FILE_SOURCES, **BACKUP_SOURCES,
 }  # fmt: skip

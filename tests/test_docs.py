@@ -19,8 +19,6 @@ from quire.core.words import index_text
 from quire.exchange.detect import importers
 from quire.exchange.exported import AuthorLine, ChannelLine, EndLine, HeaderLine, MessageLine
 from quire.storage.schema import TOKENIZER
-from quire.store.local import LocalStore
-from tests import vaults
 from tests.cli.conftest import in_this_process
 
 ROOT = Path(__file__).parent.parent
@@ -192,25 +190,6 @@ def test_the_table_of_scripts_is_what_search_finds() -> None:
         assert index.execute(
             "SELECT 1 FROM s WHERE s MATCH ?", (f'"{index_text(query).strip()}"',)
         ).fetchall(), query
-
-
-def test_a_backup_is_what_decision_6_says(store: LocalStore, tmp_path: Path) -> None:
-    from quire.channels.manager import ChannelManager
-    from quire.storage import log
-
-    chat = ChannelManager(store)
-    channel = chat.create_channel("general").id
-    first = chat.send_message("general", "before").id
-    store.backup(tmp_path / "copy")
-    with LocalStore.open(tmp_path / "copy", vaults.key_of(store.folder)) as copy:
-        assert log.get_meta(copy.database.reader, "device_seed") == log.get_meta(
-            store.database.reader, "device_seed"
-        )
-        assert copy.verify().ok
-        second = ChannelManager(copy).send_message("general", "after").id
-        assert second[:10] != first[:10], "the same log would fork"
-        assert len(list(copy.get_channel_messages(channel))) == 2
-    assert chat.send_message("general", "here").id[:10] == first[:10]
 
 
 def test_the_changelog_knows_the_version() -> None:

@@ -24,7 +24,7 @@ from quire.store.local import LocalStore
 ROOT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 60
 FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.crash.session", "tests.crash.flows"])
+FORKS.set_forkserver_preload(["tests.crash.session", "tests.crash.flows", "tests.crash.kept"])
 PREAMBLE = """
 import json, sys
 from pathlib import Path

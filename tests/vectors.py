@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from quire.core.backup import BackupKey, open_manifest, open_pack, pack_name
 from quire.core.bundle import open_bundle
 from quire.core.bundle_file import Record, read_bundle_file
 from quire.core.commit import commit_id, decode_commit, decode_head, encode_commit, to_be_signed
@@ -23,7 +24,7 @@ from quire.core.crypto.keys import SigningKey, decode_certificate, verify
 from quire.core.crypto.link_code import LinkCode
 from quire.core.crypto.linking import NewDevice
 from quire.core.crypto.sealing import public_of
-from quire.core.crypto.secrets import RandomBytes
+from quire.core.crypto.secrets import DatabaseKey, RandomBytes
 from quire.core.crypto.slots import decode_slots
 from quire.core.encoding import encode
 from quire.core.ids import IdentityId, log_prefix, message_id_text, parse_message_id
@@ -218,10 +219,23 @@ def _file(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     return {"plain": plain.hex()}
 
 
+def _pack(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    [key] = _hex(facts, "database_key")
+    return {
+        "items": len(open_pack(data, BackupKey.of(DatabaseKey(key))).items),
+        "address": pack_name(data).hex(),
+    }
+
+
+def _manifest(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    [key] = _hex(facts, "database_key")
+    return {"packs": len(open_manifest(data, BackupKey.of(DatabaseKey(key))).packs)}
+
+
 READERS: dict[str, Callable[[bytes, dict[str, Any]], dict[str, Any]]] = {
     "operation": _operation, "head": _head, "commit": _commit, "certificate": _certificate,
     "slots": _slots, "message_id": _message_id, "chain": _chain,
     "epoch": _epoch, "link": _link, "card": _card, "id": _id, "invite": _invite, "request": _request, "bundle": _bundle,
     "welcome": _welcome, "bundle_file": _bundle_file, "link_code": _link_code, "linking": _linking,
-    "file": _file,
+    "file": _file, "pack": _pack, "manifest": _manifest,
 }  # fmt: skip

@@ -113,12 +113,15 @@ def test_marks(here: InProcess) -> None:
 def test_care(own_here: InProcess, tmp_path: Path) -> None:
     own_here("channel", "create", "kept")
     own_here("post", "kept", "keep me")
-    copy = tmp_path / "copy"
-    assert own_here("backup", str(copy), "--json").json["bytes"] == sum(
-        file.stat().st_size for file in copy.iterdir()
-    )
-    assert own_here("read", "kept", "--vault", str(copy), "--json").json["messages"][0]["body"] == "keep me"
-    assert own_here("backup", str(copy), "--json", code=2).error["rule"] == "vault_exists"
+    copy, again = tmp_path / "copy", tmp_path / "again"
+    assert own_here("backup", str(copy), "--json").json["commits"] == 4
+    assert own_here("backup", str(copy), "--json").json["commits"] == 0
+    assert own_here("backup", "--check", str(copy), "--json").json["ok"]
+    assert own_here("restore", str(copy), str(again), "--json").json["certified"] is False
+    assert own_here("read", "kept", "--vault", str(again), "--json").json["messages"][0]["body"] == "keep me"
+    assert own_here("restore", str(copy), str(again), "--json", code=2).error["rule"] == "vault_exists"
+    refused = own_here("post", "kept", "no", "--vault", str(again), "--json", code=2)
+    assert refused.error["rule"] == "device_uncertified"
     assert own_here("rekey", "--json").json == {"ok": True}
     assert own_here("compact", "--json").json["bytes_after"] > 0
     assert own_here("read", "kept", "--json").json["messages"][0]["body"] == "keep me"

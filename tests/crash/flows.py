@@ -359,7 +359,7 @@ def duplicate(source: Path, target: Path) -> None:
         slots.close()
 
 
-def _doomed(folder: str, step: str, spec: dict[str, Any], said: str) -> None:
+def _doomed(folder: str, step: str, spec: dict[str, Any], said: str, kind: type[World] = World) -> None:
     """One step on a disk that may kill."""
     plan = Kill(spec["at"], spec.get("tear", 0.0)) if spec.get("kind") == "kill" else Plan()
     disk = FaultyDisk(plan)
@@ -379,7 +379,7 @@ def _doomed(folder: str, step: str, spec: dict[str, Any], said: str) -> None:
     database.fault_hook = hook
     road_of.POLL_S = 0.005
     watch(Path(folder), plan)
-    getattr(World(Path(folder)), step)()
+    getattr(kind(Path(folder)), step)()
     calls = plan.calls
     Path(said).write_text(json.dumps([calls, points]))
 
@@ -409,8 +409,8 @@ def outcome(process: ForkServerProcess) -> int:
     return code
 
 
-def doomed(folder: Path, step: str, spec: dict[str, Any]) -> ForkServerProcess:
-    return start(_doomed, str(folder), step, spec, str(folder) + f".{step}.said")
+def doomed(folder: Path, step: str, spec: dict[str, Any], kind: type[World] = World) -> ForkServerProcess:
+    return start(_doomed, str(folder), step, spec, str(folder) + f".{step}.said", kind)
 
 
 def told(folder: Path, step: str) -> tuple[int, list[str]]:

@@ -108,8 +108,9 @@ def survive(reference: Reference, folder: Path, spec: Spec) -> None:
         ChannelManager(store).send_message("life goes on", "here")
         check(store)
     backup = folder / "backup"
-    if backup.exists():
-        with LocalStore.open(backup, key(vault, 2)) as copy:
+    if (backup / "manifest").exists():
+        LocalStore.restore(backup, folder / "restored", key(vault, 2))
+        with LocalStore.open(folder / "restored", key(vault, 2)) as copy:
             assert look(copy) == reference.states[begun]
 
 

@@ -258,13 +258,6 @@ def test_a_vault_moved_to_another_disk_begins_new_logs(vault: Path, elsewhere: P
         check(store)
 
 
-def test_a_backup_is_a_copy_too(vault: Path, tmp_path: Path) -> None:
-    with vaults.opened(vault) as store:
-        store.backup(tmp_path / "backup")
-    shutil.copyfile(vaults.key_of(vault).path, vaults.key_of(tmp_path / "backup").path)
-    both_go_on(vault, tmp_path / "backup")
-
-
 def test_without_its_witness_a_vault_begins_new_logs(vault: Path, state_home: Path) -> None:
     shutil.rmtree(state_home / "quire")
     with vaults.opened(vault) as store:

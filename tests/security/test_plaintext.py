@@ -115,9 +115,9 @@ def test_nothing_readable_is_ever_on_the_disk(tmp_path: Path, temporary: Path, s
     for step in session(ChannelManager(store), source):
         assert found_in(places, [*TEXTS, *keys, *keys_of(store)]) == [], step
     keys += keys_of(store)
-    store.backup(tmp_path / "vault" / "backup")
+    store.backup(tmp_path / "backup", second=tmp_path / "second")
     store.close()
-    assert found_in(places, [*TEXTS, *keys]) == []
+    assert found_in([*places, tmp_path / "backup", tmp_path / "second"], [*TEXTS, *keys]) == []
     assert found_in([tmp_path / "export"], TEXTS), "the search finds nothing at all"
 
 

@@ -412,10 +412,10 @@ def test_vaults_and_backups_are_their_owner_s_alone(store: LocalStore, tmp_path:
     """Under any umask, the WAL too."""
     ChannelManager(store).create_channel("general")
     store.backup(tmp_path / "backup")
-    for folder in (store.folder, tmp_path / "backup"):
-        files = sorted(folder.iterdir())
-        assert folder / "vault.db" in files
-        assert [file.name for file in files if file.stat().st_mode & 0o077] == []
+    for folder, one in ((store.folder, "vault.db"), (tmp_path / "backup", "manifest")):
+        files = sorted(folder.rglob("*"))
+        assert folder / one in files
+        assert [file.name for file in [folder, *files] if file.stat().st_mode & 0o077] == []
     assert (store.folder / "vault.db-wal").exists()
     assert store.doctor() == []
 

@@ -22,8 +22,9 @@ __all__ = ["SECTIONS", "Lazy", "plain"]
 SECTIONS: dict[str, dict[str, str]] = {
     "Vault": {
         "init": "vault", "import": "importing", "export": "exporting", "stats": "vault", "verify": "vault", "doctor": "vault",
-        "backup": "vault", "compact": "vault", "rekey": "vault", "passphrase": "keys", "name": "vault",
+        "rekey": "vault", "passphrase": "keys", "name": "vault",
     },
+    "Keeping": {"backup": "backups", "restore": "backups", "compact": "space"},
     "Channels": {"channels": "channels", "channel": "channels", "mark-read": "channels"},
     "Reading": {
         "read": "reading", "thread": "reading", "threads": "reading", "show": "reading", "history": "reading",

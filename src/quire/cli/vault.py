@@ -1,9 +1,8 @@
-"""Commands about the vault as a whole: init, stats, verify, doctor, backup, compact, rekey, name."""
+"""Commands about the vault as a whole: init, stats, verify, doctor, rekey, name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -200,48 +199,6 @@ def doctor(
             _problems(session.out, problems, "nothing wrong found; quire verify checks every message")
     if problems:
         raise typer.Exit(FOUND)
-
-
-@app.command()
-def backup(
-    ctx: typer.Context,
-    target: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that does not exist yet.")],
-) -> None:
-    """Copy the vault, as it is now, to another folder.
-
-    The copy opens with the same passphrase and keys.
-
-    \b
-    Example:
-      quire backup /media/stick/quire-2024-03-05
-    """
-    with opened(ctx) as session:
-        with Meter(session.out, "Backing up") as meter:
-            session.store.backup(target, progress=meter)
-        size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
-        session.out.done(
-            {"target": str(target), "bytes": size}, f"backed up to {line(str(target))}, {bytes_text(size)}"
-        )
-
-
-@app.command()
-def compact(ctx: typer.Context) -> None:
-    """Give freed space back to the file system.
-
-    \b
-    Example:
-      quire compact
-    """
-    with opened(ctx) as session:
-        before = session.store.stats()
-        session.out.note("compacting …")
-        session.store.compact()
-        after = session.store.stats()
-        sizes = [found.file_bytes + found.wal_bytes for found in (before, after)]
-        session.out.done(
-            {"bytes_before": sizes[0], "bytes_after": sizes[1]},
-            f"{bytes_text(sizes[0])} before, {bytes_text(sizes[1])} now",
-        )
 
 
 @app.command()

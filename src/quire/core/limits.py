@@ -61,10 +61,6 @@ QUERY_CHARS_MAX = 1_024  # a search query
 QUERY_TERMS_MAX = 64  # terms and filters in it
 
 # One backup.
-BACKUP_PACK_PLAIN_BYTES_MAX = (
-    24 << 20
-)  # commits of one pack, held in memory: what fills one, and the largest commit
+BACKUP_PACK_PLAIN_BYTES_MAX = 24 << 20  # of one pack, in memory: what fills one and the largest commit
 BACKUP_PACK_BYTES_MAX = 28 << 20  # the same if nothing of it compresses, padded
-BACKUP_MANIFEST_BYTES_MAX = (
-    32 << 20
-)  # a line for each pack and for each run of a log in it: some 500,000 of them
+BACKUP_MANIFEST_BYTES_MAX = 32 << 20  # some 500,000 packs and runs of logs in them, a line each

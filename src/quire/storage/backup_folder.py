@@ -49,6 +49,8 @@ class BackupFolder:
             names = set(os.listdir(self.path))
         except FileNotFoundError:
             return False
+        except NotADirectoryError:
+            return True
         except OSError as error:
             raise _unreadable(self.path, error) from error
         return bool(names) and not (self.exists and names <= OWN | {f"{name}.tmp" for name in OWN})

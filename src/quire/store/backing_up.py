@@ -97,7 +97,7 @@ def _require_place(store: LocalStore, folder: Path) -> None:
             "a backup inside the vault is lost with it", rule="backup_inside", hint="choose another disk"
         )
     target = BackupFolder(folder)
-    if target.is_foreign or (folder.exists() and not folder.is_dir()):
+    if target.is_foreign:
         raise UsageError(
             f"{folder} is something else than a backup", rule="not_a_backup", hint="choose a new folder"
         )

@@ -38,7 +38,8 @@ def copy_backup(
         if progress:
             progress("copying", done, len(manifest.packs))
     for name in (*SLOTS, *MANIFESTS):
-        if source.size(name) >= 0:
+        is_there = source.size(name) >= 0
+        if is_there and (target.size(name) < 0 or target.digest(name) != source.digest(name)):
             data = source.read(name, max(SLOTS_BYTES_MAX, limits.BACKUP_MANIFEST_BYTES_MAX))
             target.put(name, data)
             written += len(data)

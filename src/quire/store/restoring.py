@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from quire.core.backup import Kind, OwnerItem, PackBody, PackEntry, ParkedItem, StateItem, decode_state
+from quire.core.commit import peek_commit
 from quire.core.control import Device
 from quire.core.crypto.keys import SigningKey, identity_key, recovery_seed
 from quire.core.crypto.secrets import DatabaseKey, Keyring, RawKey, RecoveryPhrase, Secret, Unlock
@@ -187,7 +188,7 @@ class _Restore:
         for entry in self._entries[Kind.CONTENT]:
             body = self._body(entry)
             if body is not None:
-                self._take(store, prepare(store.database.reader, body.items[-PAGE_COMMITS:]))
+                self._take(store, prepare(store.database.reader, _page(body)))
                 return
 
     def _take_rest(self, store: LocalStore) -> RestoreReport:
@@ -240,6 +241,23 @@ class _Restore:
 
 
 _EMPTY = PackBody(Kind.STATE, 0, 0, (), ())
+
+
+def _page(body: PackBody) -> list[bytes]:
+    """The newest commits of a pack: the last ones of its logs, of the log that was written to last the most."""
+    runs: list[tuple[int, list[bytes]]] = []
+    at = 0
+    for span in body.spans:
+        some = body.items[at : at + span.last - span.first + 1]
+        at += len(some)
+        if some:
+            runs.append((peek_commit(some[-1])[1].time, list(some[-PAGE_COMMITS:])))
+    page: list[bytes] = []
+    for _, newest in sorted(runs, reverse=True):
+        page += newest
+        if len(page) >= PAGE_COMMITS:
+            break
+    return page
 
 
 def certify(store: LocalStore, phrase: RecoveryPhrase) -> None:
