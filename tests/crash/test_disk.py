@@ -125,7 +125,7 @@ def test_a_disk_that_fails_is_said_and_nothing_acknowledged_is_lost(folder: Path
 def test_a_small_real_disk_that_is_full(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
     if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
         pytest.skip("mounting a small disk needs root, and a system that lets it")
     try:

@@ -407,8 +407,7 @@ class Reader:
         marked = set(rows.bookmarks(db)) if "bookmark" in query.has else None
         match = search.expression(query, channels, authors)
         found: list[tuple[int, Any]] = []
-        # All rows first: apsw 3.54 keeps a cursor for ever on which another statement was run meanwhile, and an
-        # unfinished one would hold this connection at one moment of the vault.
+        # All rows first: an unfinished cursor would hold this connection at one moment of the vault.
         for doc, *row in search.find(db, match, low, min(high, before if before is not None else high)):
             if row[4] & (wanted | rows.DELETED) != wanted or not start <= row[1] < end:
                 continue
