@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "node": "errors core sync store channels transports",
     "cli": "errors core channels store node relay transports.interface storage.outside storage.keyslots exchange.model"
     " exchange.detect exchange.exported",
-    "testing": "errors core storage store channels exchange",
+    "testing": "errors core storage store channels exchange sync transports node relay.backend",
     "": "errors core channels store node",  # the package's own two files: what `import quire` offers
     "__main__": "cli",
 }

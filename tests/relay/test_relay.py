@@ -34,7 +34,6 @@ from quire.core.relay_frames import (
     to_be_signed,
 )
 from quire.errors import TransportError, UsageError
-from quire.relay.backend import SqliteBackend
 from quire.transports.relay import RelayClient, connect
 
 BOX, OTHER = SigningKey(b"b" * 32), SigningKey(b"o" * 32)
@@ -283,29 +282,6 @@ def test_a_disk_without_room_is_said_and_what_was_kept_is_served(tmp_path: Path)
                 assert [one.data[0] for one in await read(bob, BOX.public)] == list(range(kept))
 
         run(main)
-
-
-def test_the_oldest_of_a_mailbox_go_when_it_is_full_and_all_that_is_old(tmp_path: Path) -> None:
-    backend = SqliteBackend(tmp_path / "relay")
-    box, other = BOX.public, OTHER.public
-    for number in range(10):
-        backend.put([(box, bytes([number]) * 100)], now_ms=number, mailbox_bytes_max=350)
-    backend.put([(other, b"kept")], now_ms=9, mailbox_bytes_max=350)
-    assert [one.data[0] for one in backend.after(box, 0, 100, 1 << 20)] == [7, 8, 9]
-    assert (backend.usage().mailboxes, backend.usage().bytes) == (2, 304)
-    assert backend.expire(before_ms=9) == 2
-    assert backend.expire(before_ms=9) == 0
-    assert [one.data[0] for one in backend.after(box, 0, 100, 1 << 20)] == [9]
-    cursor = backend.after(other, 0, 100, 1 << 20)[0].cursor
-    assert backend.expire(before_ms=10) == 2
-    assert backend.usage().mailboxes == 0
-    backend.close()
-    again = SqliteBackend(tmp_path / "relay")
-    assert again.relay == backend.relay
-    assert again.put([(box, b"new")], 1, 350)[0] > cursor  # never used twice
-    again.backup(tmp_path / "copy.db")
-    again.close()
-    assert (tmp_path / "copy.db").stat().st_size > 0
 
 
 def test_who_says_nothing_is_parted_with(tmp_path: Path) -> None:

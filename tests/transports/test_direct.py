@@ -1,4 +1,4 @@
-"""Direct links: who is at the other end is proven, nothing is lost or doubled, and whoever stands between gets nowhere."""
+"""Direct links: who is at the other end is proven, and whoever stands between gets nowhere. What all links do: test_suite.py."""
 
 from __future__ import annotations
 
@@ -18,30 +18,15 @@ from quire.core.limits import FRAME_BYTES_MAX
 from quire.errors import MalformedError, PeerError, TransportError, UnauthorisedError, UsageError
 from quire.transports import direct
 from quire.transports.direct import DirectLink, Listener, connect, listen
-from quire.transports.interface import Address, Link, parse_address
-from quire.transports.memory import memory_links
+from quire.transports.interface import PATIENCE, Address, Patience, parse_address
 
 HERE = Address("127.0.0.1", 0)
 ADA, BOB = SigningKey(b"a" * 32), SigningKey(b"b" * 32)
-KINDS = ("memory", "direct")
-
-
-@contextlib.asynccontextmanager
-async def linked(kind: str) -> AsyncIterator[tuple[Link, Link]]:
-    """Ada's end and Bob's."""
-    if kind == "memory":
-        ends = memory_links(DeviceId(ADA.public), DeviceId(BOB.public))
-        yield ends
-        return
-    async with listening() as (listener, links):
-        mine = await connect(listener.address, ADA)
-        yield mine, await links.get()
-        await mine.close()
 
 
 @contextlib.asynccontextmanager
 async def listening(
-    accepts: Callable[[DeviceId], bool] = lambda device: True,
+    accepts: Callable[[DeviceId], bool] = lambda device: True, patience: Patience = PATIENCE
 ) -> AsyncIterator[tuple[Listener, asyncio.Queue[DirectLink]]]:
     links: asyncio.Queue[DirectLink] = asyncio.Queue()
 
@@ -52,93 +37,12 @@ async def listening(
         links.put_nowait(link)
         await asyncio.Event().wait()
 
-    listener = await listen(HERE, BOB, accept, on_link)
+    listener = await listen(HERE, BOB, accept, on_link, patience=patience)
     try:
         async with asyncio.timeout(30):
             yield listener, links
     finally:
         await listener.close()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_frames_come_in_order_whole_and_once(kind: str) -> None:
-    frames = [bytes([number]) * size for number, size in enumerate((1, 2, 65_536, FRAME_BYTES_MAX, 3))]
-
-    async def main() -> tuple[list[bytes], list[bytes]]:
-        async with linked(kind) as (one, other):
-            assert (one.peer, other.peer) == (BOB.public, ADA.public)
-
-            async def through(source: Link, target: Link) -> list[bytes]:
-                async def send() -> None:
-                    for frame in frames:
-                        await source.send(frame)
-
-                sending = asyncio.create_task(send())
-                got = [await target.receive() for _ in frames]
-                await sending
-                return [one for one in got if one is not None]
-
-            return await through(one, other), await through(other, one)
-
-    assert asyncio.run(main()) == (frames, frames)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("frame", [b"", bytes(FRAME_BYTES_MAX + 1)], ids=["empty", "large"])
-def test_a_frame_of_a_wrong_size_is_the_callers_mistake(kind: str, frame: bytes) -> None:
-    async def main() -> None:
-        async with linked(kind) as (one, _):
-            with pytest.raises(UsageError) as failure:
-                await one.send(frame)
-            assert failure.value.rule == "frame_size"
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_end_in_good_order_is_told_from_a_break(kind: str) -> None:
-    async def main() -> None:
-        async with linked(kind) as (one, other):
-            await one.send(b"last words")
-            await one.close()
-            assert await other.receive() == b"last words"
-            assert await other.receive() is None
-        async with linked(kind) as (one, other):
-            broken = asyncio.create_task(other.receive())
-            await asyncio.sleep(0)
-            if kind == "memory":
-                one.cut()  # type: ignore[attr-defined]
-            else:
-                one._writer.transport.abort()  # type: ignore[attr-defined]
-            with pytest.raises(TransportError) as failure:
-                await broken
-            assert failure.value.rule == "link_lost"
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_who_does_not_read_is_waited_for(kind: str) -> None:
-    async def main() -> None:
-        async with linked(kind) as (one, other):
-            sent = 0
-
-            async def flood() -> None:
-                nonlocal sent
-                for _ in range(64):
-                    await one.send(bytes(FRAME_BYTES_MAX))
-                    sent += 1
-
-            flooding = asyncio.create_task(flood())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.5):
-                    await asyncio.shield(flooding)
-            assert sent < 40  # 80 MB lie nowhere
-            for _ in range(64):
-                assert await other.receive() == bytes(FRAME_BYTES_MAX)
-            await flooding
-
-    asyncio.run(main())
 
 
 def test_a_device_that_we_do_not_speak_to_learns_nothing() -> None:
@@ -212,6 +116,15 @@ def test_each_side_refuses_proofs_that_are_bound_to_another_certificate() -> Non
         honest.finish(server.proof(DeviceId(BOB.public)))
 
 
+@contextlib.asynccontextmanager
+async def linked() -> AsyncIterator[tuple[DirectLink, DirectLink]]:
+    """Ada's end and Bob's."""
+    async with listening() as (listener, links):
+        mine = await connect(listener.address, ADA)
+        yield mine, await links.get()
+        await mine.close()
+
+
 @pytest.mark.parametrize("size", [0, 1, 16, 18, 95, 97, 111, 113])
 def test_messages_of_another_length_are_refused(size: int) -> None:
     for do in (
@@ -229,8 +142,8 @@ def test_messages_of_another_length_are_refused(size: int) -> None:
 
 def test_a_frame_that_claims_too_much_is_refused_before_it_is_read() -> None:
     async def main() -> None:
-        async with linked("direct") as (one, other):
-            one._writer.write((FRAME_BYTES_MAX + 1).to_bytes(4, "big"))  # type: ignore[attr-defined]
+        async with linked() as (one, other):
+            one._writer.write((FRAME_BYTES_MAX + 1).to_bytes(4, "big"))
             with pytest.raises(MalformedError) as failure:
                 await other.receive()
             assert failure.value.rule == "frame_too_large"
@@ -241,19 +154,16 @@ def test_a_frame_that_claims_too_much_is_refused_before_it_is_read() -> None:
 def test_a_link_on_which_nothing_comes_is_given_up_and_one_with_signs_of_life_is_not() -> None:
     async def main() -> None:
         async with listening() as (listener, links):
-            mine = await connect(listener.address, ADA, silence_s=0.2)
+            mine = await connect(listener.address, ADA, patience=Patience(silence_s=0.2))
             (await links.get())._life.cancel()
             with pytest.raises(TransportError) as failure:
                 await mine.receive()
             assert failure.value.rule == "link_silent"
             await mine.close()
-            living = await connect(listener.address, ADA, silence_s=1.0)
-            theirs = await links.get()
-            theirs._alive_s = 0.05
-            theirs._life.cancel()
-            theirs._life = asyncio.create_task(theirs._show_life())
+        async with listening(patience=Patience(alive_s=0.05)) as (listener, links):
+            living = await connect(listener.address, ADA, patience=Patience(silence_s=0.5))
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(1.5):
+                async with asyncio.timeout(0.8):
                     await living.receive()
             await living.close()
 

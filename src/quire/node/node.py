@@ -33,7 +33,7 @@ from quire.node.pauses import PAUSE_MAX_S, Hurry, Pauses
 from quire.node.peer import PeerSync, SyncReport
 from quire.node.relays import RelayReport, RelaySync
 from quire.transports.direct import DirectLink, Listener, connect, listen
-from quire.transports.interface import Address, parse_address
+from quire.transports.interface import PATIENCE, Address, Patience, parse_address
 from quire.transports.relay import connect as connect_relay
 
 if TYPE_CHECKING:
@@ -62,17 +62,24 @@ class Node:
     """A vault and its peers. `start` and `stop`, or `async with`; the store stays open."""
 
     def __init__(
-        self, chat: ChannelManager, *, listen: Address | None = None, lan: Sequence[str] | None = None
+        self,
+        chat: ChannelManager,
+        *,
+        listen: Address | None = None,
+        lan: Sequence[str] | None = None,
+        patience: Patience = PATIENCE,
     ) -> None:
         """
-        listen    take connections there
-        lan       find devices that share a channel with us, and be found by them if we listen: on the interfaces
-                  with these addresses, or if none is given, on all that are on a local network
+        listen      take connections there
+        lan         find devices that share a channel with us, and be found by them if we listen: on the interfaces
+                    with these addresses, or if none is given, on all that are on a local network
+        patience    how long a link lives in silence, in seconds
         """
         self._chat = chat
         self._vault = Syncing(chat)
         self._listen = listen
         self._lan = lan
+        self._patience = patience
         self._hurry = Hurry()
         self._notes = Notes(Standing(chat))
         self._listener: Listener | None = None
@@ -105,7 +112,9 @@ class Node:
         self._stack.enter_context(self._vault.delivering(wake))
         if self._listen is not None:
             key = self._vault.key
-            self._listener = await listen(self._listen, key, self._accepts, self._serve)
+            self._listener = await listen(
+                self._listen, key, self._accepts, self._serve, patience=self._patience
+            )
             await self._tell(NodeEvent("listening", str(self._listener.address)))
         if self._lan is not None:
             self._begin(self._neighbours(self._lan).run())
@@ -131,7 +140,7 @@ class Node:
     async def sync_with(self, address: Address, *, expect: DeviceId | None = None) -> SyncReport:
         """Sync with whoever listens there until both have what they may. Raises: TransportError, PeerError."""
         try:
-            link = await connect(address, self._vault.key, expect=expect)
+            link = await connect(address, self._vault.key, expect=expect, patience=self._patience)
         except TransportError as error:
             await self._notes.missed(str(address), error.rule)
             raise
@@ -150,7 +159,9 @@ class Node:
         for neighbour in await look_around(Beacons(self._chat), interfaces):
             for address in neighbour.addresses:
                 try:
-                    link = await connect(address, key, instance=neighbour.instance)
+                    link = await connect(
+                        address, key, instance=neighbour.instance, patience=self._patience
+                    )
                 except (TransportError, PeerError):
                     continue
                 if link.peer in met:
@@ -163,7 +174,7 @@ class Node:
     async def sync_with_relay(self, url: str) -> RelayReport:
         """Take in what a relay has for us, and put there what it lacks. Raises: TransportError, MalformedError."""
         try:
-            report = await RelaySync(self._chat, url).run()
+            report = await RelaySync(self._chat, url, patience=self._patience).run()
         except TransportError as error:
             await self._notes.missed(url, error.rule)
             raise
@@ -260,7 +271,8 @@ class Node:
         return any(sync.report.peer == device for sync in self._live)
 
     async def _keep_peer(self, address: Address) -> None:
-        await self._run(await connect(address, self._vault.key), "direct", str(address))
+        link = await connect(address, self._vault.key, patience=self._patience)
+        await self._run(link, "direct", str(address))
 
     async def _keep_relay(self, url: str) -> None:
         told = self._telling(url)
@@ -270,7 +282,9 @@ class Node:
             settled = Settled(items=report.new + report.given)
             self._begin(self._notes.rested(report.relay, "relay", url, settled))
 
-        sync = RelaySync(self._chat, url, live=True, notify=rested, progress=self._coming(url))
+        sync = RelaySync(
+            self._chat, url, live=True, notify=rested, progress=self._coming(url), patience=self._patience
+        )
         self._relays.add(sync)
         try:
             await sync.run()

@@ -21,6 +21,7 @@ from quire.core.crypto.mailboxes import inbox
 from quire.core.relay_frames import CaughtUp, Item
 from quire.errors import PeerError, TransportError
 from quire.node.peer import MUCH, REFUSED_MAX
+from quire.transports.interface import PATIENCE, Patience
 from quire.transports.relay import RelayClient, connect
 
 TAKE_BYTES = 16 << 20  # taken in at once
@@ -73,6 +74,7 @@ class RelaySync:
         live: bool = False,
         notify: Callable[[RelayReport], None] | None = None,
         progress: Callable[[RelayReport], None] | None = None,
+        patience: Patience = PATIENCE,
     ) -> None:
         """
         live        go on until the link ends: call `changed` when the vault changed
@@ -81,6 +83,7 @@ class RelaySync:
         """
         self._vault = Relaying(chat)
         self._url = url
+        self._patience = patience
         self._live = live
         self._notify = notify or (lambda report: None)
         self._progress = progress or (lambda report: None)
@@ -99,7 +102,7 @@ class RelaySync:
     async def run(self) -> RelayReport:
         """Sync once, or live until the link ends. Raises: TransportError, MalformedError, StorageError."""
         try:
-            async with await connect(self._url) as client:
+            async with await connect(self._url, patience=self._patience) as client:
                 self.report.relay = client.relay
                 reading = asyncio.create_task(self._read(client))
                 try:

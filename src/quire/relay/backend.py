@@ -49,7 +49,10 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Backend(Protocol):
-    """Keeps items. Its methods block; a relay calls them from threads, one at a time."""
+    """Keeps items. Its methods block; a relay calls them from threads, one at a time.
+
+    Cursors grow within one mailbox; nothing compares those of two, and none comes again once its item is gone.
+    """
 
     relay: bytes  # 16 bytes: cursors belong to it
 

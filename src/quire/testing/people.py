@@ -23,7 +23,7 @@ from quire.core.bundle_file import Record, read_bundle_file, write_bundle_file
 from quire.core.crypto.secrets import KeyFile
 from quire.core.ids import ChannelId, IdentityId, MessageId
 from quire.core.membership import Graph
-from quire.errors import PeerError
+from quire.errors import PeerError, StorageError
 from quire.storage import log
 from quire.storage.outside import create_key_file
 from quire.store.digest import seen
@@ -175,7 +175,7 @@ def refuses(attempt: Callable[[], object]) -> str:
     """The rule by which an attempt is refused; "" if it is not."""
     try:
         attempt()
-    except PeerError as error:
+    except (PeerError, StorageError) as error:
         return error.rule
     return ""
 

@@ -24,15 +24,16 @@ from quire.core.crypto.keys import SigningKey
 from quire.core.ids import DeviceId
 from quire.core.limits import FRAME_BYTES_MAX
 from quire.errors import MalformedError, PeerError, TransportError
-from quire.transports.interface import Address, check_frame
+from quire.transports.interface import PATIENCE, Address, Patience, check_frame
 
 HANDSHAKE_S = 10.0  # for everything before the first frame
-ALIVE_S = 20.0  # of silence, then a sign of life
-SILENCE_S = 60.0  # without any: the other side is gone, though nothing said so
 CLOSING_S = 1.0
 HANDSHAKES_MAX = 64  # at once: who opens more and says nothing waits for nobody but themselves
 LINKS_PER_HOST_MAX = 64
 BUFFER_BYTES = 1 << 20
+CHUNK_BYTES = (
+    64 << 10
+)  # written at once: on a road of 2 KiB/s each still goes within the time that is no silence
 ENDED = 0xFFFFFFFF
 
 Accepts = Callable[[DeviceId], Awaitable[bool]]
@@ -47,14 +48,17 @@ class DirectLink:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         peer: DeviceId,
-        *,
-        alive_s: float = ALIVE_S,
-        silence_s: float = SILENCE_S,
+        patience: Patience = PATIENCE,
     ) -> None:
         self._reader, self._writer, self._peer = reader, writer, peer
-        self._alive_s, self._silence_s = alive_s, silence_s
+        self._patience = patience
+        writer.transport.set_write_buffer_limits(high=CHUNK_BYTES)  # TLS keeps half a MiB otherwise
+        self._coming = (
+            bytearray()
+        )  # of a frame and its length: who is cancelled meanwhile takes nothing from it
         self._writing = asyncio.Lock()
         self._closed = False
+        self._sending: set[asyncio.Task[None]] = set()
         self._life = asyncio.create_task(self._show_life())
 
     @property
@@ -63,20 +67,29 @@ class DirectLink:
 
     async def send(self, frame: bytes) -> None:
         check_frame(frame)
-        await self._write(len(frame).to_bytes(4, "big") + frame)
+        data = len(frame).to_bytes(4, "big") + frame
+        if len(data) <= CHUNK_BYTES:
+            await self._write(data)
+            return
+        sending = asyncio.create_task(self._write(data))  # goes on if we are cancelled: half a frame is none
+        self._sending.add(sending)
+        sending.add_done_callback(self._sent)
+        await asyncio.shield(sending)
 
     async def receive(self) -> bytes | None:
         try:
             while True:
-                async with asyncio.timeout(self._silence_s):
-                    size = int.from_bytes(await self._reader.readexactly(4), "big")
+                await self._fill(4)
+                size = int.from_bytes(self._coming[:4], "big")
                 if size == ENDED:
                     return None
                 if size > FRAME_BYTES_MAX:
                     raise MalformedError("a frame larger than any may be", rule="frame_too_large")
+                await self._fill(4 + size)
+                frame = bytes(self._coming[4:])
+                self._coming.clear()
                 if size:
-                    async with asyncio.timeout(self._silence_s):
-                        return await self._reader.readexactly(size)
+                    return frame
         except TimeoutError:
             raise TransportError("the other side is silent", rule="link_silent") from None
         except (OSError, EOFError) as error:
@@ -92,21 +105,38 @@ class DirectLink:
                 await self._write(ENDED.to_bytes(4, "big"))
         await close_stream(self._writer)
 
+    async def _fill(self, size: int) -> None:
+        """Until so many bytes have come of what is coming; each that comes is a sign of life."""
+        while len(self._coming) < size:
+            async with asyncio.timeout(self._patience.silence_s):
+                data = await self._reader.read(size - len(self._coming))
+            if not data:
+                raise EOFError
+            self._coming += data
+
     async def _write(self, data: bytes) -> None:
         try:
             async with self._writing:
-                self._writer.write(data)
-                async with asyncio.timeout(self._silence_s):
-                    await self._writer.drain()
+                for at in range(0, len(data), CHUNK_BYTES):
+                    self._writer.write(data[at : at + CHUNK_BYTES])
+                    async with asyncio.timeout(self._patience.silence_s):
+                        await self._writer.drain()
         except TimeoutError:
+            if not self._closed:
+                self._writer.transport.abort()  # half a frame may have gone
             raise TransportError("the other side reads nothing", rule="link_silent") from None
         except (OSError, RuntimeError) as error:
             raise TransportError("the link broke", rule="link_lost") from error
 
+    def _sent(self, sending: asyncio.Task[None]) -> None:
+        self._sending.discard(sending)
+        if not sending.cancelled():
+            sending.exception()  # who waits is told; if nobody does, the next who sends is
+
     async def _show_life(self) -> None:
         with contextlib.suppress(TransportError):
             while True:
-                await asyncio.sleep(self._alive_s)
+                await asyncio.sleep(self._patience.alive_s)
                 await self._write(bytes(4))
 
 
@@ -120,12 +150,14 @@ class Listener:
         key: SigningKey,
         accepts: Accepts,
         on_link: OnLink,
+        patience: Patience,
     ) -> None:
         self._server = server
         self._certificates = certificates
         self._key = key
         self._accepts = accepts
         self._on_link = on_link
+        self._patience = patience
         self._shaking = 0
         self._hosts: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -185,12 +217,14 @@ class Listener:
                     return None
                 writer.write(side.proof(peer))
                 await writer.drain()
-                return DirectLink(reader, writer, peer)
+                return DirectLink(reader, writer, peer, self._patience)
         finally:
             self._shaking -= 1
 
 
-async def listen(address: Address, key: SigningKey, accepts: Accepts, on_link: OnLink) -> Listener:
+async def listen(
+    address: Address, key: SigningKey, accepts: Accepts, on_link: OnLink, *, patience: Patience = PATIENCE
+) -> Listener:
     """Take links on an address.
 
     accepts    do we speak to this device?
@@ -217,7 +251,7 @@ async def listen(address: Address, key: SigningKey, accepts: Accepts, on_link: O
         raise TransportError(
             f"cannot listen on {address}: {error.strerror}", rule="address_taken", hint="choose another port"
         ) from error
-    listener = Listener(server, certificates, key, accepts, on_link)
+    listener = Listener(server, certificates, key, accepts, on_link, patience)
     await server.start_serving()
     return listener
 
@@ -228,8 +262,7 @@ async def connect(
     *,
     expect: DeviceId | None = None,
     instance: bytes = b"",
-    alive_s: float = ALIVE_S,
-    silence_s: float = SILENCE_S,
+    patience: Patience = PATIENCE,
 ) -> DirectLink:
     """A link to the device that listens there.
 
@@ -256,7 +289,7 @@ async def connect(
             peer = side.finish(await reader.readexactly(PROOF_SIZE))
         if expect is not None and peer != expect:
             raise PeerError("another device than was meant answers there", rule="link_other_device")
-        return DirectLink(reader, writer, peer, alive_s=alive_s, silence_s=silence_s)
+        return DirectLink(reader, writer, peer, patience)
     except (OSError, EOFError, TimeoutError) as error:
         await close_stream(writer)
         raise TransportError(

@@ -11,8 +11,21 @@ from quire.errors import UsageError
 PORT = 8441
 
 
+class Patience(NamedTuple):
+    """How long a link lives in silence, in seconds: spec 10, 2.7 and 11, 2.2. What comes slowly is no silence."""
+
+    alive_s: float = 20.0  # of silence of our own, then a sign of life
+    silence_s: float = 60.0  # without any byte: the other side is gone, though nothing said so
+
+
+PATIENCE = Patience()
+
+
 class Link(Protocol):
-    """Moves frames of 1 byte to `FRAME_BYTES_MAX` to one peer, in order; a broken link loses, it never doubles."""
+    """Moves frames of 1 byte to `FRAME_BYTES_MAX` to one peer, in order; a broken link loses, it never doubles.
+
+    A cancelled `send` has sent the frame whole or not at all, a cancelled `receive` has taken nothing.
+    """
 
     @property
     def peer(self) -> DeviceId:

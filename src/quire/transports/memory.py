@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
 
 from quire.core.ids import DeviceId
-from quire.core.limits import FRAME_BYTES_MAX
-from quire.errors import MalformedError, TransportError
+from quire.errors import TransportError
 from quire.transports.interface import check_frame
 
 FRAMES_MAX = 16  # under way in one direction
 
 
+class _Line:
+    """What both ends share: frames for each, which of them has closed, and whether the link broke."""
+
+    def __init__(self) -> None:
+        self.frames: tuple[deque[bytes], deque[bytes]] = (deque(), deque())
+        self.closed = [False, False]
+        self.broken = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def until(self, ready: Callable[[], bool]) -> None:
+        """Wait for something to be so. Raises: TransportError if the link breaks before."""
+        while not self.broken and not ready():
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiting.remove(waiter)
+        if self.broken:
+            raise TransportError("the link broke", rule="link_lost")
+
+    def changed(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
 class MemoryLink:
     """One end."""
 
-    def __init__(
-        self, peer: DeviceId, out: asyncio.Queue[bytes | None], into: asyncio.Queue[bytes | None]
-    ) -> None:
-        self._peer = peer
-        self._out, self._into = out, into
-        self._broken = asyncio.Event()
-        self._other: MemoryLink | None = None
-        self._closed = False
+    def __init__(self, peer: DeviceId, line: _Line, side: int) -> None:
+        self._peer, self._line, self._side = peer, line, side
 
     @property
     def peer(self) -> DeviceId:
@@ -30,53 +52,35 @@ class MemoryLink:
 
     async def send(self, frame: bytes) -> None:
         check_frame(frame)
-        await self._unless_broken(self._out.put(frame))
+        line, there = self._line, self._line.frames[1 - self._side]
+        await line.until(lambda: len(there) < FRAMES_MAX or any(line.closed))
+        if any(line.closed):
+            raise TransportError("the link has ended", rule="link_lost")
+        there.append(frame)
+        line.changed()
 
     async def receive(self) -> bytes | None:
-        if self._into.empty() and self._closed:
+        line, here = self._line, self._line.frames[self._side]
+        await line.until(lambda: bool(here) or any(line.closed))
+        if line.closed[self._side]:
+            raise TransportError("the link has ended", rule="link_lost")
+        if not here:
             return None
-        frame: bytes | None = await self._unless_broken(self._into.get())
-        if frame is None:
-            self._closed = True
-        elif len(frame) > FRAME_BYTES_MAX:
-            raise MalformedError("a frame larger than any may be", rule="frame_too_large")
+        frame = here.popleft()
+        line.changed()
         return frame
 
     async def close(self) -> None:
-        if not self._broken.is_set() and self._other is not None and not self._other._broken.is_set():
-            try:
-                self._out.put_nowait(None)
-            except asyncio.QueueFull:
-                self._other._broken.set()
-        self._broken.set()
+        self._line.closed[self._side] = True
+        self._line.changed()
 
     def cut(self) -> None:
         """The link breaks, for both."""
-        self._broken.set()
-        if self._other is not None:
-            self._other._broken.set()
-
-    async def _unless_broken(self, doing: object) -> bytes | None:
-        if self._broken.is_set():
-            doing.close()  # type: ignore[attr-defined]
-            raise TransportError("the link broke", rule="link_lost")
-        work = asyncio.ensure_future(doing)  # type: ignore[call-overload]
-        broken = asyncio.ensure_future(self._broken.wait())
-        try:
-            await asyncio.wait({work, broken}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                raise TransportError("the link broke", rule="link_lost")
-            done: bytes | None = work.result()
-            return done
-        finally:
-            work.cancel()
-            broken.cancel()
+        self._line.broken = True
+        self._line.changed()
 
 
 def memory_links(one: DeviceId, other: DeviceId) -> tuple[MemoryLink, MemoryLink]:
     """The end that `one` holds, and the end that `other` holds."""
-    there: asyncio.Queue[bytes | None] = asyncio.Queue(FRAMES_MAX)
-    back: asyncio.Queue[bytes | None] = asyncio.Queue(FRAMES_MAX)
-    here, far = MemoryLink(other, there, back), MemoryLink(one, back, there)
-    here._other, far._other = far, here
-    return here, far
+    line = _Line()
+    return MemoryLink(other, line, 0), MemoryLink(one, line, 1)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Self
+from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketExcepti
 
 from quire.core.crypto.keys import SigningKey
 from quire.core.relay_frames import (
+    ITEM_BYTES_MAX,
     VERSION,
     Bye,
     CaughtUp,
@@ -38,17 +39,32 @@ from quire.core.relay_frames import (
     to_be_signed,
 )
 from quire.errors import MalformedError, TransportError, UsageError
+from quire.transports.interface import PATIENCE, Patience
 
 CONNECT_S = 10.0
 FRAME_BYTES_MAX = 2 << 20
 FRAMES_WAITING_MAX = 64
 
 
+class _Socket(ClientConnection):
+    """Knows when the last byte came: a large item on a slow road is no silence, though no frame is whole yet."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.heard = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = self.loop.time()
+        super().data_received(data)
+
+
 class RelayClient:
     """One connection to a relay."""
 
-    def __init__(self, socket: ClientConnection, challenge: Challenge) -> None:
+    def __init__(self, socket: _Socket, challenge: Challenge, patience: Patience = PATIENCE) -> None:
         self._socket = socket
+        self._patience = patience
+        self._listening: float | None = None  # since when; None: more is there than we take
         self._nonce = challenge.nonce
         self.relay = challenge.relay
         self._number = 0
@@ -57,6 +73,7 @@ class RelayClient:
         self._opened: set[bytes] = set()
         self._why: TransportError | MalformedError | None = None
         self._reading = asyncio.create_task(self._read_all())
+        self._life = asyncio.create_task(self._show_life())
 
     async def open(self, key: SigningKey) -> None:
         """Show that we may use a mailbox; once a connection is enough."""
@@ -69,7 +86,12 @@ class RelayClient:
         """Keep an item; its cursor, once it is on the relay's disk.
 
         Raises: TransportError; of rule "relay_refused" if it will not keep it (`details["by"]` says why).
+        UsageError(rule="item_size").
         """
+        if not 1 <= len(item) <= ITEM_BYTES_MAX:
+            raise UsageError(
+                f"an item has 1 to {ITEM_BYTES_MAX} bytes", rule="item_size", size_bytes=len(item)
+            )
         number = self._next()
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         try:
@@ -90,8 +112,9 @@ class RelayClient:
         raise self._why or _lost()
 
     async def close(self) -> None:
-        self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
+        for task in (self._reading, self._life):
+            task.cancel()
+        await asyncio.gather(self._reading, self._life, return_exceptions=True)
         with contextlib.suppress(WebSocketException, OSError, TimeoutError):
             async with asyncio.timeout(1):
                 await self._socket.close()
@@ -115,7 +138,10 @@ class RelayClient:
     async def _read_all(self) -> None:
         try:
             while True:
-                await self._take(_decoded(await self._socket.recv()))
+                self._listening = asyncio.get_running_loop().time()
+                data = await self._socket.recv()
+                self._listening = None
+                await self._take(_decoded(data))
         except (ConnectionClosed, OSError):
             self._why = self._why or _lost()
         except (MalformedError, TransportError) as error:
@@ -127,6 +153,23 @@ class RelayClient:
             while self._frames.full():
                 self._frames.get_nowait()
             self._frames.put_nowait(None)
+
+    async def _show_life(self) -> None:
+        """Signs of life for the relay; and an end, if none come from it."""
+        patience, loop = self._patience, asyncio.get_running_loop()
+        left = patience.silence_s
+        with contextlib.suppress(ConnectionClosed, OSError):
+            while left > 0:
+                await asyncio.sleep(min(patience.alive_s, left))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(patience.alive_s):  # it waits while the road is full
+                        await self._socket.ping()
+                if self._listening is None:
+                    left = patience.silence_s
+                else:
+                    left = patience.silence_s - (loop.time() - max(self._listening, self._socket.heard))
+            self._why = self._why or TransportError("the relay is silent", rule="link_silent")
+            self._socket.transport.abort()
 
     async def _take(self, frame: Frame) -> None:
         match frame:
@@ -146,7 +189,7 @@ class RelayClient:
                 raise MalformedError("this may not come now", rule="out_of_turn")
 
 
-async def connect(url: str) -> RelayClient:
+async def connect(url: str, *, patience: Patience = PATIENCE) -> RelayClient:
     """A connection to a relay.
 
     url    ws://host:port or wss://host:port
@@ -156,8 +199,10 @@ async def connect(url: str) -> RelayClient:
     try:
         async with asyncio.timeout(CONNECT_S):
             socket = await open_socket(
-                relay_url(url), max_size=FRAME_BYTES_MAX, compression=None, max_queue=16, proxy=None
-            )
+                relay_url(url), max_size=FRAME_BYTES_MAX, compression=None, max_queue=16, proxy=None,
+                ping_interval=None, create_connection=_Socket,
+            )  # fmt: skip
+            assert isinstance(socket, _Socket)
             try:
                 challenge = _decoded(await socket.recv())
                 if isinstance(challenge, Bye):
@@ -166,7 +211,7 @@ async def connect(url: str) -> RelayClient:
                     raise MalformedError("a relay begins with a challenge", rule="out_of_turn")
                 if challenge.version != VERSION:
                     raise MalformedError("the relay speaks another version", rule="relay_version")
-                return RelayClient(socket, challenge)
+                return RelayClient(socket, challenge, patience)
             except BaseException:
                 await socket.close()
                 raise
