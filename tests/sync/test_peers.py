@@ -79,6 +79,25 @@ def test_who_was_removed_gets_nothing_new(two: tuple[Person, Person]) -> None:
     assert bob.role(team) == "none"
 
 
+def test_who_was_out_and_is_let_in_again_hears_of_it_by_sync_alone(two: tuple[Person, Person]) -> None:
+    """What lets them in is sealed under a key that they never got, though they still have an older one."""
+    ada, bob = two
+    team = ada.chat.create_channel("team").id
+    bob.chat.join_channel(ada.chat.create_invite(team).text())
+    sync(ada, bob)
+    ada.chat.remove_member(team, bob.identity)
+    sync(ada, bob)
+    ada.say(team, "meanwhile")
+    ada.chat.add_member(team, bob.chat.key_card())
+    sync(bob, ada)
+    assert bob.role(team) == "member"
+    ada.say(team, "welcome back")
+    sync(ada, bob)
+    assert bob.digest(team) == ada.digest(team)
+    again, _ = sync(ada, bob)
+    assert (again.rounds, again.given) == (1, 0)
+
+
 @pytest.mark.parametrize("frames", range(1, 16, 2))
 def test_a_link_that_breaks_anywhere_costs_nothing(two: tuple[Person, Person], frames: int) -> None:
     ada, bob = two

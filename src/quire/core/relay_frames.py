@@ -16,6 +16,7 @@ MAILBOX_SIZE = NONCE_SIZE = 32
 RELAY_ID_SIZE = 16
 SIGNATURE_SIZE = 64
 ITEM_BYTES_MAX = (2 << 20) - 1024  # with its frame: 2 MiB
+CURSOR_MAX = (1 << 63) - 1  # what a database keeps as an integer
 OPEN_LABEL = b"quire/v1 relay open\x00"
 
 
@@ -107,9 +108,9 @@ def decode_from_relay(data: bytes) -> Frame:
         case Challenge(nonce=nonce, relay=relay):
             _require((len(nonce), len(relay)) == (NONCE_SIZE, RELAY_ID_SIZE), "relay_challenge")
         case Item(mailbox=mailbox, cursor=cursor) | CaughtUp(mailbox=mailbox, cursor=cursor):
-            _require(len(mailbox) == MAILBOX_SIZE and cursor >= 0, "relay_item")
+            _require(len(mailbox) == MAILBOX_SIZE and 0 <= cursor <= CURSOR_MAX, "relay_item")
         case Stored(cursor=cursor):
-            _require(cursor >= 1, "relay_item")
+            _require(1 <= cursor <= CURSOR_MAX, "relay_item")
         case Refused(rule=rule) | Bye(rule=rule):
             _require(len(rule) <= 64 and rule.isascii(), "relay_rule")
     return frame
@@ -125,7 +126,7 @@ def decode_from_device(data: bytes) -> Frame:
             _require(len(mailbox) == MAILBOX_SIZE, "relay_put")
             _require(1 <= len(item) <= ITEM_BYTES_MAX, "item_size")
         case Subscribe(mailbox=mailbox, after=after):
-            _require(len(mailbox) == MAILBOX_SIZE and after >= 0, "relay_subscribe")
+            _require(len(mailbox) == MAILBOX_SIZE and 0 <= after <= CURSOR_MAX, "relay_subscribe")
     return frame
 
 

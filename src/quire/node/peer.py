@@ -8,6 +8,7 @@ was on its way: the next session begins from what is on disk.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -106,7 +107,8 @@ class PeerSync:
             for task in done:
                 task.result()
             if finished in done and not self.report.ended:
-                await self._carry_out(self._session.part())
+                with contextlib.suppress(TransportError):  # the peer, at rest too, may have gone first
+                    await self._carry_out(self._session.part())
         except PeerError as error:
             await self._say_bye(error)
             raise

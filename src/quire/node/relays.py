@@ -197,9 +197,11 @@ class RelaySync:
                 await client.open(item.mailbox)
                 flying.append((item, asyncio.create_task(client.put(item.mailbox.public, item.data))))
                 if len(flying) >= IN_FLIGHT_MAX:
-                    await self._stored(client, *flying.popleft())
+                    await self._stored(client, *flying[0])
+                    flying.popleft()
             while flying:
-                await self._stored(client, *flying.popleft())
+                await self._stored(client, *flying[0])
+                flying.popleft()
         finally:
             self._disk.submit(giving.close)
             for _, task in flying:

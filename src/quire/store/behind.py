@@ -29,22 +29,7 @@ def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> se
     assert epochs_.current is not None
     places = log.control_places(db, row.n)
     by_place = {place: id for id, place in places.items()}
-    under: dict[bytes, bytes] = {}  # commit -> the epoch it travels under
-    roads: dict[bytes, dict[bytes, set[bytes]]] = {}  # epoch -> device -> epochs that lead to it
-    for id, op in log.control_rows(db, row.n, KINDS[Seal]):
-        seal, commit = decode_control(op[SALT_SIZE:]), by_place[id[:14]]
-        assert isinstance(seal, Seal)
-        if commit not in under:
-            encoded = log.commit_at(db, id[:14])
-            assert encoded is not None
-            under[commit] = epoch_of(graph, decode_head(encoded).control_heads)
-        for one in seal.keys:
-            roads.setdefault(seal.epoch, {}).setdefault(one.recipient, set()).add(under[commit])
-    for id, op in log.control_rows(db, row.n, KINDS[Report]):
-        report, branch = decode_control(op[SALT_SIZE:]), log.log_by_prefix(db, id[:10])
-        assert isinstance(report, Report)
-        assert branch is not None
-        roads.get(report.epoch, {}).pop(branch.device, None)  # what was sealed to it did not open
+    roads = _roads(db, row, graph, by_place)
     held: dict[bytes, set[bytes]] = {}
     for info in epochs_.every():
         held.setdefault(info.device, set()).add(info.epoch)
@@ -62,6 +47,54 @@ def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> se
             if not all(_leads(epoch, device, has, roads) for epoch in needed):
                 behind.add(device)
     return behind | devices_unaware(db, row, graph, graph.state.devices)
+
+
+def is_led(
+    db: apsw.Connection,
+    row: log.ChannelRow,
+    graph: Graph,
+    device: bytes,
+    held: set[bytes],
+    lacks: Iterable[bytes],
+) -> bool:
+    """Does a device come to the present key, and to all that it lacks, by the keys that it says it has?
+
+    held     the epochs whose keys it has, and has nothing else of
+    lacks    control commits, by their places
+    """
+    current = graph.state.epochs.current
+    by_place = {place: id for id, place in log.control_places(db, row.n).items()}
+    needed = {current.epoch} if current else set()
+    for place in lacks:
+        encoded = log.commit_at(db, place)
+        assert encoded is not None
+        needed.add(epoch_of(graph, decode_head(encoded).control_heads))
+    roads = _roads(db, row, graph, by_place)
+    return all(_leads(epoch, device, held, roads) for epoch in needed)
+
+
+Roads = dict[bytes, dict[bytes, set[bytes]]]  # epoch -> device -> epochs that lead to it
+
+
+def _roads(db: apsw.Connection, row: log.ChannelRow, graph: Graph, by_place: Mapping[bytes, bytes]) -> Roads:
+    """By which keys which device comes to which: the seal to it travels under the epoch before."""
+    under: dict[bytes, bytes] = {}  # commit -> the epoch it travels under
+    roads: Roads = {}
+    for id, op in log.control_rows(db, row.n, KINDS[Seal]):
+        seal, commit = decode_control(op[SALT_SIZE:]), by_place[id[:14]]
+        assert isinstance(seal, Seal)
+        if commit not in under:
+            encoded = log.commit_at(db, id[:14])
+            assert encoded is not None
+            under[commit] = epoch_of(graph, decode_head(encoded).control_heads)
+        for one in seal.keys:
+            roads.setdefault(seal.epoch, {}).setdefault(one.recipient, set()).add(under[commit])
+    for id, op in log.control_rows(db, row.n, KINDS[Report]):
+        report, branch = decode_control(op[SALT_SIZE:]), log.log_by_prefix(db, id[:10])
+        assert isinstance(report, Report)
+        assert branch is not None
+        roads.get(report.epoch, {}).pop(branch.device, None)  # what was sealed to it did not open
+    return roads
 
 
 class _Unheard:
@@ -122,9 +155,7 @@ def _newest_content_heads(
     return ()
 
 
-def _leads(
-    epoch: bytes, device: bytes, held: set[bytes], roads: dict[bytes, dict[bytes, set[bytes]]]
-) -> bool:
+def _leads(epoch: bytes, device: bytes, held: set[bytes], roads: Roads) -> bool:
     """Does a chain of seals to a device lead from a key that it holds to this one?"""
     seen: set[bytes] = set()
     todo = [epoch]

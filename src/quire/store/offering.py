@@ -23,6 +23,7 @@ from quire.core.membership import Graph
 from quire.core.welcome import seal_welcome
 from quire.storage import heights, log
 from quire.store import epochs
+from quire.store.behind import is_led
 from quire.store.bundling import (
     WELCOME_BYTES,
     Wanted,
@@ -83,8 +84,7 @@ def giving(store: LocalStore, channel: ChannelId, theirs: Holding, peer: bytes) 
     shared = {id for id, tag in held.items() if tag in theirs.tags}
     current = graph.state.epochs.current
     lacks_key = current is not None and current.epoch in held and current.epoch not in shared
-    is_closed = not (control and shared)  # no commit that it could open brings it the key
-    if device is not None and lacks_key and is_closed:
+    if device is not None and lacks_key and not (control and is_led(db, row, graph, peer, shared, control)):
         yield from welcomes(db, row, graph, [peer])
         return
     if shared:

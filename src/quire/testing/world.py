@@ -22,10 +22,10 @@ import os
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from quire.core.bundle_file import Record
 from quire.core.crypto.secrets import RecoveryPhrase
@@ -67,6 +67,7 @@ class Machine(Person):
         self.skew_ms = 0
         self.side = 0  # of a partition
         self.inbox: deque[list[Record]] = deque()
+        self.taken: set[bytes] = set()  # hashes of all records that its vault has taken in
         self.kept: set[tuple[bytes, int, bytes]] = set()  # what it was told is durable: (prefix, seq, head)
         self.phrase: RecoveryPhrase | None = store.recovery_phrase
 
@@ -107,7 +108,13 @@ class World:
     """Devices, the road between them, and the truth."""
 
     def __init__(
-        self, folder: Path, seed: int, *, devices: int = 30, liars: int = 4, channels: int = 4
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        devices: int = 30,
+        liars: int = 4,
+        channels: int = 4,
     ) -> None:
         self.folder = folder
         self.seed = seed
@@ -124,11 +131,15 @@ class World:
         self.trace: list[str] = []
         self.ancestry = world_checks.Ancestry()
         self._carried = hashlib.sha256()
+        self._steps: dict[str, Callable[[Any], world_steps.Words]] = dict(world_steps.STEPS)
+        self._weights = dict(world_steps.WEIGHT)
+        self._stack = ExitStack()
         self._start = (liars, channels)
 
     def __enter__(self) -> Self:
-        self.edge.__enter__()
+        self._stack.enter_context(self.edge)
         try:
+            self._prepare()
             self._settle_in(*self._start)
         except BaseException:
             self.__exit__()
@@ -138,7 +149,10 @@ class World:
     def __exit__(self, *failure: object) -> None:
         for machine in self.machines:
             machine.store.close()
-        self.edge.__exit__(*failure)
+        self._stack.close()
+
+    def _prepare(self) -> None:
+        """Before the beginning."""
 
     @property
     def fingerprint(self) -> str:
@@ -245,9 +259,9 @@ class World:
     def step(self) -> None:
         """Time goes on, and one thing happens."""
         self.now_ms += self.random.choice((10, 1_000, 60_000, 600_000))
-        name = self.random.choices(world_steps.NAMES, world_steps.WEIGHTS)[0]
+        name = self.random.choices(list(self._weights), list(self._weights.values()))[0]
         self.trace.append(f"{len(self.trace)} {name}")
-        self.note(*world_steps.STEPS[name](self))
+        self.note(*self._steps[name](self))
 
     def note(self, *words: object) -> None:
         """Say more about the step that is under way."""
@@ -300,11 +314,15 @@ class World:
     def deliver(self, machine: Machine, records: list[Record]) -> BundleReport:
         """Records reach a device, which must bear whatever they are."""
         for record in records:
-            self._carried.update(bytes([record.kind]) + record.data)
+            self.carried(machine, bytes([record.kind]) + record.data)
         try:
             return self.at(machine).take(records)
         except PeerError as error:
             raise self.fail(f"{machine.name} choked on {error.rule}") from error
+
+    def carried(self, machine: Machine, data: bytes) -> None:
+        """These bytes were on a road, from or to a device."""
+        self._carried.update(machine.name.encode() + len(data).to_bytes(4, "big") + data)
 
     # The end
 

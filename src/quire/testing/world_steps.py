@@ -401,8 +401,6 @@ WEIGHT = {
     "role": 6, "put_out": 5, "unban": 2, "leave": 1, "rotate": 2, "policy": 2, "device": 4, "found": 1, "carry": 50,
     "arrive": 12, "split": 2, "join": 3, "replay": 4, "tamper": 5, "lie": 24, "restart": 4, "crash": 6, "clock": 3,
 }  # fmt: skip
-NAMES = list(STEPS)
-WEIGHTS = [WEIGHT[name] for name in NAMES]
 
 
 # Drawing

@@ -1,0 +1,189 @@
+"""Worlds whose devices really sync (`quire.testing.world_sync`): frame by frame over links that break, by relays that lie.
+
+pytest tests/simulation/test_sessions.py -m "slow and bounded"    # the seeds that found something
+pytest tests/simulation/test_sessions.py -m slow                  # a hundred worlds of six devices, some of twelve
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+import pytest
+
+from quire.channels.relaying import Found, Relaying
+from quire.node.peer import PeerSync
+from quire.storage import aboard
+from quire.store import offering
+from quire.testing.world import Violation
+from quire.testing.world_sync import SyncingWorld
+
+SMALL = {"devices": 6, "liars": 1, "channels": 1}
+HONEST = SMALL | {"liars": 0}
+
+
+def live(folder: Path, seed: int, steps: int, **size: int) -> SyncingWorld:
+    """A world, from its beginning to its healing. Raises: Violation, with the seed and the last steps."""
+    with SyncingWorld(folder, seed, **size) as world:
+        world.run(steps)
+        world.heal()
+        world.check_converged()
+    return world
+
+
+@pytest.mark.parametrize("seed", [24])
+def test_a_small_world_that_syncs_is_safe_and_converges(tmp_path: Path, seed: int) -> None:
+    world = live(tmp_path, seed, 45, **HONEST)
+    assert len(world.said) > 3
+    assert sum("meet" in step for step in world.trace) > 5
+    assert sum("by_relay" in step for step in world.trace) > 3
+
+
+# What is broken on purpose is seen
+
+
+@contextmanager
+def forgets_to_ask_for_gaps() -> Iterator[None]:
+    """A session that says that it has all up to the last."""
+    whole = offering.holding
+
+    def without_gaps(*where: Any) -> offering.Holding:
+        found = whole(*where)
+        return offering.Holding(
+            tuple(msgspec.structs.replace(one, gaps=()) for one in found.heights), found.tags
+        )
+
+    with patch.object(offering, "holding", without_gaps):
+        yield
+
+
+@contextmanager
+def acknowledges_before_it_is_durable() -> Iterator[None]:
+    """A session that takes records in when it has said that they are."""
+    take = PeerSync._take
+
+    async def later(self: PeerSync, batch: Any) -> None:
+        async def after_a_while() -> None:
+            await asyncio.sleep(0.2)
+            await take(self, batch)
+
+        self._late_taking = asyncio.ensure_future(after_a_while())  # type: ignore[attr-defined]
+
+    with patch.object(PeerSync, "_take", later):
+        yield
+
+
+@contextmanager
+def moves_its_cursor_before_it_stores() -> Iterator[None]:
+    """A relay's user that notes first that it has read, and takes in then."""
+    take = Relaying.take
+
+    def noting_first(self: Relaying, relay: bytes, items: list[Found]) -> Any:
+        def note(db: Any) -> None:
+            for one in items:
+                aboard.set_cursor(db, relay, one.mailbox, one.cursor)
+
+        self._store.ledger.run(note)
+        return take(self, relay, items)
+
+    with patch.object(Relaying, "take", noting_first):
+        yield
+
+
+CANARIES = [  # the fault, what says it, the cheapest world that sees it
+    (forgets_to_ask_for_gaps, "differ about messages", 6, 40),
+    (acknowledges_before_it_is_durable, "acknowledged what it had not taken in", 2, 5),
+    (moves_its_cursor_before_it_stores, "will not ask relay again", 8, 50),
+]
+
+
+@pytest.mark.parametrize(("fault", "said", "seed", "steps"), CANARIES)
+def test_a_fault_of_syncing_is_seen(
+    tmp_path: Path, fault: Callable[[], AbstractContextManager[None]], said: str, seed: int, steps: int
+) -> None:
+    with pytest.raises(Violation, match=f"(?s)seed {seed}, .*({said})"), fault():
+        live(tmp_path, seed, steps, **HONEST)
+
+
+@pytest.mark.slow
+@pytest.mark.bounded
+def test_the_same_worlds_without_a_fault_are_sound(tmp_path: Path) -> None:
+    for _, _, seed, steps in CANARIES:
+        (folder := tmp_path / f"{seed} {steps}").mkdir()
+        live(folder, seed, steps, **HONEST)
+
+
+FOUND = {
+    4: "an item whose cursor no database can keep ended the program of whoever read it",
+    24: "who left and was let in again got nothing by a direct link: what lets them in is closed to the key they have",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.bounded
+@pytest.mark.parametrize("seed", FOUND)
+def test_a_seed_that_found_a_fault(tmp_path: Path, seed: int) -> None:
+    live(tmp_path, seed, 80, **SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 200))
+def test_many_worlds_of_six_devices_are_safe_and_converge(tmp_path: Path, seed: int) -> None:
+    live(tmp_path, seed, 80, **SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_worlds_of_twelve_devices_are_safe_and_converge(tmp_path: Path, seed: int) -> None:
+    live(tmp_path, seed, 200, devices=12, liars=2, channels=2)
+
+
+# The same seed, the same bytes
+
+LIVE = """
+import sys
+from pathlib import Path
+from quire.testing.world_sync import SyncingWorld
+with SyncingWorld(Path(sys.argv[1]), int(sys.argv[2]), devices=6, liars=1, channels=1) as world:
+    world.run(int(sys.argv[3]))
+    print(world.fingerprint, *world.trace, sep="\\n")
+"""
+
+
+def elsewhere(folder: Path, seed: int, steps: int, hash_seed: str) -> list[str]:
+    folder.mkdir()
+    told = subprocess.run(
+        [sys.executable, "-c", LIVE, str(folder), str(seed), str(steps)],
+        env={"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    return told.stdout.splitlines()
+
+
+def test_a_seed_gives_the_same_traffic_in_another_process(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    with SyncingWorld(tmp_path / "here", 5, **SMALL) as world:
+        world.run(20)
+        expected = [world.fingerprint, *world.trace]
+    assert elsewhere(tmp_path / "there", 5, 20, "7") == expected
+    assert elsewhere(tmp_path / "another", 6, 20, "7")[0] != expected[0]
+
+
+def test_a_violation_replays_with_its_traffic(tmp_path: Path) -> None:
+    told = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        with (
+            pytest.raises(Violation) as failure,
+            acknowledges_before_it_is_durable(),
+            SyncingWorld(tmp_path / name, 2, **HONEST) as world,
+        ):
+            world.run(5)
+        told.append(f"{world.fingerprint} {failure.value}")
+    assert told[0] == told[1]
