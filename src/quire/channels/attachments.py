@@ -14,7 +14,7 @@ import apsw
 from quire.core.ids import ChannelId, MessageId
 from quire.core.limits import FILE_BYTES_MAX
 from quire.core.operation import Attachment
-from quire.core.views import AttachmentView, Message
+from quire.core.views import AttachmentView, Event, Message
 from quire.errors import StorageError, UsageError
 from quire.storage import attachments as rows
 from quire.storage import log
@@ -22,10 +22,11 @@ from quire.storage.database import guarded
 from quire.storage.files import beside, flush_folder, write_error
 
 if TYPE_CHECKING:
+    from quire.channels.events import EventHub
     from quire.store.local import LocalStore
 
 STATES = {
-    None: "missing", rows.COMING: "coming", rows.ASKED: "asked", rows.HERE: "here", rows.DROPPED: "dropped",
+    None: "missing", rows.MISSING: "missing", rows.ASKED: "asked", rows.HERE: "here", rows.DROPPED: "dropped",
     rows.DOOMED: "dropped",
 }  # fmt: skip
 FETCH_BYTES = 16 << 20  # photos and documents come by themselves; films are asked for
@@ -38,6 +39,7 @@ class Attachments:
     """What `ChannelManager` does with attachments."""
 
     store: LocalStore
+    _hub: EventHub
 
     def resolve(self, channel: ChannelId | str) -> ChannelId:
         raise NotImplementedError
@@ -60,7 +62,7 @@ class Attachments:
 
     @guarded
     def file_state(self, file: bytes) -> str:
-        """What of an attached file is here: here, coming, asked, missing or dropped."""
+        """What of an attached file is here: here, missing, asked or dropped."""
         return STATES[rows.states(self.store.database.reader, [file]).get(file)]
 
     @guarded
@@ -168,11 +170,19 @@ class Attachments:
         return self.store.ledger.run(work)
 
 
+def publish_came(store: LocalStore, hub: EventHub, file: bytes) -> None:
+    """An attachment is here now: an event for each message that has it."""
+    db = store.database.reader
+    for use in rows.uses(db, file):
+        channel = log.channel_by_n(db, use.channel)
+        hub.publish(Event("attachment", channel.id, MessageId(use.message)))
+
+
 def _view(number: int, one: Attachment, states: dict[bytes, str], store: LocalStore) -> AttachmentView:
     if one.file is None:
         return AttachmentView(number, one.name, one.media_type, one.size_bytes, one.url, "link")
     state = states[one.file.id]
-    received = store.files.part_size(one.file.id) if state in ("coming", "asked") else 0
+    received = store.files.part_size(one.file.id) if state in ("missing", "asked") else 0
     return AttachmentView(
         number, one.name, one.media_type, one.size_bytes, one.url, state, received, bool(one.file.preview)
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
+from quire.channels.attachments import publish_came
 from quire.channels.manager import ChannelManager
 from quire.core.bundle_file import Record
 from quire.core.crypto.keys import SigningKey
@@ -23,6 +24,8 @@ from quire.store.ledger import now_ms
 from quire.store.offering import Holding
 
 if TYPE_CHECKING:
+    from quire.storage.attachments import Wanted
+    from quire.store.fetching import Incoming, Server
     from quire.store.unbundling import BundleReport
 
 
@@ -109,6 +112,30 @@ class Syncing:
         """Take in records that came on any road."""
         given = list(records)
         return self._chat._take(lambda: given)
+
+    @guarded
+    def wanted_files(self, channels: Iterable[ChannelId], peer: bytes) -> list[Wanted]:
+        """Files that are to come here and that a device may have: of channels that it is in, the newest first."""
+        from quire.store.fetching import wanted
+
+        return wanted(self._store, channels, self._chat.fetch_limit(), peer)
+
+    @guarded
+    def begin_file(self, file: Wanted) -> Incoming | None:
+        """Begin or go on with a file; None if it is here, or comes by another way."""
+        from quire.store.fetching import begin
+
+        return begin(self._store, file)
+
+    def file_server(self, peer: bytes) -> Server:
+        """What a device may have of our files."""
+        from quire.store.fetching import Server
+
+        return Server(self._store, peer)
+
+    def file_came(self, file: bytes) -> None:
+        """Tell whoever listens that an attachment is here now."""
+        publish_came(self._store, self._chat._hub, file)
 
     @guarded
     def status(self) -> list[ChannelStatus]:

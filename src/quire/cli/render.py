@@ -39,7 +39,7 @@ SHOWN_CHARS_MAX = 4_000  # of one body on a page; `show` prints all of it
 GROUP_MS = 15 * 60_000  # silence after which the author is named again
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 FAINT = "bright_black"
-NOT_HERE = {"missing": "not here yet", "coming": "coming", "asked": "asked for", "dropped": "let go"}
+NOT_HERE = {"missing": "not here yet", "asked": "asked for", "dropped": "let go"}
 
 
 class Renderer:

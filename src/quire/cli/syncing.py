@@ -135,6 +135,12 @@ def _brought(where: Address | str, report: SyncReport | RelayReport) -> tuple[di
         "differing": [channel.hex() for channel in report.differing],
         "received_bytes": report.received_bytes, "sent_bytes": report.sent_bytes,
     }  # fmt: skip
+    value["files"] = {
+        "came": report.files.came, "lacked": report.files.lacked, "no_room": report.files.full,
+        "refused": [error.rule for error in report.files.refused],
+    }  # fmt: skip
+    words += f", {plural(report.files.came, 'file')} came" if report.files.came else ""
+    words += ", no room for files" if report.files.full else ""
     words += f", {bytes_text(report.received_bytes)} in, {bytes_text(report.sent_bytes)} out"
     return {"address": str(where), "peer": report.peer.hex(), **value}, words
 

@@ -100,8 +100,8 @@ class AttachmentView(msgspec.Struct, frozen=True, gc=False):
     media_type: str
     size_bytes: int | None
     url: str
-    state: str  # here | coming | asked | missing | dropped | link (no bytes of its own)
-    received_bytes: int = 0  # of the sealed file, while it is coming
+    state: str  # here | missing | asked | dropped | link (no bytes of its own)
+    received_bytes: int = 0  # of the sealed file, while it is not here
     has_preview: bool = False
 
 
@@ -289,6 +289,6 @@ class ImportSummary(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True, gc=False):
     """Something became durable. `message` is the one it is about, if any."""
 
-    kind: str  # message | edit | delete | reaction | pin | channel | people | fork
+    kind: str  # message | attachment (its bytes came) | edit | delete | reaction | pin | channel | people | fork
     channel: ChannelId
     message: MessageId | None = None

@@ -1,8 +1,9 @@
 """One vault and one peer, over one link: carries out what the session (sync/session.py) says.
 
-Three tasks: one reads frames, one takes records in, one gives. Taking and giving run in a thread each, since both wait for
-the disk; what was taken is acknowledged only when it is durable. A link that breaks at any point costs nothing but what
-was on its way: the next session begins from what is on disk.
+Four tasks: one reads frames, one writes them, one takes records in, one gives; two more are for files (node/files.py). Taking and
+giving run in a thread each, since both wait for the disk; what was taken is acknowledged only when it is durable. Who reads never
+waits for who writes, or two that give each other much would wait for each other. A link that breaks at any point costs nothing
+but what was on its way: the next session begins from what is on disk.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from quire.channels.syncing import Syncing
 from quire.core.bundle_file import Record
 from quire.core.ids import ChannelId, DeviceId
 from quire.errors import MalformedError, PeerError, TransportError
+from quire.node.files import EFFECTS as FILE_EFFECTS
+from quire.node.files import FileReport, FileSync
 from quire.node.noting import Settled
 from quire.store.offering import Holding
 from quire.sync import session as said
@@ -51,6 +54,7 @@ class SyncReport(msgspec.Struct):
     sent_bytes: int = 0
     received_bytes: int = 0
     ended: str = ""  # why the peer ended it, if it did
+    files: FileReport = msgspec.field(default_factory=FileReport)
 
 
 class PeerSync:
@@ -82,33 +86,43 @@ class PeerSync:
         self._records: asyncio.Queue[tuple[int, Record] | None] = asyncio.Queue()  # None: all was sent
         self._credit = asyncio.Event()
         self._unmatched: tuple[ChannelId, ...] = ()
+        self._common: tuple[ChannelId, ...] = ()
         self._offers: dict[ChannelId, bytes] = {}
         self._news = False  # did this round bring anything?
         self._late = False
         self._over = False
-        self._done = asyncio.Event()
+        self._done = asyncio.Event()  # the peer has ended, or we shall
+        self._rests = asyncio.Event()  # no round comes any more
         self._given: asyncio.Task[None] | None = None
         self._greeting = asyncio.Lock()
         self._equal: tuple[ChannelId, ...] = ()
         self._theirs: dict[ChannelId, Holding] = {}
         self.settled = Settled()  # what the peer had when both rested last, with nothing new for either
         self.report = SyncReport(peer=link.peer)
+        self._frames: asyncio.Queue[tuple[bytes, asyncio.Future[None] | None]] = asyncio.Queue()
+        self._files = FileSync(
+            self._vault, self._session.files, link.peer, self._carry_out, self._nothing_to_give
+        )
+        self.report.files = self._files.report
 
     async def run(self) -> SyncReport:
         """Sync until both rest, or live until the link ends. Raises: TransportError, PeerError, StorageError."""
-        taker = asyncio.create_task(self._take_all())
-        reader = asyncio.create_task(self._read_all())
-        tasks: set[asyncio.Task[Any]] = {taker, reader}
+        running = (
+            self._take_all(),
+            self._read_all(),
+            self._write_all(),
+            self._files.run(),
+            self._until_done(),
+        )
+        tasks: set[asyncio.Task[Any]] = {asyncio.create_task(one) for one in running}
         try:
             await self._greet()
-            finished = asyncio.create_task(self._done.wait())
-            tasks.add(finished)
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-            if finished in done and not self.report.ended:
+            if not self.report.ended:
                 with contextlib.suppress(TransportError):  # the peer, at rest too, may have gone first
-                    await self._carry_out(self._session.part())
+                    await self._carry_out(self._session.part(), wait=True)
         except PeerError as error:
             await self._say_bye(error)
             raise
@@ -121,6 +135,7 @@ class PeerSync:
             self._over = True
             for pool in (self._taking, self._giving):  # what is being written is completed
                 await asyncio.to_thread(pool.shutdown)
+            await self._files.close()
             await self._link.close()
         return self.report
 
@@ -140,6 +155,8 @@ class PeerSync:
         concerns = self._session.idle and await self._in(self._giving, self._vault.offers) != self._offers
         if concerns and self._session.idle:
             await self._greet()
+        elif self._session.idle:
+            self._files.look()
 
     # What the session says
 
@@ -162,11 +179,27 @@ class PeerSync:
             self.report.received_bytes += len(frame)
             await self._carry_out(self._session.receive(frame))
 
-    async def _carry_out(self, effects: list[said.Effect]) -> None:
+    async def _write_all(self) -> None:
+        while True:
+            frame, written = await self._frames.get()
+            try:
+                await self._link.send(frame)
+            except TransportError as error:
+                if written is not None and not written.done():
+                    written.set_exception(error)
+                    written.exception()  # whether anybody waits for it or not
+                raise
+            if written is not None and not written.done():
+                written.set_result(None)
+
+    async def _carry_out(self, effects: list[said.Effect], *, wait: bool = False) -> None:
         for effect in effects:
+            if isinstance(effect, FILE_EFFECTS):
+                self._files.handle(effect)
+                continue
             match effect:
                 case said.Send(frame=frame):
-                    await self._send(frame)
+                    await self._send(frame, wait=wait)
                 case said.Greeted():
                     await self._greet()
                 case said.Matched():
@@ -192,12 +225,25 @@ class PeerSync:
         if not task.cancelled() and task.exception() is not None:
             self._records.put_nowait(None)
 
-    async def _send(self, frame: bytes) -> None:
+    async def _send(self, frame: bytes, *, wait: bool = False) -> None:
+        """Put a frame on its way.
+
+        wait    until the link has it; not for who reads
+        """
         self.report.sent_bytes += len(frame)
-        await self._link.send(frame)
+        written = asyncio.get_running_loop().create_future() if wait else None
+        self._frames.put_nowait((frame, written))
+        if written is not None:
+            await written
+
+    async def _nothing_to_give(self) -> None:
+        """Returns when no records are on their way."""
+        while self._given is not None and not self._given.done():
+            await asyncio.wait({self._given})
 
     async def _ask(self, matched: said.Matched) -> None:
         self._unmatched, self._equal, self._theirs = matched.unmatched, matched.equal, {}
+        self._common = (*matched.differing, *matched.equal)
         self.report.differing = matched.differing
         for channel in matched.differing:
             holding = await self._in(self._giving, self._vault.holding, channel)
@@ -229,7 +275,7 @@ class PeerSync:
         self.report.given += 1
         for effect in self._session.give(record):
             assert isinstance(effect, said.Send)
-            await self._send(effect.frame)
+            await self._send(effect.frame, wait=True)
 
     # Taking
 
@@ -276,13 +322,31 @@ class PeerSync:
         self._notify(self.report)
         if again and (self._live or self.report.rounds < ROUNDS_MAX):
             await self._greet()
-        elif not self._live:
-            self._done.set()
+            return
+        self._files.look(self._common)  # messages are in step: now files
+        if not self._live:
+            self._rests.set()
+
+    async def _until_done(self) -> None:
+        """Until the peer ends, or both rest and want no files."""
+        resting = asyncio.create_task(self._rests.wait())
+        parted = asyncio.create_task(self._done.wait())
+        try:
+            await asyncio.wait({resting, parted}, return_when=asyncio.FIRST_COMPLETED)
+            if not parted.done():
+                content = asyncio.create_task(self._files.content.wait())
+                try:
+                    await asyncio.wait({content, parted}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    content.cancel()
+        finally:
+            resting.cancel()
+            parted.cancel()
 
     async def _say_bye(self, error: PeerError) -> None:
         rule = error.rule if isinstance(error, MalformedError) else "refused"
         try:
-            await asyncio.wait_for(self._carry_out(self._session.part(rule[:64])), 1)
+            await asyncio.wait_for(self._carry_out(self._session.part(rule[:64]), wait=True), 1)
         except (TransportError, TimeoutError):
             return
 

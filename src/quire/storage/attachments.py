@@ -1,7 +1,7 @@
 """Which files messages refer to, and what is here of them. The bytes are in storage/sealed_files.py.
 
-`attachment` is a view of the posts that stand. `file` is this device's own: a file without a row is not here, and comes by
-itself if it is small enough.
+`attachment` is a view of the posts that stand. `file` is this device's own: what of each is here. It has a row for every file
+that was ever referred to, so that what is missing is found without a look at what is not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from quire.core.ids import FileId
 from quire.storage.timeline import DELETED
 
 # file.state
-COMING = 0  # some of it may be here; its outline is
+MISSING = 0  # some of it may be here; it comes by itself if it is small enough
 ASKED = 1  # somebody here asked for it, whatever its size
 HERE = 2
 DROPPED = 3  # it was let go, and does not come back by itself
@@ -55,6 +55,10 @@ def put_uses(db: apsw.Connection, uses: Iterable[Use]) -> None:
     rows = [(use.message, use.n, use.channel, use.file, use.size_bytes) for use in uses]
     db.executemany(
         "INSERT OR IGNORE INTO attachment(message, n, channel, file, bytes) VALUES(?,?,?,?,?)", rows
+    )
+    db.executemany(
+        f"INSERT OR IGNORE INTO file(id, state, bytes, plain, outline) VALUES(?, {MISSING}, ?, x'', x'')",
+        [row[3:] for row in rows],
     )
 
 
@@ -124,9 +128,9 @@ def wanted(db: apsw.Connection, channel: int, bytes_max: int, limit: int) -> lis
     bytes_max    larger ones come only if somebody asked for them
     """
     found: Any = db.execute(
-        "SELECT a.file, a.bytes FROM attachment a JOIN message m ON m.id = a.message LEFT JOIN file f ON f.id = a.file"
-        f" WHERE a.channel = ?1 AND NOT m.flags & {DELETED}"
-        f" AND (f.state = {ASKED} OR (coalesce(f.state, {COMING}) = {COMING} AND a.bytes <= ?2))"
+        "SELECT a.file, a.bytes FROM file f CROSS JOIN attachment a ON a.file = f.id JOIN message m ON m.id = a.message"
+        f" WHERE f.state < {HERE} AND a.channel = ?1 AND NOT m.flags & {DELETED}"
+        f" AND (f.state = {ASKED} OR a.bytes <= ?2)"
         " GROUP BY a.file, a.bytes ORDER BY max(m.time) DESC, a.file LIMIT ?3",
         (channel, bytes_max, limit),
     ).fetchall()
@@ -136,8 +140,8 @@ def wanted(db: apsw.Connection, channel: int, bytes_max: int, limit: int) -> lis
 def missing(db: apsw.Connection, channel: int) -> list[Wanted]:
     """A channel's files that are not here, those of the newest messages first."""
     found: Any = db.execute(
-        "SELECT a.file, a.bytes FROM attachment a JOIN message m ON m.id = a.message LEFT JOIN file f ON f.id = a.file"
-        f" WHERE a.channel = ? AND coalesce(f.state, {COMING}) <> {HERE} AND NOT m.flags & {DELETED}"
+        "SELECT a.file, a.bytes FROM attachment a JOIN message m ON m.id = a.message JOIN file f ON f.id = a.file"
+        f" WHERE a.channel = ? AND f.state <> {HERE} AND NOT m.flags & {DELETED}"
         " GROUP BY a.file, a.bytes ORDER BY max(m.time) DESC, a.file",
         (channel,),
     ).fetchall()
@@ -147,8 +151,8 @@ def missing(db: apsw.Connection, channel: int) -> list[Wanted]:
 def older_than(db: apsw.Connection, channel: int, time: int) -> list[FileId]:
     """Files of a channel that are here or coming, and in no channel's message of this hybrid time or later."""
     found: Any = db.execute(
-        "SELECT DISTINCT a.file FROM attachment a JOIN message m ON m.id = a.message LEFT JOIN file f ON f.id = a.file"
-        f" WHERE a.channel = ?1 AND m.time < ?2 AND coalesce(f.state, {COMING}) < {DROPPED} AND NOT EXISTS("
+        "SELECT DISTINCT a.file FROM attachment a JOIN message m ON m.id = a.message JOIN file f ON f.id = a.file"
+        f" WHERE a.channel = ?1 AND m.time < ?2 AND f.state < {DROPPED} AND NOT EXISTS("
         "SELECT 1 FROM attachment b JOIN message o ON o.id = b.message WHERE b.file = a.file AND o.time >= ?2)",
         (channel, time),
     ).fetchall()

@@ -140,7 +140,8 @@ CREATE TABLE file(
   id BLOB PRIMARY KEY, state INTEGER NOT NULL, bytes INTEGER NOT NULL, plain BLOB NOT NULL, outline BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX file_plain ON file(plain) WHERE plain <> x'';
-CREATE INDEX file_dropped ON file(state) WHERE state = 4;
+CREATE INDEX file_open ON file(state) WHERE state < 2;
+CREATE INDEX file_doomed ON file(state) WHERE state = 4;
 CREATE TABLE voided(id BLOB PRIMARY KEY, channel INTEGER NOT NULL, op BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE destroyed(
   id BLOB PRIMARY KEY, channel INTEGER NOT NULL, commitment BLOB NOT NULL, why INTEGER NOT NULL

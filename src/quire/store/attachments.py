@@ -37,7 +37,7 @@ from quire.core.sealed_file import (
 from quire.errors import BusyError, CorruptError, MalformedError, NotFoundError, StorageError, UsageError
 from quire.storage import attachments as rows
 from quire.storage import timeline as messages
-from quire.storage.attachments import ASKED, COMING, DOOMED, DROPPED, HERE, FileRow, Use
+from quire.storage.attachments import ASKED, DOOMED, DROPPED, HERE, MISSING, FileRow, Use
 from quire.storage.database import fault, inconsistent
 from quire.store.file_types import HEAD_BYTES, type_of
 
@@ -419,7 +419,7 @@ def ask(db: apsw.Connection, id: bytes, bytes_: int) -> None:
     row = rows.get_file(db, id)
     if row is None:
         rows.put_file(db, FileRow(id, ASKED, bytes_, b"", b""))
-    elif row.state in (COMING, DROPPED, DOOMED):
+    elif row.state in (MISSING, DROPPED, DOOMED):
         rows.delete_file(db, id)
         rows.put_file(db, FileRow(id, ASKED, bytes_, b"", row.outline))
 

@@ -9,7 +9,8 @@ import msgspec
 from quire.core.encoding import Codec, encode
 from quire.core.heights import DIGEST_SIZE, LogHeight, is_well_formed
 from quire.core.ids import ChannelId, DeviceId
-from quire.core.limits import BUNDLE_BYTES_MAX, CHANNELS_PER_SYNC_MAX
+from quire.core.limits import BUNDLE_BYTES_MAX, CHANNELS_PER_SYNC_MAX, FILE_BYTES_MAX
+from quire.core.sealed_file import HASH_SIZE, PIECE_SIZE, piece_count
 from quire.errors import MalformedError
 
 VERSION = 1
@@ -17,6 +18,8 @@ NONCE_SIZE = TOKEN_SIZE = TAG_SIZE = 16
 PART_BYTES_MAX = 1 << 20  # of a record in one frame
 HEIGHTS_PER_FRAME_MAX = 256
 TAGS_PER_FRAME_MAX = 16_384  # keys of a channel that somebody has: one a week for three hundred years
+WANT_PIECES_MAX = 16  # pieces of one file, in one wish
+PIECES_MAX = piece_count(FILE_BYTES_MAX)
 TOKEN_LABEL = b"quire/v1 sync channel\x00"
 
 
@@ -75,7 +78,52 @@ class Bye(Message, tag=8, frozen=True):
     rule: str
 
 
-Any = Hello | Have | Asked | Part | Sent | Rest | Taken | Bye
+class FileMessage(Message, frozen=True):
+    """One about files; they stand beside the rounds."""
+
+
+class Want(FileMessage, tag=9, frozen=True):
+    """Send me these pieces of a file, and its outline first if they begin with the first."""
+
+    file: bytes
+    first: int
+    count: int
+
+
+class Outline(FileMessage, tag=10, frozen=True):
+    """The hashes of a file's pieces."""
+
+    file: bytes
+    hashes: bytes
+
+
+class Piece(FileMessage, tag=11, frozen=True):
+    """A piece that was wanted."""
+
+    file: bytes
+    number: int
+    data: bytes
+
+
+class Lacks(FileMessage, tag=12, frozen=True):
+    """I have not got it, or you may not have it: no piece that you want of it comes any more."""
+
+    file: bytes
+
+
+class Here(FileMessage, tag=13, frozen=True):
+    """What I lacked has come."""
+
+    file: bytes
+
+
+class Content(FileMessage, tag=14, frozen=True):
+    """I want no more files, for now."""
+
+
+Any = (
+    Hello | Have | Asked | Part | Sent | Rest | Taken | Bye | Want | Outline | Piece | Lacks | Here | Content
+)
 _codec = Codec(Any, "sync_message")
 
 
@@ -107,6 +155,20 @@ def decode_message(frame: bytes) -> Message:
             _require(number >= 1, "sync_taken")
         case Bye(rule=rule):
             _require(len(rule) <= 64 and rule.isascii(), "sync_bye")
+        case Want(file=file, first=first, count=count):
+            _require(
+                len(file) == HASH_SIZE and 0 <= first < PIECES_MAX and 1 <= count <= WANT_PIECES_MAX,
+                "sync_want",
+            )
+        case Outline(file=file, hashes=hashes):
+            count, rest = divmod(len(hashes), HASH_SIZE)
+            _require(len(file) == HASH_SIZE and not rest and 1 <= count <= PIECES_MAX, "sync_outline")
+        case Piece(file=file, number=number, data=data):
+            _require(
+                len(file) == HASH_SIZE and 0 <= number < PIECES_MAX and len(data) <= PIECE_SIZE, "sync_piece"
+            )
+        case Lacks(file=file) | Here(file=file):
+            _require(len(file) == HASH_SIZE, "sync_file")
     return message
 
 

@@ -7,6 +7,8 @@ Both sides say the same things, in rounds:
     Part*, Sent  what you lack of them and may have
     Rest         I have it all on disk; and whether we should look again
 
+Files go beside the rounds (sync/files.py), from the first Hello on.
+
 A round in which nobody got anything new is the last one: the sides are at rest, until one of them writes something and
 begins another round. Two sides that differ in nothing say Hello, and nothing that grows with history.
 
@@ -19,14 +21,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, auto
 
-import msgspec
-
 from quire.core.bundle_file import KNOWN, Kind, Record
 from quire.core.crypto.secrets import RandomBytes
 from quire.core.heights import LogHeight
 from quire.core.ids import ChannelId, DeviceId
 from quire.core.limits import BUNDLE_BYTES_MAX, LOGS_PER_CHANNEL_MAX
 from quire.errors import MalformedError
+from quire.sync.effects import Effect as Effect
+from quire.sync.effects import Send as Send
+from quire.sync.files import FileSession
 from quire.sync.messages import (
     HEIGHTS_PER_FRAME_MAX,
     NONCE_SIZE,
@@ -35,6 +38,7 @@ from quire.sync.messages import (
     VERSION,
     Asked,
     Bye,
+    FileMessage,
     Have,
     Hello,
     Message,
@@ -73,16 +77,6 @@ TRANSITIONS: dict[tuple[State, type[Message]], State] = {  # what is not here is
     (State.RESTING, Hello): State.ASKING,
 }
 ANY_TIME = (Taken, Bye)
-
-
-class Effect(msgspec.Struct, frozen=True):
-    """What the driver does now; see each."""
-
-
-class Send(Effect, frozen=True):
-    """Send this frame."""
-
-    frame: bytes
 
 
 class Greeted(Effect, frozen=True):
@@ -154,6 +148,7 @@ class Session:
         self._untaken: dict[int, int] = {}  # number -> size of what came and is not durable yet
         self._ours_rest: Rest | None = None
         self._their_rest: Rest | None = None
+        self.files = FileSession()
 
     # What we say
 
@@ -238,6 +233,10 @@ class Session:
         message = decode_message(frame)
         kind = type(message)
         state = self.state
+        if isinstance(message, FileMessage):
+            if state in (State.NEW, State.PARTED):
+                raise MalformedError("this may not come now", rule="out_of_turn", found=kind.__name__)
+            return self.files.receive(message)
         if kind not in ANY_TIME:
             following = TRANSITIONS.get((state, kind))
             if following is None:
