@@ -29,8 +29,7 @@ from quire.sync.files import (
 
 if TYPE_CHECKING:
     from quire.channels.syncing import Syncing
-    from quire.storage.attachments import Wanted
-    from quire.store.fetching import Incoming, Outgoing
+    from quire.store.fetching import Incoming, Outgoing, Wanted
 
 FILES_AT_ONCE = 4  # that come from one peer
 REFUSED_MAX = 100  # of a liar's, kept in a report

@@ -159,9 +159,7 @@ class Node:
         for neighbour in await look_around(Beacons(self._chat), interfaces):
             for address in neighbour.addresses:
                 try:
-                    link = await connect(
-                        address, key, instance=neighbour.instance, patience=self._patience
-                    )
+                    link = await connect(address, key, instance=neighbour.instance, patience=self._patience)
                 except (TransportError, PeerError):
                     continue
                 if link.peer in met:

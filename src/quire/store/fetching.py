@@ -24,7 +24,8 @@ from quire.core.sealed_file import (
 from quire.errors import MalformedError
 from quire.storage import attachments as rows
 from quire.storage import log
-from quire.storage.attachments import ASKED, DROPPED, HERE, MISSING, FileRow, Use, Wanted
+from quire.storage.attachments import ASKED, DROPPED, HERE, MISSING, FileRow, Use
+from quire.storage.attachments import Wanted as Wanted
 from quire.storage.database import fault
 from quire.store.attachments import attachment_of
 from quire.store.behind import epoch_of
