@@ -66,10 +66,10 @@ def test_wrong_ones(locked: tuple[Quire, str]) -> None:
     done = quire("channels", "--json", QUIRE_PASSPHRASE="wrong horse", code=4)
     assert done.error["rule"] == "wrong_passphrase"
     assert "horse" not in done.err
-    reader = pipe_with(" ".join(["zebra"] * 24).encode())  # their last one would have to be another
+    reader = pipe_with(" ".join(["legal"] * 24).encode())  # their last one would have to be another
     done = quire("channels", "--recovery", "--passphrase-fd", str(reader), fds=(reader,), code=2)
     os.close(reader)
-    assert "zebra" not in done.err
+    assert "legal" not in done.err
     reader = pipe_with(b"\xff\xfe")
     done = quire("channels", "--json", "--passphrase-fd", str(reader), fds=(reader,), code=2)
     os.close(reader)
