@@ -15,8 +15,8 @@ from quire.core.packing import packed
 
 TIME = (1_700_000_000_000 << 16) + 3
 SPAN = [b"p" * 10, 1, 7, b"i" * 32]
-BODY: list[Any] = [3, TIME, 0, [SPAN], [b"one", b"two"]]
-PACK = [b"n" * 32, 1000, 3, TIME, 0, 2, b"d" * 32, [SPAN]]
+BODY: list[Any] = [3, TIME, b"", [SPAN], [b"one", b"two"], []]
+PACK = [b"n" * 32, 1000, 3, TIME, b"", 2, b"d" * 32, [SPAN]]
 MANIFEST: list[Any] = [
     b"v" * 16, 1_700_000_000_000, 1, [PACK], [], [[b"p" * 10, b"c" * 32]], [[b"c" * 32, "general", 12]],
 ]  # fmt: skip
@@ -46,7 +46,7 @@ def _shared(what: str, make: Callable[..., bytes], right: list[Any]) -> Iterator
     yield "version", make(right, version=b"\x00\x02"), f"{what}_version", "written by a newer Quire", FACTS
     yield "other-key", make(right, key="another key"), f"{what}_open", "of another vault", FACTS
     yield "longer", make([*right, 0]), f"{what}_form", "one field more", FACTS
-    yield "shorter", make(right[:-1]), f"{what}_form", "one field less", FACTS
+    yield "shorter", make(right[:-2]), f"{what}_form", "two fields less", FACTS
     yield "trailing", make(raw(right) + b"\0"), f"{what}_form", "one byte too many", FACTS
     wide = b"\xdc\x00" + bytes([len(right)]) + raw(right)[1:]
     yield "wide", make(wide), f"{what}_form_not_canonical", "the array's length in two bytes", FACTS
@@ -68,14 +68,14 @@ def packs() -> Iterator[Case]:
     yield "kind-0", sealed("pack", [0, *BODY[1:]]), "pack_form", "kinds count from 1", FACTS
     yield (
         "seq-0",
-        sealed("pack", [*BODY[:3], [[b"p" * 10, 0, 7, b"i" * 32]], []]),
+        sealed("pack", [*BODY[:3], [[b"p" * 10, 0, 7, b"i" * 32]], [], []]),
         "pack_form",
         "seqs count from 1",
         FACTS,
     )
     yield (
         "prefix-short",
-        sealed("pack", [*BODY[:3], [[b"p" * 9, 1, 7, b"i" * 32]], []]),
+        sealed("pack", [*BODY[:3], [[b"p" * 9, 1, 7, b"i" * 32]], [], []]),
         "pack_form",
         "ten bytes",
         FACTS,

@@ -10,6 +10,7 @@ import pytest
 
 from quire.core import limits
 from quire.core.backup import (
+    Away,
     BackupKey,
     ChannelEntry,
     EpochItem,
@@ -41,8 +42,8 @@ KEY = BackupKey.of(DatabaseKey(bytes(range(32))))
 OTHER = BackupKey.of(DatabaseKey(bytes(32)))
 TIME = (1_700_000_000_000 << 16) + 3
 SPAN = PackSpan(b"p" * 10, 1, 7, b"i" * 32)
-BODY = PackBody(Kind.CONTENT, TIME, 0, (SPAN,), (b"one", b"two"))
-ENTRY = PackEntry(b"n" * 32, 1_000, Kind.CONTENT, TIME, 0, 2, b"d" * 32, (SPAN,))
+BODY = PackBody(Kind.CONTENT, TIME, b"h" * 16, (SPAN,), (b"one", b"two"), (Away(1, b"\3"),))
+ENTRY = PackEntry(b"n" * 32, 1_000, Kind.CONTENT, TIME, b"", 2, b"d" * 32, (SPAN,))
 MANIFEST = Manifest(
     b"v" * 16, 1_700_000_000_000, 1, (ENTRY,), (), (LogEntry(b"p" * 10, b"c" * 32),),
     (ChannelEntry(b"c" * 32, "general", 12),),
@@ -81,15 +82,18 @@ def test_a_pack_that_was_changed_anywhere_does_not_open() -> None:
 @pytest.mark.parametrize(
     ("value", "rule"),
     [
-        ([0, TIME, 0, [], []], "pack_form"),
-        ([3, -1, 0, [], []], "pack_form"),
-        ([3, TIME, 0, [[b"p" * 9, 1, 7, b"i" * 32]], []], "pack_form"),
-        ([3, TIME, 0, [[b"p" * 10, 0, 7, b"i" * 32]], []], "pack_form"),
-        ([3, TIME, 0, [[b"p" * 10, 1, limits.SEQ_MAX + 1, b"i" * 32]], []], "pack_form"),
-        ([3, TIME, 0, [[b"p" * 10, 1, 7, b"i" * 31]], []], "pack_form"),
-        ([3, TIME, 0, [], ["text"]], "pack_form"),
-        ([3, TIME, 0, [], [], 0], "pack_form"),
-        ([3, TIME, 0, []], "pack_form"),
+        ([0, TIME, b"", [], [], []], "pack_form"),
+        ([3, -1, b"", [], [], []], "pack_form"),
+        ([3, TIME, 0, [], [], []], "pack_form"),
+        ([3, TIME, b"", [[b"p" * 9, 1, 7, b"i" * 32]], [], []], "pack_form"),
+        ([3, TIME, b"", [[b"p" * 10, 0, 7, b"i" * 32]], [], []], "pack_form"),
+        ([3, TIME, b"", [[b"p" * 10, 1, limits.SEQ_MAX + 1, b"i" * 32]], [], []], "pack_form"),
+        ([3, TIME, b"", [[b"p" * 10, 1, 7, b"i" * 31]], [], []], "pack_form"),
+        ([3, TIME, b"", [], ["text"], []], "pack_form"),
+        ([3, TIME, b"", [], [], [[0, b""]]], "pack_form"),
+        ([3, TIME, b"", [], [], [], 0], "pack_form"),
+        ([3, TIME, b"", []], "pack_form"),
+        ([3, TIME, b"", [], []], "pack_form_not_canonical"),
     ],
 )
 def test_a_pack_of_another_form_is_refused(value: Any, rule: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -14,12 +15,16 @@ from quire.channels.manager import ChannelManager
 from quire.core.backup import BackupKey, Kind, open_manifest, open_pack, pack_name, seal_manifest, seal_pack
 from quire.core.crypto.secrets import RecoveryPhrase
 from quire.core.encoding import encode
+from quire.core.operation import Erase, Remains
 from quire.core.views import BackupProblem, RestoreReport
 from quire.errors import CorruptError, QuireError, SchemaError, UnlockError, UsageError
-from quire.storage import database
+from quire.storage import database, log
+from quire.storage.erasures import LOCAL, POLICY, holes_between, is_missing_any
 from quire.store import backing_up, restoring
 from quire.store.backup_reading import check_backup
 from quire.store.digest import timeline_digest
+from quire.store.erasing import destroy
+from quire.store.ledger import now_ms
 from quire.store.local import LocalStore
 from quire.testing.people import Person, meet
 from tests import vaults
@@ -376,3 +381,81 @@ def test_a_forged_pack_is_refused_commit_by_commit(owner: Owner) -> None:
     assert list(report.rules) == ["content_root_differs"]
     with owner.open() as store:
         assert store.verify().ok
+
+
+# What was let go
+
+
+def without(owner: Owner, work: Callable[[LocalStore, ChannelManager], None]) -> None:
+    """Do something in the vault, and bring its backup up to date."""
+    with LocalStore.open(owner.folder / "vault", owner.key) as store:
+        work(store, ChannelManager(store))
+        assert store.verify().ok
+        owner.digests = {id: timeline_digest(store, id) for id in owner.channels.values()}
+        report = store.backup(owner.backup)
+        assert 1 <= report.rewritten <= 2, "only the packs that held it"
+        assert store.backup(owner.backup).packs_written == 0
+        key = BackupKey.of(store.database.key)
+    bodies = [open_pack(path.read_bytes(), key) for path in (owner.backup / "packs").iterdir()]
+    assert not any(b"general 4" in item for body in bodies for item in body.items)
+
+
+def named(store: LocalStore, text: str) -> tuple[log.ChannelRow, bytes]:
+    row = next(row for row in log.channels(store.database.reader) if row.name == "general")
+    return row, next(one.id for one in store.get_channel_messages(row.id) if one.body == text)
+
+
+def test_what_was_erased_is_not_in_the_backup_nor_restored(owner: Owner) -> None:
+    def erase(store: LocalStore, chat: ChannelManager) -> None:
+        row, id = named(store, "general 4")
+        store.write_operations(row.id, Erase((Remains(id),)))
+
+    without(owner, erase)
+    owner.restore(words=True)
+    owner.require_all()
+    with owner.open() as store:
+        assert "general 4" not in vaults.bodies(store, "general")
+
+
+@pytest.mark.parametrize("why", [POLICY, LOCAL])
+def test_what_retention_let_go_is_not_in_the_backup_and_not_missed(owner: Owner, why: int) -> None:
+    def prune(store: LocalStore, chat: ChannelManager) -> None:
+        row, id = named(store, "general 4")
+        _, root = named(store, "a root")
+        pen = store.ledger
+        pen.run(lambda db: destroy(db, pen.applier, row, [id, root], why, now_ms()))
+
+    without(owner, prune)
+    owner.restore(words=True)
+    owner.require_all()
+    with owner.open() as store:
+        db = store.database.reader
+        assert [one.why for one in holes_between(db, bytes(16), b"\xff" * 16).values()] == [why, why]
+        assert not is_missing_any(db), "nobody is asked for it"
+        assert not store.database.reader.execute("SELECT 1 FROM gap").fetchall()
+        assert "in a thread" in vaults.bodies(store, "general"), "a reply to what is gone waits for nothing"
+
+
+def test_an_old_backup_brings_nothing_back_once_the_erasure_is_heard_of(tmp_path: Path) -> None:
+    ada, bob = Person.create(tmp_path, "ada"), Person.create(tmp_path, "bob")
+    assert ada.store.recovery_phrase is not None
+    words = ada.store.recovery_phrase.words()
+    team = ada.chat.create_channel("team").id
+    bob.chat.join_channel(ada.chat.create_invite(team).text())
+    meet(ada, bob)
+    said = ada.chat.send_message(team, "regretted").id
+    meet(ada, bob)
+    ada.store.backup(tmp_path / "backup")
+    ada.store.write_operations(team, Erase((Remains(said),)))
+    meet(ada, bob)
+    key = vaults.key_of(ada.store.folder)
+    ada.store.close()
+    LocalStore.restore(tmp_path / "backup", tmp_path / "again", key, phrase=words)
+    again = Person("ada", LocalStore.open(tmp_path / "again", key))
+    assert "regretted" in again.reads(team), "it is a true backup of that day"
+    meet(again, bob)
+    assert "regretted" not in again.reads(team)
+    assert again.digest(team) == bob.digest(team)
+    for one in (again, bob):
+        assert one.store.verify().ok
+        one.store.close()

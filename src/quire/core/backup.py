@@ -34,6 +34,7 @@ Seq = Annotated[int, msgspec.Meta(ge=1, le=limits.SEQ_MAX)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 Time = Annotated[int, msgspec.Meta(ge=0, le=(limits.TIME_MS_MAX + 1 << 16) - 1)]  # a hybrid one
 Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST_SIZE, max_length=DIGEST_SIZE)]
+Holes = Annotated[bytes, msgspec.Meta(max_length=DIGEST_SIZE)]
 Prefix = Annotated[bytes, msgspec.Meta(min_length=10, max_length=10)]
 
 
@@ -64,14 +65,22 @@ class PackSpan(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fiel
     end: Digest  # id of the last one: the chain says the rest
 
 
+class Away(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Why operations of a commit are not there although nobody erased them (storage/erasures.py)."""
+
+    item: Count  # its place among the items
+    whys: Annotated[bytes, msgspec.Meta(min_length=1)]  # a byte for each of its holes, in order
+
+
 class PackBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """A pack's content, sealed."""
 
     kind: Annotated[int, msgspec.Meta(ge=1, le=255)]
     newest: Time  # hybrid time of the newest commit in it
-    holes: Count  # operations in it whose bytes had been destroyed
+    holes: Holes  # which operations' bytes had been destroyed, and why
     spans: tuple[PackSpan, ...]
     items: tuple[bytes, ...]  # encoded commits, by log and seq; or encoded `StateItem`s
+    away: tuple[Away, ...] = ()  # of those with holes that retention made
 
 
 class PackEntry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +90,7 @@ class PackEntry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
     size: Count  # bytes of the file
     kind: Annotated[int, msgspec.Meta(ge=1, le=255)]
     newest: Time
-    holes: Count
+    holes: Holes
     count: Count  # items in it
     plain: Digest  # SHA-256 of the encoded body: what has not changed is not written again
     spans: tuple[PackSpan, ...]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -19,30 +20,69 @@ _OPERATIONS = " UNION ALL ".join(
 _COMMITS = "SELECT seq, head, signature FROM commits WHERE log = ? AND seq BETWEEN ? AND ? ORDER BY seq"
 
 
+HOLES_AT_ONCE = 10_000
+HOLES_DIGEST_SIZE = 16
+
+
 class StoredCommit(NamedTuple):
     """A commit and what is kept of its operations, in order."""
 
     seq: int
     head: bytes
     signature: bytes
-    salted: list[bytes]
+    entries: list[bytes]  # salt || operation of each, or the commitment of what was destroyed
+    holes: dict[int, int]  # of the latter, place -> why
 
 
 def run(db: apsw.Connection, of: LogRow, first: int, last: int) -> Iterator[StoredCommit]:
-    """The commits of a log from `first` to `last`, with their operations; the two trees are walked side by side."""
+    """The commits of a log from `first` to `last`, with their operations; the trees are walked side by side."""
     low = of.prefix + first.to_bytes(4, "big") + b"\0\0"
     high = of.prefix + last.to_bytes(4, "big") + b"\xff\xff"
     with one_moment(db), closing(db.cursor()) as operations, closing(db.cursor()) as commits:
         operations.execute(f"{_OPERATIONS} ORDER BY id", (low, high))
         row: Any = next(operations, None)
+        gone = _Holes(db, low, high)
         found: Any = commits.execute(_COMMITS, (of.n, first, last))
         for seq, head, signature in found:
             end = of.prefix + seq.to_bytes(4, "big") + b"\xff\xff"
-            salted = []
+            there: list[tuple[bytes, bytes]] = []
             while row is not None and row[0] <= end:
-                salted.append(row[1])
+                there.append(row)
                 row = next(operations, None)
-            yield StoredCommit(seq, head, signature, salted)
+            if gone.next is not None and gone.next[0] <= end:
+                yield StoredCommit(seq, head, signature, *gone.put_in(there, end))
+            else:
+                yield StoredCommit(seq, head, signature, [op for _, op in there], {})
+
+
+class _Holes:
+    """The holes of a run, in order."""
+
+    def __init__(self, db: apsw.Connection, low: bytes, high: bytes) -> None:
+        self._db = db
+        self._high = high
+        self._window: list[tuple[bytes, bytes, int]] = []
+        self.next: tuple[bytes, bytes, int] | None = None
+        self._fill(low)
+
+    def _fill(self, low: bytes) -> None:
+        sql = "SELECT id, commitment, why FROM destroyed WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
+        found: Any = self._db.execute(sql, (low, self._high, HOLES_AT_ONCE)).fetchall()
+        self._window = list(reversed(found))
+        self.next = self._window.pop() if self._window else None
+
+    def put_in(self, there: list[tuple[bytes, bytes]], end: bytes) -> tuple[list[bytes], dict[int, int]]:
+        """The entries of one commit, what is left of it and its holes, up to the last id that it can have."""
+        entries = dict(there)
+        why: dict[bytes, int] = {}
+        while self.next is not None and self.next[0] <= end:
+            id, entries[self.next[0]], why[self.next[0]] = self.next
+            if not self._window:
+                self._fill(id + b"\0")
+            else:
+                self.next = self._window.pop()
+        ids = sorted(entries)
+        return [entries[id] for id in ids], {at: why[id] for at, id in enumerate(ids) if id in why}
 
 
 def control_seqs(db: apsw.Connection) -> dict[bytes, list[Span]]:
@@ -52,3 +92,20 @@ def control_seqs(db: apsw.Connection) -> dict[bytes, list[Span]]:
     for (place,) in rows:
         found.setdefault(place[:10], []).append(int.from_bytes(place[10:], "big"))
     return {prefix: spans_of(seqs) for prefix, seqs in found.items()}
+
+
+def holes_digest(holes: Iterable[tuple[bytes, int]]) -> bytes:
+    """What tells one set of (id, why) of holes from another: 16 bytes, or none if there are none."""
+    digest = hashlib.sha256()
+    found = False
+    for id, why in holes:
+        found = True
+        digest.update(id + bytes([why]))
+    return digest.digest()[:HOLES_DIGEST_SIZE] if found else b""
+
+
+def holes_in(db: apsw.Connection, prefix: bytes, first: int, last: int) -> Iterator[tuple[bytes, int]]:
+    """(id, why) of the holes of a log's commits from `first` to `last`, in order."""
+    bounds = (prefix + first.to_bytes(4, "big") + b"\0\0", prefix + last.to_bytes(4, "big") + b"\xff\xff")
+    found: Any = db.execute("SELECT id, why FROM destroyed WHERE id BETWEEN ? AND ? ORDER BY id", bounds)
+    yield from found

@@ -22,6 +22,7 @@ import msgspec
 
 from quire.core import limits
 from quire.core.backup import (
+    Away,
     BackupKey,
     ChannelEntry,
     Kind,
@@ -37,15 +38,16 @@ from quire.core.backup import (
     seal_manifest,
     seal_pack,
 )
-from quire.core.commit import Commit, commit_id, decode_head, encode_commit
+from quire.core.commit import commit_id, decode_head, encode_commit, with_holes
 from quire.core.crypto.slots import decode_slots
-from quire.core.heights import Span, count, joined, lacking
+from quire.core.heights import Span, count, joined, lacking, spans_of
 from quire.core.views import BackupReport
 from quire.errors import CorruptError, MalformedError, SchemaError, StorageError, UsageError
-from quire.storage import heights, log
+from quire.storage import erasures, heights, log
 from quire.storage.backup_folder import MANIFESTS, PACKS, SLOTS, BackupFolder, pack_path
 from quire.storage.database import fault
-from quire.storage.runs import control_seqs, run
+from quire.storage.erasures import KEPT_AWAY
+from quire.storage.runs import StoredCommit, control_seqs, holes_digest, holes_in, run
 from quire.store.backup_state import state_bodies
 from quire.store.ledger import now_ms
 
@@ -269,9 +271,10 @@ class _Vault:
         control = control_seqs(db)
         self._runs: dict[tuple[int, bytes], list[Span]] = {}
         for prefix, row in self.rows.items():
-            here = heights.here(db, row.n)
+            here = joined([*heights.here(db, row.n), *spans_of(erasures.missing_places(db, prefix))])
             self._runs[Kind.CONTROL, prefix] = control.get(prefix, [])
             self._runs[Kind.CONTENT, prefix] = lacking(here, control.get(prefix, []))
+        self._has_holes = erasures.any_here(db)
         channels = log.all_channels(db)
         ids = {row.n: row.id for row in channels}
         self.logs = [LogEntry(prefix, ids[row.channel]) for prefix, row in self.rows.items()]
@@ -279,7 +282,14 @@ class _Vault:
 
     def agrees(self, entry: PackEntry) -> bool:
         """Is all that a pack holds still here, and just so?"""
-        return all(self._has(entry.kind, span) for span in entry.spans)
+        if not all(self._has(entry.kind, span) for span in entry.spans):
+            return False
+        if entry.kind == Kind.CONTROL or not (entry.holes or self._has_holes):
+            return True
+        found = (
+            one for span in entry.spans for one in holes_in(self._db, span.prefix, span.first, span.last)
+        )
+        return holes_digest(found) == entry.holes
 
     def _has(self, kind: int, span: PackSpan) -> bool:
         row = self.rows.get(span.prefix)
@@ -305,31 +315,59 @@ def bodies(
     db: apsw.Connection, kind: Kind, runs: Iterable[tuple[log.LogRow, list[Span]]]
 ) -> Iterator[PackBody]:
     """Packs of these runs of logs, each filled before the next is begun."""
-    spans: list[PackSpan] = []
-    items: list[bytes] = []
-    size = newest = 0
+    filling = _Filling(kind)
     for row, wanted in runs:
         for first, last in wanted:
-            while first <= last:
-                begun, head, seq = first, b"", first
-                for stored in run(db, row, first, last):
-                    seq, head = stored.seq, stored.head
-                    encoded = encode_commit(Commit(head, stored.signature, tuple(stored.salted)))
-                    items.append(encoded)
-                    size += len(encoded)
-                    if size >= PACK_BYTES:
+            begun = first
+            while begun <= last:
+                head, seq = b"", last
+                for stored in run(db, row, begun, last):
+                    head = stored.head
+                    filling.add(row.prefix, stored)
+                    if filling.size >= PACK_BYTES:
+                        seq = stored.seq
                         break
-                else:
-                    seq = last
                 if head:
-                    spans.append(PackSpan(row.prefix, begun, seq, commit_id(head)))
-                    newest = max(newest, decode_head(head).time)
-                first = seq + 1
-                if size >= PACK_BYTES:
-                    yield PackBody(kind, newest, 0, tuple(spans), tuple(items))
-                    spans, items, size, newest = [], [], 0, 0
-    if items:
-        yield PackBody(kind, newest, 0, tuple(spans), tuple(items))
+                    filling.end(PackSpan(row.prefix, begun, seq, commit_id(head)), decode_head(head).time)
+                begun = seq + 1
+                if filling.size >= PACK_BYTES:
+                    yield filling.body()
+                    filling = _Filling(kind)
+    if filling.size:
+        yield filling.body()
+
+
+class _Filling:
+    """A pack to be."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self._spans: list[PackSpan] = []
+        self._items: list[bytes] = []
+        self._holes: list[tuple[bytes, int]] = []
+        self._away: list[Away] = []
+        self._newest = 0
+        self.size = 0
+
+    def add(self, prefix: bytes, stored: StoredCommit) -> None:
+        encoded = encode_commit(with_holes(stored.head, stored.signature, stored.entries, stored.holes))
+        if stored.holes:
+            place = prefix + stored.seq.to_bytes(4, "big")
+            self._holes += [(place + at.to_bytes(2, "big"), why) for at, why in stored.holes.items()]
+            if any(why in KEPT_AWAY for why in stored.holes.values()):
+                self._away.append(Away(len(self._items), bytes(stored.holes.values())))
+        self._items.append(encoded)
+        self.size += len(encoded)
+
+    def end(self, span: PackSpan, time: int) -> None:
+        self._spans.append(span)
+        self._newest = max(self._newest, time)
+
+    def body(self) -> PackBody:
+        holes = holes_digest(self._holes)
+        return PackBody(
+            self._kind, self._newest, holes, tuple(self._spans), tuple(self._items), tuple(self._away)
+        )
 
 
 def entry_of(name: bytes, sealed: bytes, body: PackBody, plain: bytes = b"") -> PackEntry:

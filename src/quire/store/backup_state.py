@@ -38,7 +38,7 @@ def state_bodies(store: LocalStore) -> Iterator[PackBody]:
         keys = [encode_state(item) for item in [*_meta(db), *_keys(db)]]
         rest = (encode_state(item) for item in _rest(db))
         for items in [*in_parts(keys, STATE_BYTES), *in_parts(rest, STATE_BYTES)]:
-            yield PackBody(Kind.STATE, 0, 0, (), tuple(items))
+            yield PackBody(Kind.STATE, 0, b"", (), tuple(items))
 
 
 def put_state(db: apsw.Connection, items: Iterable[StateItem]) -> None:

@@ -245,6 +245,24 @@ def destroy(
     return sum(len(item.salted) for item in gone)
 
 
+def say_let_go(
+    db: apsw.Connection, applier: Applier, channel: log.ChannelRow, whys: dict[bytes, int], now_ms: int
+) -> None:
+    """Of operations that came as holes: they were let go before (a restore), and are not missing.
+
+    whys    of `KEPT_AWAY`; of others nothing is said
+    """
+    from quire.store.people import put_back
+    from quire.store.withdraw import take_waiting
+
+    here = erasures.holes_among(db, sorted(whys))
+    ids = [id for id, hole in here.items() if hole.why == MISSING and whys[id] in KEPT_AWAY]
+    for id in ids:
+        erasures.set_why(db, [id], whys[id])
+    _note_heights(db, [], ids)
+    put_back(db, applier, channel, take_waiting(db, channel, ids), now_ms)
+
+
 def is_let_go(db: apsw.Connection, id: bytes) -> bool:
     """Was a message let go by retention here, so that what names it need not wait for it?"""
     hole = erasures.holes_among(db, [id]).get(id)

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 import apsw
 
 from quire.core.backup import Kind, OwnerItem, PackBody, PackEntry, ParkedItem, StateItem, decode_state
-from quire.core.commit import peek_commit
+from quire.core.commit import holes_of, peek_commit
 from quire.core.control import Device
 from quire.core.crypto.keys import SigningKey, identity_key, recovery_seed
 from quire.core.crypto.secrets import DatabaseKey, Keyring, RawKey, RecoveryPhrase, Secret, Unlock
 from quire.core.heights import lacking
-from quire.core.ids import IdentityId
+from quire.core.ids import DeviceId, IdentityId, Incarnation, log_prefix, message_id
 from quire.core.views import BackupProblem, RestoreReport
 from quire.errors import CorruptError, StorageError, UsageError
 from quire.storage import heights, log
@@ -34,6 +34,7 @@ from quire.store.arrivals import Prepared, prepare
 from quire.store.backup_reading import Backup, open_backup, require_whole
 from quire.store.backup_state import put_state
 from quire.store.creation import NewDevice, new_folder, write_database
+from quire.store.erasing import say_let_go
 from quire.store.ingest import take
 from quire.store.ledger import now_ms
 
@@ -83,6 +84,7 @@ class _Restore:
         self._new = self._refused = 0
         self._rules: dict[str, int] = {}
         self._lost: list[PackEntry] = []
+        self._away: list[PackBody] = []  # whose holes are still to be told apart
 
     def begin(self, folder: Path, unlock: Unlock, phrase: RecoveryPhrase | None) -> RestoreReport:
         from quire.store.local import LocalStore
@@ -200,11 +202,16 @@ class _Restore:
             batches = self._rest(store, entries)
             one = next(batches, None)
             while one is not None:
+                away, self._away = self._away, []  # of packs that were taken whole
                 self._take(store, one, lambda: following.append(next(batches, None)))
+                for body in away:
+                    _say_away(store, body)
                 done = min(total, done + one.count)
                 if self._progress:
                     self._progress("restoring", done, total)
                 one = following.pop() if following else next(batches, None)
+            for body in self._away:
+                _say_away(store, body)
         fault("restore_rest")
         store.ledger.run(lambda db: _forget_restoring(db))
         return self._report(store)
@@ -217,6 +224,8 @@ class _Restore:
             body = self._body(entry)
             for batch in _batches(body.items, backwards=True) if body else ():
                 yield prepare(db, batch)
+            if body and body.away:
+                self._away.append(body)
 
     def _take(self, store: LocalStore, given: Prepared, meanwhile: object = None) -> None:
         report = take(store, given, meanwhile)  # type: ignore[arg-type]
@@ -240,7 +249,7 @@ class _Restore:
         )
 
 
-_EMPTY = PackBody(Kind.STATE, 0, 0, (), ())
+_EMPTY = PackBody(Kind.STATE, 0, b"", (), ())
 
 
 def _page(body: PackBody) -> list[bytes]:
@@ -258,6 +267,26 @@ def _page(body: PackBody) -> list[bytes]:
         if len(page) >= PAGE_COMMITS:
             break
     return page
+
+
+def _say_away(store: LocalStore, body: PackBody) -> None:
+    """What retention had let go in the vault that was backed up stays gone, and is not asked for."""
+    whys: dict[bytes, dict[bytes, int]] = {}  # by channel
+    for one in body.away:
+        commit, head = peek_commit(body.items[one.item])
+        prefix = log_prefix(DeviceId(head.device), Incarnation(head.incarnation))
+        found = whys.setdefault(head.channel, {})
+        for at, why in zip(holes_of(commit), one.whys, strict=True):
+            found[message_id(prefix, head.seq, at)] = why
+    ledger = store.ledger
+
+    def work(db: apsw.Connection) -> None:
+        for id, found in whys.items():
+            channel = log.channel_by_id(db, id)
+            if channel is not None:
+                say_let_go(db, ledger.applier, channel, found, now_ms())
+
+    ledger.run(work)
 
 
 def certify(store: LocalStore, phrase: RecoveryPhrase) -> None:
