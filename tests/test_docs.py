@@ -17,7 +17,15 @@ import pytest
 from quire.core import limits
 from quire.core.words import index_text
 from quire.exchange.detect import importers
-from quire.exchange.exported import AuthorLine, ChannelLine, EndLine, HeaderLine, MessageLine
+from quire.exchange.exported import (
+    AuthorLine,
+    ChannelLine,
+    CommitLine,
+    EndLine,
+    HeaderLine,
+    MessageLine,
+    SealLine,
+)
 from quire.storage.schema import TOKENIZER
 from tests.cli.conftest import in_this_process
 
@@ -149,7 +157,7 @@ def test_the_schema_of_exports_is_that_of_the_code() -> None:
 
 def test_every_field_of_an_export_is_described() -> None:
     page = (ROOT / "docs" / "export-jsonl.md").read_text()
-    for line in (HeaderLine, ChannelLine, AuthorLine, MessageLine, EndLine):
+    for line in (HeaderLine, ChannelLine, AuthorLine, MessageLine, CommitLine, SealLine, EndLine):
         assert f"### `{line.__struct_config__.tag}`" in page
         for field in line.__struct_fields__:
             assert f"`{field}`" in page, field

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "exchange": "errors",  # foreign files become records, and lines become files; it knows neither vault nor operation
     "sync": "errors core",  # the protocol, without I/O
     "store": "errors core storage exchange.model exchange.detect exchange.exported"
-    " exchange.writers exchange.writing",  # where the layers meet
+    " exchange.writers exchange.writing exchange.out_jsonl",  # where the layers meet
     "channels": "errors core storage store exchange.model exchange.exported",
     "transports": "errors core",  # they move frames
     "relay": "errors core.relay_frames",  # holds no keys, and knows of no members

@@ -55,3 +55,27 @@ def test_the_contents_digest(talk: InProcess) -> None:
     assert found["ok"]
     assert all(len(one["digest"]) == 64 for one in found["contents"])
     assert found["contents"][0]["digest"] in talk("verify", "--contents").out
+
+
+def test_check_needs_no_vault_and_names_what_is_wrong(talk: InProcess, tmp_path: Path) -> None:
+    book = tmp_path / "book.jsonl"
+    done = talk("export", "papers", "--signed", "--to", str(book))
+    assert "quire check" in done.out
+    nowhere = str(tmp_path / "nowhere")
+    whole = talk("check", str(book), QUIRE_VAULT=nowhere)
+    assert "as they were signed" in whole.out
+    assert "Ada: 1 message" in whole.out
+    book.write_text(book.read_text("utf-8").replace("the **draft**", "the **letter**", 1), "utf-8")
+    found = talk("check", str(book), "--json", code=1, QUIRE_VAULT=nowhere).json
+    assert (found["ok"], found["problems"][0]["what"], found["problems"][0]["detail"]) == (
+        False,
+        "message_changed",
+        "body",
+    )
+    assert "message_changed" in talk("check", str(book), code=1, QUIRE_VAULT=nowhere).out
+    book.write_text("nothing")
+    assert talk("check", str(book), "--json", code=5, QUIRE_VAULT=nowhere).error["rule"] == "not_signed"
+    assert (
+        talk("check", str(tmp_path / "absent"), "--json", code=3, QUIRE_VAULT=nowhere).error["rule"]
+        == "path_absent"
+    )

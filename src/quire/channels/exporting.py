@@ -8,6 +8,8 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from quire.core.ids import ChannelId
+from quire.core.operation import Profile
+from quire.core.timeline import MAY_POST
 from quire.errors import UnauthorisedError, UsageError
 from quire.storage import log
 from quire.storage.database import guarded
@@ -25,6 +27,9 @@ class Exporting:
     def resolve(self, channel: ChannelId | str) -> ChannelId:
         raise NotImplementedError
 
+    def _own_name(self) -> str:
+        raise NotImplementedError
+
     @guarded
     def export(
         self,
@@ -32,6 +37,7 @@ class Exporting:
         channels: Iterable[ChannelId | str] = (),
         *,
         format: str = "jsonl",
+        signed: bool = False,
         since: datetime | int | None = None,
         until: datetime | int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
@@ -41,10 +47,11 @@ class Exporting:
         path          a new file (jsonl, csv) or a new folder (html, markdown); whole when it has its name
         channels      none = all that we may read
         format        jsonl (lossless; `import_` reads it), html, markdown or csv
+        signed        with what proves who wrote what (`quire check`); jsonl, html and markdown, whole channels only
         since, until  only messages from then on, and before then; a datetime without a zone is UTC; an int, Unix ms
         progress      (channel, messages done, messages in all)
 
-        Raises: UsageError with rule "export_exists", "export_format", "export_span" or "export_nothing";
+        Raises: UsageError with rule "export_exists", "export_format", "export_span", "export_signed" or "export_nothing";
         NotFoundError, StorageError.
         """
         from quire.store.exporting import Span, export  # the writers are many
@@ -56,7 +63,16 @@ class Exporting:
         if not rows:
             raise UsageError("there is no channel to export", rule="export_nothing")
         unique = list({row.n: row for row in rows}.values())
-        return export(self.store, unique, path, format, span, progress)
+        if signed:
+            self._sign_our_name(unique)
+        return export(self.store, unique, path, format, span, signed, progress)
+
+    def _sign_our_name(self, rows: Iterable[log.ChannelRow]) -> None:
+        """A signed export proves names too, if they were said in its channels."""
+        name, db = self._own_name(), self.store.database.reader
+        for row in rows:
+            if name and row.rights & MAY_POST and not log.introduced(db, row.n, self.store.own_key):
+                self.store.write_operations(row.id, Profile("", "", name))
 
     def _readable(self) -> list[log.ChannelRow]:
         """All channels that we may read, by name."""

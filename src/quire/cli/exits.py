@@ -50,7 +50,7 @@ class Exit(NamedTuple):
 
 EXITS = (
     Exit(OK, "done"),
-    Exit(FOUND, "verify or doctor found something, bundle in refused something"),
+    Exit(FOUND, "verify, doctor or check found something, bundle in refused something"),
     Exit(3, "no such vault, channel, message, thread, reaction or file", (NotFoundError,)),
     Exit(4, "the vault does not open with what was given", (UnlockError,)),
     Exit(USAGE, "the command is wrong; nothing was changed", (UsageError, UnauthorisedError)),

@@ -1,8 +1,9 @@
-"""The command that takes talk out: export."""
+"""Commands that take talk out, and check what was taken: export, check."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,20 +11,23 @@ import typer
 
 from quire.cli import records
 from quire.cli.completion import channels as complete_channels
+from quire.cli.exits import FOUND
 from quire.cli.places import time_ms
 from quire.cli.progress import Meter
-from quire.cli.session import opened
+from quire.cli.session import opened, output_of
 from quire.cli.text import bytes_text, line, plural
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from quire.exchange.exported import ExportSummary
+    from quire.store.checking import CheckReport
 
 __all__ = ["app"]
 
 app = typer.Typer(rich_markup_mode=None)
 
+PROBLEMS_SHOWN_MAX = 20
 NEXT = {
     "jsonl": "to read it back, here or elsewhere: quire import {path}",
     "html": "open {path}/index.html in a browser",
@@ -57,6 +61,9 @@ def export(
         str, typer.Option("--since", metavar="DATE", help="Only messages from then on, as 2024-03-05.")
     ] = "",
     until: Annotated[str, typer.Option("--until", metavar="DATE", help="Only messages before then.")] = "",
+    signed: Annotated[
+        bool, typer.Option("--signed", help="Add what proves who wrote what: quire check verifies it.")
+    ] = False,
 ) -> None:
     """Write channels in an open format.
 
@@ -68,6 +75,7 @@ def export(
     Examples:
       quire export --to book.jsonl
       quire export general --format html --to general-book
+      quire export general --signed --to general.jsonl
       quire export general --since 2024-03-05 --format csv --to march.csv
     """
     from quire.errors import UsageError
@@ -80,6 +88,7 @@ def export(
                 to,
                 channel or (),
                 format=format,
+                signed=signed,
                 since=time_ms(since) if since else None,
                 until=time_ms(until) if until else None,
                 progress=meter,
@@ -95,4 +104,63 @@ def _lines(summary: ExportSummary) -> list[Text]:
         f" {plural(summary.files, 'file')}, {bytes_text(summary.bytes)}"
     )
     path = shlex.quote(line(summary.path))
-    return [Text(said), Text(NEXT[summary.format].format(path=path))]
+    lines = [Text(said), Text(NEXT[summary.format].format(path=path))]
+    if summary.signed:
+        lines.append(Text(f"anybody can verify it, without a vault: quire check {path}"))
+    return lines
+
+
+@app.command()
+def check(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="EXPORT", help="A signed export: a file, or a folder.")],
+) -> None:
+    """Verify a signed export; no vault is needed.
+
+    Every signature and chain, who may write, and that each line and page says what was signed.
+    Compare the fingerprints with those of people's key cards (quire id). Exit code 1 if anything differs.
+
+    \b
+    Example:
+      quire check general.jsonl
+    """
+    from quire.store.checking import check_export
+
+    out = output_of(ctx)
+    with Meter(out, "Checking") as meter:
+        report = check_export(path, meter)
+    if out.json:
+        out.emit({"ok": report.ok} | records.plain(report))
+    else:
+        out.show(*_report(report))
+    if not report.ok:
+        raise typer.Exit(FOUND)
+
+
+def _report(report: CheckReport) -> Iterator[Text]:
+    from rich.text import Text
+
+    from quire.cli.render import FAINT, stamp
+
+    if report.ok:
+        yield Text(f"all {plural(report.messages, 'message')} are as they were signed", "bold green")
+    else:
+        yield Text(f"{plural(report.problem_count, 'thing')} wrong", "bold red")
+        for problem in report.problems[:PROBLEMS_SHOWN_MAX]:
+            yield Text(f"  {problem.what}: {line(problem.where, 120)}: {line(problem.detail, 200)}")
+        if report.problem_count > PROBLEMS_SHOWN_MAX:
+            yield Text("  and more: --json lists them")
+    yield Text(
+        f"read {plural(report.commits, 'commit')} of {plural(report.channels, 'channel')},"
+        f" exported {stamp(report.exported_ms)}"
+    )
+    if report.exporter:
+        yield Text(f"sealed by     {report.exporter}")
+    for signer in report.signers:
+        wrote = plural(signer.messages, "message")
+        brought = f", and brought in {plural(signer.imported, 'message')}" if signer.imported else ""
+        yield Text(f"{signer.fingerprint}  {line(signer.name, 40)}: {wrote}{brought}")
+    if any(signer.imported for signer in report.signers):
+        yield Text("not proven: who wrote what was imported; that is the word of who brought it in", FAINT)
+    for note in report.notes:
+        yield Text(f"note: {line(note, 200)}", FAINT)

@@ -21,8 +21,8 @@ __all__ = ["SECTIONS", "Lazy", "plain"]
 # Heading of the help page -> {command: module of this package that has it}.
 SECTIONS: dict[str, dict[str, str]] = {
     "Vault": {
-        "init": "vault", "import": "importing", "export": "exporting", "stats": "vault", "verify": "vault", "doctor": "vault",
-        "rekey": "vault", "passphrase": "keys", "name": "vault",
+        "init": "vault", "import": "importing", "export": "exporting", "check": "exporting", "stats": "vault",
+        "verify": "vault", "doctor": "vault", "rekey": "vault", "passphrase": "keys", "name": "vault",
     },
     "Keeping": {"backup": "backups", "restore": "backups", "compact": "space"},
     "Channels": {"channels": "channels", "channel": "channels", "mark-read": "channels"},

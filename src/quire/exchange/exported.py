@@ -28,6 +28,7 @@ class HeaderLine(msgspec.Struct, frozen=True, tag_field="type", tag="quire", omi
     exported_ms: int = 0  # when, Unix ms
     since_ms: int | None = None  # messages from then on only
     until_ms: int | None = None  # messages before then only
+    signed: bool = False  # it holds what proves it
 
 
 class ChannelLine(msgspec.Struct, frozen=True, tag_field="type", tag="channel", omit_defaults=True):
@@ -85,6 +86,7 @@ class MarkPart(msgspec.Struct, frozen=True, omit_defaults=True):
     time_ms: int
     author: str = ""
     reason: str = ""
+    erased: bool = False  # for good: its bytes are gone, not only hidden
 
 
 class MessageLine(msgspec.Struct, frozen=True, tag_field="type", tag="message", omit_defaults=True, gc=False):
@@ -118,13 +120,28 @@ class MessageLine(msgspec.Struct, frozen=True, tag_field="type", tag="message", 
         return self.edits[-1].body if self.edits else self.body
 
 
+class CommitLine(msgspec.Struct, frozen=True, tag_field="type", tag="commit", omit_defaults=True):
+    """A signed commit, as docs/spec/03-commits.md has it: what proves the lines of a signed export."""
+
+    channel: str
+    commit: bytes  # in base64
+
+
+class SealLine(msgspec.Struct, frozen=True, tag_field="type", tag="seal", omit_defaults=True):
+    """What the exporter's device signs: that this is all it had of a channel (core/export_seal.py)."""
+
+    channel: str
+    statement: bytes  # in base64
+    signature: bytes
+
+
 class EndLine(msgspec.Struct, frozen=True, tag_field="type", tag="end", omit_defaults=True):
     """The last line: a file without it was cut short."""
 
     messages: int
 
 
-Line: TypeAlias = HeaderLine | ChannelLine | AuthorLine | MessageLine | EndLine
+Line: TypeAlias = HeaderLine | ChannelLine | AuthorLine | MessageLine | CommitLine | SealLine | EndLine
 
 
 class ExportSummary(msgspec.Struct, frozen=True):

@@ -167,6 +167,9 @@ class _Reader:
             )
         self.export = self.lacks_its_end = self.whole and bool(string(item.get("export")))
 
+    def _proof(self, item: Item, out: list[Record]) -> None:
+        """What `quire check` reads."""
+
     def _end(self, item: Item, out: list[Record]) -> None:
         self.lacks_its_end = False
 
@@ -363,6 +366,8 @@ HANDLERS: dict[str, Callable[[_Reader, Item, list[Record]], None]] = {
     "reaction": _Reader._reacted,
     "delete": _Reader._deleted,
     "pin": _Reader._pinned,
+    "commit": _Reader._proof,
+    "seal": _Reader._proof,
     "end": _Reader._end,
 }
 
@@ -370,7 +375,7 @@ _EVENT = "type channel target target_time target_time_ms time time_ms author"
 FIELDS: dict[str, frozenset[str]] = {
     kind: frozenset(fields.split())
     for kind, fields in {
-        "quire": "type version export exported_ms since_ms until_ms",
+        "quire": "type version export exported_ms since_ms until_ms signed",
         "channel": "type key name topic purpose kind source origin",
         "author": "type key name bot",
         "message": "type channel id time time_ms author body notice thread thread_time thread_time_ms title"
@@ -380,6 +385,8 @@ FIELDS: dict[str, frozenset[str]] = {
         "reaction": f"{_EVENT} emoji authors unknown removed",
         "delete": f"{_EVENT} reason",
         "pin": f"{_EVENT} removed",
+        "commit": "type channel commit",
+        "seal": "type channel statement signature",
         "end": "type messages",
     }.items()
 }

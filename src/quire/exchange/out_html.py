@@ -52,7 +52,7 @@ class HtmlWriter:
 
     def __init__(self, path: Path, header: HeaderLine, files: Files) -> None:
         self._path, self._header, self._files = path, header, files
-        self._taken = {"index.html", "style.css", "search.js", "search"}
+        self._taken = {"index.html", "style.css", "search.js", "search", "signed.jsonl"}
         self._names: dict[str, AuthorLine] = {}
         self._channels: list[str] = []  # of the index
         (path / "search").mkdir(mode=0o700)

@@ -34,7 +34,7 @@ class MarkdownWriter:
         self._path = path
         self._files = files
         self._header = header
-        self._taken = {"readme.md"}
+        self._taken = {"readme.md", "signed.jsonl"}
         self._names: dict[str, str] = {}
         self._index: list[str] = []
         self._file: File | None = None

@@ -12,20 +12,22 @@ import time as wall
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import apsw
 import msgspec
 
 from quire.core.limits import TIME_MS_MAX
 from quire.errors import UsageError
 from quire.exchange.exported import VERSION, ExportSummary, HeaderLine
+from quire.exchange.out_jsonl import JsonlWriter
 from quire.exchange.writers import Exporter, Writer, exporter
 from quire.exchange.writing import Files
 from quire.storage import log
 from quire.storage.files import beside, flush_folder, write_error
 from quire.store.local import LocalStore
-from quire.store.telling import TO_THE_END, Teller, Told
+from quire.store.proving import proof, proven_names
+from quire.store.telling import TO_THE_END, Teller
 
 Progress = Callable[[str, int, int], None]
+SIGNED_NAME = "signed.jsonl"  # in a folder: what its pages show, and the proof
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -47,17 +49,20 @@ def export(
     path: str | os.PathLike[str],
     format: str = "jsonl",
     span: Span = Span(),  # noqa: B008  (frozen)
+    signed: bool = False,
     progress: Progress | None = None,
 ) -> ExportSummary:
     """See `ChannelManager.export`."""
     began = wall.monotonic()
     kind = exporter(format)
+    if signed:
+        _require_signable(kind, span)
     place = Path(path)
     if os.path.lexists(place):
         raise UsageError(f"{place.name} is there already", rule="export_exists", hint="choose a new name")
     try:
         with beside(place, folder=kind.FOLDER) as fresh:
-            summary = _written(store, kind, channels, fresh, span, progress)
+            summary = _written(store, kind, channels, fresh, span, signed, progress)
             if kind.FOLDER:
                 flush_folder(fresh)
             if os.path.lexists(place):  # somebody else was quicker
@@ -79,45 +84,63 @@ def _written(
     channels: Sequence[log.ChannelRow],
     fresh: Path,
     span: Span,
+    signed: bool,
     progress: Progress | None,
 ) -> ExportSummary:
     """Fill the new file or folder."""
     from importlib.metadata import version
 
+    exported_ms = int(wall.time() * 1000)
     header = HeaderLine(
-        VERSION, f"quire {version('quire')}", int(wall.time() * 1000), span.since_ms, span.until_ms
+        VERSION, f"quire {version('quire')}", exported_ms, span.since_ms, span.until_ms, signed
     )
     with store.database.snapshot() as db, Files() as opened:
+        rows = [log.channel_by_n(db, channel.n) for channel in channels]  # as they are at this moment
+        names = proven_names(db, rows) if signed else None
         writer = kind.open_writer(fresh, header, opened)
-        teller = Teller(db)
-        tell = teller.tell_threads if kind.THREADS else teller.tell
-        messages = _told(db, teller, tell, writer, channels, span, progress)
+        teller = Teller(db, names)
+        messages = write_told(teller, kind, writer, rows, span, progress)
+        if signed and kind.FOLDER:
+            lossless = exporter("jsonl")
+            writer.finish()
+            writer = lossless.open_writer(fresh / SIGNED_NAME, header, opened)
+            write_told(Teller(db, names), lossless, writer, rows, span, progress)
+        if signed:
+            assert isinstance(writer, JsonlWriter)
+            for row in rows:
+                graph = store.ledger.people.graph(db, row)
+                for line in proof(db, row, graph, store.device, exported_ms, store.ledger.sign):
+                    writer.lines([line])
         writer.finish()
         opened.flush(fresh)
-    files = list(_files(fresh))
-    return ExportSummary(
-        "",
-        "",
-        len(channels),
-        messages,
-        teller.authors,
-        len(files),
-        sum(path.stat().st_size for path in files),
-    )
+    files = list(files_of(fresh))
+    size = sum(path.stat().st_size for path in files)
+    return ExportSummary("", "", len(channels), messages, teller.authors, len(files), size, signed)
 
 
-def _told(
-    db: apsw.Connection,
+def _require_signable(kind: Exporter, span: Span) -> None:
+    """Raises: UsageError(rule="export_signed")."""
+    if kind.NAME == "csv":
+        raise UsageError(
+            "a table cannot be signed", rule="export_signed", hint="sign jsonl, html or markdown"
+        )
+    if span != Span():
+        raise UsageError(
+            "a signed export is of whole channels", rule="export_signed", hint="leave out --since and --until"
+        )
+
+
+def write_told(
     teller: Teller,
-    tell: Callable[..., Iterator[Told]],
+    kind: Exporter,
     writer: Writer,
-    channels: Sequence[log.ChannelRow],
+    rows: Sequence[log.ChannelRow],
     span: Span,
     progress: Progress | None,
 ) -> int:
     """All messages of the channels, to the writer; how many."""
-    rows = [log.channel_by_n(db, channel.n) for channel in channels]  # as they are at this moment
     total, done = sum(row.messages for row in rows), 0
+    tell = teller.tell_threads if kind.THREADS else teller.tell
     for row in rows:
         writer.channel(teller.channel(row))
         for told in tell(row, *span.places):
@@ -128,7 +151,8 @@ def _told(
     return done
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files_of(path: Path) -> Iterator[Path]:
+    """The files of an export."""
     if path.is_dir():
         yield from (inner for inner in path.rglob("*") if inner.is_file())
     else:

@@ -175,6 +175,10 @@ class LocalStore:
         self.database.close()
         self.slots.close()
 
+    def forget_witness(self) -> None:
+        """This vault is to be thrown away: nothing of it stays outside its folder."""
+        self._witness.forget()
+
     def __enter__(self) -> LocalStore:
         return self
 

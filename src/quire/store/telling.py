@@ -7,14 +7,25 @@ one a message. Memory does not grow with history, except for the names of a chan
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apsw
 import msgspec
 
 from quire.core.ids import MessageId
-from quire.core.operation import ACTION, BROADCAST, KINDS, NOTICES, Delete, Edit, Pin, Post, stored_operation
+from quire.core.operation import (
+    ACTION,
+    BROADCAST,
+    KINDS,
+    NOTICES,
+    Delete,
+    Edit,
+    Erase,
+    Pin,
+    Post,
+    stored_operation,
+)
 from quire.exchange.exported import (
     AttachmentPart,
     AuthorLine,
@@ -33,7 +44,7 @@ BATCH = 2_000  # messages at a time: 100 queries' worth of what a page has, and 
 TO_THE_END: Position = (1 << 62, b"")
 REFERRED_MAX = 50_000  # roots and answered messages remembered from one batch to the next
 EMPTY: tuple[Any, ...] = ()
-HANGING = rows.EDITED | rows.REACTED | rows.DELETED | rows.PINNED
+HANGING = rows.EDITED | rows.REACTED | rows.DELETED | rows.ERASED | rows.PINNED
 
 
 class Referred(NamedTuple):
@@ -52,10 +63,14 @@ class Told(msgspec.Struct, gc=False):
 
 
 class Teller:
-    """Tells channels over one reading connection; introduces everybody once."""
+    """Tells channels over one reading connection; introduces everybody once.
 
-    def __init__(self, db: apsw.Connection) -> None:
+    names    what people are called, instead of what this vault knows: author key -> (name, bot)
+    """
+
+    def __init__(self, db: apsw.Connection, names: Mapping[str, tuple[str, bool]] | None = None) -> None:
         self._db = db
+        self._names = names
         self._keys: dict[int, str] = {}  # of the authors introduced
         self._prefixes: dict[bytes, str] = {}
         self.referred: dict[bytes, Referred] = {}
@@ -247,6 +262,8 @@ class Teller:
 
     def _introduce(self, n: int, authors: list[AuthorLine]) -> str:
         key, name, bot = rows.author(self._db, n)
+        if self._names is not None:
+            name, bot = self._names.get(key) or (default_name(key), False)
         self._keys[n] = key
         authors.append(AuthorLine(key, name, bool(bot)))
         return str(key)
@@ -260,12 +277,19 @@ class Teller:
         """Edits, reactions, deletions and pins of those that have them, by message."""
         edited = [row[2] for row in found if row[4] & rows.EDITED]
         reacted = {row[2]: row[1] >> 16 for row in found if row[4] & rows.REACTED}
-        deleted = [row[2] for row in found if row[4] & rows.DELETED]
+        deleted = [row[2] for row in found if row[4] & (rows.DELETED | rows.ERASED) == rows.DELETED]
+        erased: dict[int, list[bytes]] = {}
+        for row in found:
+            if row[4] & rows.ERASED:
+                erased.setdefault(row[0], []).append(row[2])
         pinned = [row[2] for row in found if row[4] & rows.PINNED]
+        gone = self._marks(deleted, KINDS[Delete], authors) if deleted else {}
+        for channel, ids in erased.items():
+            gone |= self._erased(channel, ids, authors)
         return (
             self._edits(edited) if edited else {},
             self._reactions(reacted, authors) if reacted else {},
-            self._marks(deleted, KINDS[Delete], authors) if deleted else {},
+            gone,
             self._marks(pinned, KINDS[Pin], authors) if pinned else {},
         )
 
@@ -315,6 +339,17 @@ class Teller:
             marks[target] = MarkPart(time >> 16, self._key(n, authors), reason)
         return marks
 
+    def _erased(self, channel: int, ids: list[bytes], authors: list[AuthorLine]) -> dict[bytes, MarkPart]:
+        from quire.store import erasing  # with the bytes of commits, which most vaults never need
+
+        marks: dict[bytes, MarkPart] = {}
+        for id, erasure in erasing.standing(self._db, channel, ids).items():
+            erase = stored_operation(rows.operation_bytes(self._db, erasure.id))
+            n = rows.authors_by_key(self._db, [erasure.signer])[erasure.signer]
+            reason = erase.reason if isinstance(erase, Erase) else ""
+            marks[id] = MarkPart(erasure.time >> 16, self._key(n, authors), reason, erased=True)
+        return marks
+
 
 def _linked(target: bytes, texts: list[tuple[bytes, bytes, EditPart]]) -> tuple[EditPart, ...]:
     """Edits in order, with the number of what they replace where it is not the version before."""
@@ -353,3 +388,9 @@ def message_id(text: str) -> MessageId | None:
         )
     except (ValueError, OverflowError):
         return None
+
+
+def default_name(key: str) -> str:
+    """What somebody is called who never said."""
+    name = key.partition(":")[2]
+    return name[:8] if key.startswith("quire:") else name

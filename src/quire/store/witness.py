@@ -45,6 +45,12 @@ class Witness:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)  # an older place must not agree with an older vault
 
+    def forget(self) -> None:
+        """The vault is gone for good."""
+        self.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+
     def close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)

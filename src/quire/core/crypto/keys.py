@@ -43,6 +43,7 @@ class Label(StrEnum):
     DEVICE_CONSENT = "quire/v1 device consent"  # likewise
     CARRIED = "quire/v1 carried"  # opens a signed message; derives no key
     JOIN = "quire/v1 join"  # likewise
+    EXPORT = "quire/v1 export"  # likewise
     EPOCH = "quire/v1 epoch"  # an epoch's name, which commits to its key
     EPOCH_SEAL = "quire/v1 epoch seal"  # HPKE's info
     EPOCH_LINK = "quire/v1 epoch link"
