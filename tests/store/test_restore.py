@@ -87,7 +87,8 @@ class Owner:
             assert {id: timeline_digest(store, id) for id in self.channels.values()} == self.digests
             assert [one.id for one in ChannelManager(store).bookmarks()] == self.bookmarks
             assert store.verify().ok
-            check(store)
+            if not store.database.reader.execute("SELECT 1 FROM destroyed").fetchall():
+                check(store)  # which knows nothing of roots that were let go
 
 
 @pytest.fixture

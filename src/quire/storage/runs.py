@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from quire.core.heights import Span, spans_of
+from quire.core.heights import Span, joined, present, spans_of
 from quire.storage.database import one_moment
-from quire.storage.log import LogRow
+from quire.storage.erasures import missing_places
+from quire.storage.heights import gaps
+from quire.storage.log import LogRow, newest_commit
 
 _OPERATIONS = " UNION ALL ".join(
     f"SELECT id, op FROM {table} WHERE id BETWEEN ?1 AND ?2"
@@ -83,6 +85,12 @@ class _Holes:
                 self.next = self._window.pop()
         ids = sorted(entries)
         return [entries[id] for id in ids], {at: why[id] for at, id in enumerate(ids) if id in why}
+
+
+def stored(db: apsw.Connection, of: LogRow) -> list[Span]:
+    """The seqs of a log's commits that are stored, whatever is left of them."""
+    there = present(newest_commit(db, of.n)[0], gaps(db, of.n))
+    return joined([*there, *spans_of(missing_places(db, of.prefix))])
 
 
 def control_seqs(db: apsw.Connection) -> dict[bytes, list[Span]]:

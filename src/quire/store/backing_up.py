@@ -40,14 +40,14 @@ from quire.core.backup import (
 )
 from quire.core.commit import commit_id, decode_head, encode_commit, with_holes
 from quire.core.crypto.slots import decode_slots
-from quire.core.heights import Span, count, joined, lacking, spans_of
+from quire.core.heights import Span, count, joined, lacking
 from quire.core.views import BackupReport
 from quire.errors import CorruptError, MalformedError, SchemaError, StorageError, UsageError
 from quire.storage import erasures, heights, log
 from quire.storage.backup_folder import MANIFESTS, PACKS, SLOTS, BackupFolder, pack_path
 from quire.storage.database import fault
 from quire.storage.erasures import KEPT_AWAY
-from quire.storage.runs import StoredCommit, control_seqs, holes_digest, holes_in, run
+from quire.storage.runs import StoredCommit, control_seqs, holes_digest, holes_in, run, stored
 from quire.store.backup_state import state_bodies
 from quire.store.ledger import now_ms
 
@@ -271,7 +271,7 @@ class _Vault:
         control = control_seqs(db)
         self._runs: dict[tuple[int, bytes], list[Span]] = {}
         for prefix, row in self.rows.items():
-            here = joined([*heights.here(db, row.n), *spans_of(erasures.missing_places(db, prefix))])
+            here = stored(db, row)
             self._runs[Kind.CONTROL, prefix] = control.get(prefix, [])
             self._runs[Kind.CONTENT, prefix] = lacking(here, control.get(prefix, []))
         self._has_holes = erasures.any_here(db)
@@ -321,11 +321,11 @@ def bodies(
             begun = first
             while begun <= last:
                 head, seq = b"", last
-                for stored in run(db, row, begun, last):
-                    head = stored.head
-                    filling.add(row.prefix, stored)
+                for one in run(db, row, begun, last):
+                    head = one.head
+                    filling.add(row.prefix, one)
                     if filling.size >= PACK_BYTES:
-                        seq = stored.seq
+                        seq = one.seq
                         break
                 if head:
                     filling.end(PackSpan(row.prefix, begun, seq, commit_id(head)), decode_head(head).time)
@@ -349,13 +349,13 @@ class _Filling:
         self._newest = 0
         self.size = 0
 
-    def add(self, prefix: bytes, stored: StoredCommit) -> None:
-        encoded = encode_commit(with_holes(stored.head, stored.signature, stored.entries, stored.holes))
-        if stored.holes:
-            place = prefix + stored.seq.to_bytes(4, "big")
-            self._holes += [(place + at.to_bytes(2, "big"), why) for at, why in stored.holes.items()]
-            if any(why in KEPT_AWAY for why in stored.holes.values()):
-                self._away.append(Away(len(self._items), bytes(stored.holes.values())))
+    def add(self, prefix: bytes, one: StoredCommit) -> None:
+        encoded = encode_commit(with_holes(one.head, one.signature, one.entries, one.holes))
+        if one.holes:
+            place = prefix + one.seq.to_bytes(4, "big")
+            self._holes += [(place + at.to_bytes(2, "big"), why) for at, why in one.holes.items()]
+            if any(why in KEPT_AWAY for why in one.holes.values()):
+                self._away.append(Away(len(self._items), bytes(one.holes.values())))
         self._items.append(encoded)
         self.size += len(encoded)
 

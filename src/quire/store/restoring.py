@@ -22,7 +22,7 @@ from quire.core.commit import holes_of, peek_commit
 from quire.core.control import Device
 from quire.core.crypto.keys import SigningKey, identity_key, recovery_seed
 from quire.core.crypto.secrets import DatabaseKey, Keyring, RawKey, RecoveryPhrase, Secret, Unlock
-from quire.core.heights import lacking
+from quire.core.heights import lacking, present
 from quire.core.ids import DeviceId, IdentityId, Incarnation, log_prefix, message_id
 from quire.core.views import BackupProblem, RestoreReport
 from quire.errors import CorruptError, StorageError, UsageError
@@ -337,7 +337,9 @@ def _is_here(db: apsw.Connection, entry: PackEntry) -> bool:
     """Has everything of a pack been taken already?"""
     for span in entry.spans:
         row = log.log_by_prefix(db, span.prefix)
-        if row is None or lacking([(span.first, span.last)], heights.here(db, row.n)):
+        if row is None or lacking(
+            [(span.first, span.last)], present(log.newest_commit(db, row.n)[0], heights.gaps(db, row.n))
+        ):
             return False
     return True
 
