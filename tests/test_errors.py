@@ -23,7 +23,7 @@ CLASSES = {
 }
 STRANGERS = ("PeerError", "MalformedError", "UnauthorisedError")
 # Not of bytes from elsewhere, though of their class: what our own caller may not do.
-OF_CALLERS = {"edit_not_author", "delete_not_author"}
+OF_CALLERS = {"edit_not_author", "delete_not_author", "erase_not_author"}
 
 
 def raised() -> Iterator[tuple[Path, int, str, str | None]]:

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from quire.channels.asynchronous_attachments import AsyncAttachments
+from quire.channels.asynchronous_erasing import AsyncEraser
 from quire.channels.asynchronous_people import AsyncPeople
 from quire.channels.asynchronous_retention import AsyncKeeper
 from quire.channels.events import POLL_S, QUEUE_MAX, Arrivals
@@ -58,7 +59,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class AsyncChannelManager(AsyncPeople, AsyncKeeper, AsyncAttachments):
+class AsyncChannelManager(AsyncPeople, AsyncKeeper, AsyncAttachments, AsyncEraser):
     """The use cases of one vault, for one event loop. Close it, or use it in `async with`; the store stays open."""
 
     def __init__(self, over: LocalStore | ChannelManager) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from quire.channels.attachments import Attachments
+from quire.channels.erasing import Eraser
 from quire.channels.events import EventHub, follow
 from quire.channels.exporting import Exporting
 from quire.channels.people import People
@@ -69,7 +70,7 @@ When = Place | datetime
 PREFIX_CHARS_MIN = 4
 
 
-class ChannelManager(People, Keeper, Attachments, Exporting):
+class ChannelManager(People, Keeper, Attachments, Exporting, Eraser):
     """The use cases of one vault. Thread-safe."""
 
     def __init__(self, store: LocalStore) -> None:

@@ -29,6 +29,10 @@ def history_lines(versions: list[Version], *, colour: bool) -> Iterator[Text]:
             head.append("  written without knowing of another edit", FAINT)
         if version.shown:
             head.append("  this one stands", FAINT)
+        if version.erased:
+            head.append("  erased", FAINT)
+            yield head
+            continue
         yield head
         body = (
             Text(block(version.body))

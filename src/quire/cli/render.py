@@ -121,7 +121,8 @@ class Renderer:
         if message.deleted:
             by = "" if message.deleted.by.id == message.author.id else f" by {line(message.deleted.by.name)}"
             reason = f": {line(message.deleted.reason)}" if message.deleted.reason else ""
-            return Text(f"deleted{by}{reason}", f"italic {FAINT}")
+            what = "erased" if message.deleted.erased else "deleted"
+            return Text(f"{what}{by}{reason}", f"italic {FAINT}")
         shown = message.body if self.full else message.body[:SHOWN_CHARS_MAX]
         text = Text()
         if message.title:

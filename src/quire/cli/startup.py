@@ -42,7 +42,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "unban": "people", "leave": "people", "contact": "people", "policy": "policies", "rotate": "policies",
         "log": "policies",
     },
-    "Letting go": {"retention": "retention", "disappear": "retention"},
+    "Letting go": {"erase": "erasing", "retention": "retention", "disappear": "retention"},
     "Yourself": {"id": "identity", "devices": "identity", "revoke": "identity", "link": "linking", "recover": "linking"},
     "Carrying": {"sync": "syncing", "up": "syncing", "peers": "standing", "status": "standing",
         "relay": "relay", "bundle": "bundles"},

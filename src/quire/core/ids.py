@@ -61,6 +61,17 @@ def parse_message_id(text: str) -> tuple[str, int, int]:
     return prefix, int(seq), int(index)
 
 
+def whole_message_id(text: str) -> MessageId:
+    """The id that `message_id_text` wrote in full. Raises: UsageError(rule="message_id_form")."""
+    prefix, seq, index = parse_message_id(text)
+    if len(prefix) != 16:
+        raise _not_an_id(text)
+    try:
+        return message_id(base64.b32decode(prefix.upper()), seq, index)
+    except ValueError:
+        raise _not_an_id(text) from None
+
+
 def channel_id_text(channel: ChannelId) -> str:
     """The channel id in lower-case hexadecimal, 64 characters; any unique start of it will do."""
     return channel.hex()

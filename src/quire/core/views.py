@@ -125,6 +125,43 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     erased: bool = False  # its bytes are gone; of its text nothing is known
 
 
+class Erased(msgspec.Struct, frozen=True, gc=False):
+    """An operation that was destroyed."""
+
+    id: MessageId
+    message: MessageId  # that it was, or was a version of
+    channel: ChannelId
+    commitment: (
+        bytes  # SHA-256 of its salt and bytes: by it the commit still verifies, and nothing is told of them
+    )
+
+
+class ErasureReceipt(msgspec.Struct, frozen=True):
+    """What was erased here, and by which operations, which erase it wherever they come."""
+
+    erasures: tuple[MessageId, ...] = ()
+    erased: tuple[Erased, ...] = ()
+    reason: str = ""
+    left: int = 0  # messages that are not ours to erase
+    pending: bool = (
+        False  # who reads this vault right now keeps the WAL from being emptied; the next close does it
+    )
+
+
+class Scan(msgspec.Struct, frozen=True):
+    """What a look at every byte of a vault's file found of some texts."""
+
+    pages: int
+    looked_for: int  # pieces of the texts, and words that no message has
+    skipped: int  # pieces that are too short, or too many, to look for
+    found: int  # of them, in bytes that no standing message explains
+    said_elsewhere: int  # messages and versions that say the same, and stand
+
+    @property
+    def ok(self) -> bool:
+        return self.found == 0
+
+
 class Hit(msgspec.Struct, frozen=True, gc=False):
     """A message found, and where its text matches."""
 
@@ -289,6 +326,7 @@ class ImportSummary(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True, gc=False):
     """Something became durable. `message` is the one it is about, if any."""
 
-    kind: str  # message | attachment (its bytes came) | edit | delete | reaction | pin | channel | people | fork
+    # message | attachment (its bytes came) | edit | delete | erase | reaction | pin | channel | people | fork
+    kind: str
     channel: ChannelId
     message: MessageId | None = None

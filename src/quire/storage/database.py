@@ -235,10 +235,11 @@ class Database:
                 )
                 self.checkpoint()
 
-    def checkpoint(self) -> None:
-        """Move the WAL into the file and empty it, if no reader holds it back."""
+    def checkpoint(self) -> bool:
+        """Move the WAL into the file and empty it; False if a reader holds it back."""
         with self._write_lock:
-            self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            found: Any = self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return found is None or found[0] == 0
 
     def rekey(self, key: DatabaseKey) -> None:
         """Re-encrypt every page under a new key, in one transaction; BusyError if anyone else has it open."""

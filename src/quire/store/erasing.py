@@ -15,7 +15,7 @@ import apsw
 import msgspec
 
 from quire.core.commit import commitment, decode_head
-from quire.core.operation import SALT_SIZE, Edit, Erase, Remains, encode_operation
+from quire.core.operation import SALT_SIZE, Edit, Erase, Post, Remains, encode_operation
 from quire.core.timeline import Erasure, goes_with, remaining_post, standing_erasure
 from quire.storage import erasures, heights, log
 from quire.storage import timeline as rows
@@ -193,8 +193,29 @@ def erase_here(
     items = take_out(db, applier, channel, [id for id in ids if id not in struck])
     items += take_waiting(db, channel, [id for id in ids if found[id].leaves_place])
     fault("erase_taken")
+    files = _files_of(items, set(ids))
     put_back(db, applier, channel, items, now_ms)
+    _drop_files(db, files)
     fault("after_erase")
+
+
+def _files_of(items: Iterable[Item], gone: set[bytes]) -> set[bytes]:
+    """The files that messages which go came with."""
+    return {
+        one.file.id
+        for item in items
+        if item.id in gone and isinstance(item.operation, Post)
+        for one in item.operation.attachments
+        if one.file is not None
+    }
+
+
+def _drop_files(db: apsw.Connection, files: Iterable[bytes]) -> None:
+    """Files that no message refers to any more go; their bytes when the transaction is durable (`attachments.sweep`)."""
+    from quire.storage.attachments import is_used
+    from quire.store.attachments import drop
+
+    drop(db, [file for file in files if not is_used(db, file)])
 
 
 def _is_erase(db: apsw.Connection, id: bytes) -> bool:
@@ -224,7 +245,9 @@ def destroy(
     What is destroyed so counts as here: it is never fetched again, and if an old road brings it, it is known and
     dropped. It is not given to others: they see a commit with a hole only where an erasure stands. What comes later on a
     message that was let go goes the same way. `verify` holds and `rebuild` keeps it. Call `Database.checkpoint` after
-    the last transaction, so that the WAL forgets it, too. Raises: CorruptError if an id is of nothing here.
+    the last transaction, so that the WAL forgets it, too, and `attachments.sweep` for the files that went.
+
+    Raises: CorruptError if an id is of nothing here.
     """
     from quire.store.people import put_back
     from quire.store.withdraw import take_out
@@ -242,6 +265,7 @@ def destroy(
     _note_heights(db, [row[0] for row in kept], [item.id for item in gone if item.operation is None])
     fault("destroyed")
     put_back(db, applier, channel, left, now_ms)
+    _drop_files(db, _files_of(gone, named))
     return sum(len(item.salted) for item in gone)
 
 

@@ -41,10 +41,12 @@ from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, PeerError, UnauthorisedError
 from quire.storage import erasures, heights, log
 from quire.storage import timeline as rows
+from quire.storage.attachments import any_doomed
 from quire.storage.erasures import MISSING
 from quire.store import ledger
 from quire.store.apply import Item
 from quire.store.arrivals import PARKED, Arrival, Prepared, parked, prepare, targets
+from quire.store.attachments import sweep
 from quire.store.columns import empty
 from quire.store.forks import arrange, begin_branch
 from quire.store.people import as_control, content_rights, put_back, takes
@@ -97,6 +99,8 @@ def take(store: LocalStore, given: Prepared, meanwhile: Callable[[], None] | Non
             return run
 
         run = store.ledger.run(work, meanwhile)
+        if any_doomed(store.database.reader):  # files of what was erased
+            sweep(store)
         repeated, waiting, forked = repeated + run.repeated, run.parked, tuple(sorted(run.forked))
     else:
         store.release_due()

@@ -1,0 +1,345 @@
+"""Erasing for good: one message, one version of it, or everything that somebody wrote.
+
+What is written is an Erase (docs/spec/05-timeline.md, section 9); it destroys here at once, and wherever it comes. A
+receipt says what was destroyed, by its commitments, and can be checked again later. `ChannelManager` has all of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from quire.core.ids import ChannelId, MessageId
+from quire.core.limits import ERASED_PER_OPERATION_MAX
+from quire.core.operation import KINDS, Edit, Erase, Gone, Origin, Post, Profile, Remains, stored_operation
+from quire.core.timeline import MAY_MODERATE
+from quire.core.views import Erased, ErasureReceipt, Event, Scan, Version
+from quire.errors import NotFoundError, UnauthorisedError, UsageError
+from quire.storage import erasures, log
+from quire.storage import timeline as rows
+from quire.storage.database import guarded, inconsistent
+
+if TYPE_CHECKING:
+    from quire.channels.events import EventHub
+    from quire.store.local import LocalStore
+
+BATCH = 10_000  # messages erased in one transaction
+EVENTS_MAX = 1_000  # messages named one by one to those who listen
+Entry = Remains | Gone
+
+
+class Eraser:
+    """What `ChannelManager` does to erase."""
+
+    store: LocalStore
+    _hub: EventHub
+
+    def resolve(self, channel: ChannelId | str) -> ChannelId:
+        raise NotImplementedError
+
+    def get_edit_history(self, id: MessageId) -> list[Version]:
+        raise NotImplementedError
+
+    def erase_message(self, id: MessageId, reason: str = "") -> ErasureReceipt:
+        """Destroy a message of ours, or one that we imported, with all its versions; a moderator, anybody's. For good.
+
+        Raises: NotFoundError, UnauthorisedError(rule="erase_not_author"), UsageError(rule="message_erased").
+        """
+        return self.erase_messages([id], reason)
+
+    def erase_messages(self, ids: Sequence[MessageId], reason: str = "") -> ErasureReceipt:
+        """The same for many; all of them, or an error and none of a batch. They may be of several channels."""
+        receipt = ErasureReceipt(reason=reason)
+        for first in range(0, len(ids), BATCH):
+            batch = list(dict.fromkeys(ids[first : first + BATCH]))
+            channels: dict[ChannelId, list[MessageId]] = {}
+            for id in batch:
+                channels.setdefault(self._erasable(id), []).append(id)
+            for channel, some in channels.items():
+                receipt = self._erase(receipt, channel, some)
+        return self._finish(receipt)
+
+    def erase_version(self, id: MessageId, number: int, reason: str = "") -> ErasureReceipt:
+        """Destroy one version of a message, as `get_edit_history` numbers them; the newest that is left shows.
+
+        With the first, title, files and mentions go too; if none is left, erase the message.
+
+        Raises: NotFoundError, UnauthorisedError(rule="erase_not_author"), UsageError with rule "no_version",
+        "version_erased", "version_alone" or "message_deleted".
+        """
+        channel = self._erasable(id)
+        taken: list[Erased] = []
+
+        def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Erase]:
+            entry = _version(db, row, id, number, self._identity_key)
+            taken.append(_erased(db, channel, id, entry.id))
+            return [_erase([entry], reason)]
+
+        ids = self.store.write(channel, prepare)
+        self._hub.publish(Event("erase", channel, id))
+        return self._finish(self._with(ErasureReceipt(reason=reason), ids, taken))
+
+    def erase_author(
+        self, author: str, *, channel: ChannelId | str | None = None, reason: str = ""
+    ) -> ErasureReceipt:
+        """Destroy everything that somebody wrote, in one channel or in all: messages with their versions, and, of an
+        imported author, the names that we imported. What is not ours to erase is left, and counted.
+
+        author    an author key, as `Author.id` has it
+
+        Raises: NotFoundError(rule="no_author").
+        """
+        db = self.store.database.reader
+        n = rows.authors_by_key(db, [author]).get(author)
+        if n is None:
+            raise NotFoundError(f"nobody here is called {author}", rule="no_author")
+        only = None if channel is None else self.resolve(channel)
+        receipt = ErasureReceipt(reason=reason)
+        for row in log.channels(db):
+            if only is None or row.id == only:
+                for batch in _written_by(self.store, row.n, n):
+                    receipt = self._erase(receipt, row.id, batch, all_of_them=False)
+                receipt = self._erase_names(receipt, row.id, author)
+        return self._finish(receipt)
+
+    def authors_named(self, name: str) -> list[str]:
+        """The keys of the authors that a person means by a name or key."""
+        if name == "me":
+            return [self.store.own_key]
+        found: Any = self.store.database.reader.execute(
+            "SELECT key FROM author WHERE key = ?1 OR name = ?1 ORDER BY key LIMIT 20", (name,)
+        ).fetchall()
+        return [key for (key,) in found]
+
+    @guarded
+    def check_receipt(self, receipt: ErasureReceipt) -> list[MessageId]:
+        """Those of a receipt's operations that are here again, or whose commitment is not what it was; none if all is well."""
+        holes = erasures.holes_among(self.store.database.reader, [one.id for one in receipt.erased])
+        wrong = []
+        for one in receipt.erased:
+            hole = holes.get(one.id)
+            if hole is None or hole.commitment != one.commitment or hole.why != erasures.ERASED:
+                wrong.append(one.id)
+        return wrong
+
+    def scan(self, texts: Iterable[str]) -> Scan:
+        """Look for texts in every byte of the vault's file, as it is before it is encrypted. Raises: StorageError."""
+        from quire.store.scanning import scan
+
+        return scan(self.store, list(texts))
+
+    def texts_of(self, id: MessageId) -> list[str]:
+        """All that a message says and said, to look for it later."""
+        message = self.store.get_message(id)
+        found = [version.body for version in self.get_edit_history(id)]
+        return [text for text in dict.fromkeys([*found, message.title]) if text]
+
+    # The work
+
+    @property
+    def _identity_key(self) -> str:
+        return self.store.own_key
+
+    def _erasable(self, id: MessageId) -> ChannelId:
+        """A message's channel. Raises: NotFoundError, UsageError(rule="message_erased")."""
+        message = self.store.get_message(id)
+        if message.deleted is not None and message.deleted.erased:
+            raise UsageError("this message is erased already", rule="message_erased")
+        return message.channel
+
+    def _erase(
+        self,
+        receipt: ErasureReceipt,
+        channel: ChannelId,
+        ids: Sequence[MessageId],
+        *,
+        all_of_them: bool = True,
+    ) -> ErasureReceipt:
+        """Erase messages of one channel, in one transaction; the receipt with them on it."""
+        taken: list[Erased] = []
+        left: list[MessageId] = []
+
+        def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Erase]:
+            entries: list[Entry] = []
+            for id in ids:
+                found = rows.get_row(db, id)
+                if found is None:
+                    raise NotFoundError("there is no such message here", rule="no_message")
+                if not _may(db, row, id, self._identity_key):
+                    left.append(id)
+                elif not found.flags & rows.ERASED:
+                    entries += _whole(db, row, found, self._identity_key)
+            if left and all_of_them:
+                raise UnauthorisedError(
+                    "only its author, or a moderator, may erase a message",
+                    rule="erase_not_author",
+                    hint="ask one of them",
+                )
+            taken.extend(_erased_all(db, channel, entries))
+            return list(_in_erases(entries, receipt.reason))
+
+        written = self.store.write(channel, prepare)
+        for id in ids[:EVENTS_MAX] if written else ():
+            self._hub.publish(Event("erase", channel, id))
+        return self._with(receipt, written, taken, len(left))
+
+    def _erase_names(self, receipt: ErasureReceipt, channel: ChannelId, author: str) -> ErasureReceipt:
+        if author.startswith("quire:"):
+            return receipt
+        taken: list[Erased] = []
+
+        def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Erase]:
+            found: Any = db.execute(
+                "SELECT id, op FROM operation WHERE channel = ? AND kind = ? AND void = 0",
+                (row.n, KINDS[Profile]),
+            ).fetchall()
+            entries: list[Entry] = []
+            for id, op in found:
+                profile = stored_operation(op)
+                assert isinstance(profile, Profile)
+                if f"{profile.source}:{profile.author}" == author and _may(db, row, id, self._identity_key):
+                    entries.append(Gone(id))
+            taken.extend(_erased_all(db, channel, entries))
+            return list(_in_erases(entries, receipt.reason))
+
+        return self._with(receipt, self.store.write(channel, prepare), taken)
+
+    @staticmethod
+    def _with(
+        receipt: ErasureReceipt, written: Sequence[MessageId], taken: Sequence[Erased], left: int = 0
+    ) -> ErasureReceipt:
+        return ErasureReceipt(
+            (*receipt.erasures, *written), (*receipt.erased, *taken), receipt.reason, receipt.left + left
+        )
+
+    def _finish(self, receipt: ErasureReceipt) -> ErasureReceipt:
+        """Nothing of it is to stay in the WAL, nor in files of its own."""
+        from quire.store.attachments import sweep
+
+        sweep(self.store)
+        is_empty = self.store.database.checkpoint()
+        return ErasureReceipt(
+            receipt.erasures, receipt.erased, receipt.reason, receipt.left, pending=not is_empty
+        )
+
+
+def _written_by(store: LocalStore, channel: int, author: int) -> Iterator[list[MessageId]]:
+    """The messages of an author in a channel that are not erased, in batches."""
+    place = (-1, b"")
+    while True:
+        found: Any = store.database.reader.execute(
+            "SELECT time, id FROM message WHERE channel = ? AND author = ? AND (time, id) > (?, ?)"
+            f" AND flags & {rows.ERASED} = 0 ORDER BY time, id LIMIT {BATCH}",
+            (channel, author, *place),
+        ).fetchall()
+        if not found:
+            return
+        place = found[-1]
+        yield [MessageId(id) for _, id in found]
+
+
+def _may(db: apsw.Connection, channel: log.ChannelRow, id: bytes, own: str) -> bool:
+    """Are we whoever signed an operation, or may we moderate?"""
+    if channel.rights & MAY_MODERATE:
+        return True
+    row = log.log_by_prefix(db, id[:10])
+    return row is not None and row.signer == own
+
+
+def _whole(db: apsw.Connection, channel: log.ChannelRow, row: rows.MessageRow, own: str) -> Iterator[Entry]:
+    """What there is to say of a message and all its versions."""
+    post = stored_operation(row.op)
+    assert isinstance(post, Post)
+    place = None if post.origin is None else Origin(post.origin.source, "", "", post.origin.time_ms)
+    yield Remains(row.id, row.root, place)
+    edits: Any = db.execute(
+        "SELECT id FROM operation WHERE target = ? AND kind = ?", (row.id, KINDS[Edit])
+    ).fetchall()
+    for (id,) in edits:
+        if _may(db, channel, id, own):
+            yield Gone(id, row.id)
+
+
+def _version(db: apsw.Connection, channel: log.ChannelRow, id: bytes, number: int, own: str) -> Entry:
+    """What there is to say of one version."""
+    row = rows.get_row(db, id)
+    if row is None:
+        raise NotFoundError("there is no such message here", rule="no_message")
+    if row.flags & rows.DELETED:
+        raise UsageError(
+            "this message is deleted: its versions are not told apart any more",
+            rule="message_deleted",
+            hint="erase the message",
+        )
+    edits = rows.targeting(db, id, [KINDS[Edit]])
+    gone = erasures.erased_versions(db, id)
+    places = sorted(
+        [(time, edit, False) for edit, _, time, *_ in edits] + [_gone_place(db, one) for one in gone]
+    )
+    if not 1 <= number <= len(places) + 1:
+        raise UsageError(f"there is no version {number}", rule="no_version", hint="quire history lists them")
+    is_gone = bool(row.flags & rows.HOLLOW) if number == 1 else places[number - 2][2]
+    if is_gone:
+        raise UsageError("this version is erased already", rule="version_erased")
+    standing = len(edits) + (not row.flags & rows.HOLLOW)
+    if standing == 1:
+        raise UsageError(
+            "it is the only version that is left", rule="version_alone", hint="erase the message itself"
+        )
+    target = id if number == 1 else places[number - 2][1]
+    of = log.log_by_prefix(db, target[:10])
+    if of is None:
+        raise inconsistent("the log of an operation")
+    if of.signer != own and (number == 1 or not channel.rights & MAY_MODERATE):
+        raise UnauthorisedError(
+            "only its author may erase a first version alone"
+            if number == 1
+            else "only its author, or a moderator, may erase a version",
+            rule="erase_not_author",
+            hint="ask one of them",
+        )
+    if number > 1:
+        return Gone(target, id)
+    post = stored_operation(row.op)
+    assert isinstance(post, Post)
+    return Remains(id, row.root, post.origin, stands=True)
+
+
+def _gone_place(db: apsw.Connection, id: bytes) -> tuple[int, bytes, bool]:
+    return log.time_of(db, id), id, True
+
+
+def _erased(db: apsw.Connection, channel: ChannelId, message: bytes, id: bytes) -> Erased:
+    from quire.core.commit import commitment
+
+    found: Any = db.execute(
+        "SELECT op FROM message WHERE id = ?1 UNION ALL SELECT op FROM operation WHERE id = ?1", (id,)
+    ).fetchone()
+    if found is None:
+        raise inconsistent("an operation")
+    return Erased(MessageId(id), MessageId(message), channel, commitment(found[0]))
+
+
+def _erased_all(db: apsw.Connection, channel: ChannelId, entries: Sequence[Entry]) -> Iterator[Erased]:
+    holes = erasures.holes_among(db, [one.id for one in entries]) if entries else {}
+    for one in entries:
+        message = one.message or one.id if isinstance(one, Gone) else one.id
+        hole = holes.get(one.id)  # a first text that was erased before
+        if hole is None:
+            yield _erased(db, channel, message, one.id)
+        else:
+            yield Erased(MessageId(one.id), MessageId(message), channel, hole.commitment)
+
+
+def _in_erases(entries: Sequence[Entry], reason: str) -> Iterator[Erase]:
+    """Entries in as few operations as hold them."""
+    for first in range(0, len(entries), ERASED_PER_OPERATION_MAX):
+        yield _erase(entries[first : first + ERASED_PER_OPERATION_MAX], reason)
+
+
+def _erase(entries: Iterable[Entry], reason: str) -> Erase:
+    ordered = sorted(entries, key=lambda one: one.id)
+    messages = tuple(one for one in ordered if isinstance(one, Remains))
+    return Erase(messages, tuple(one for one in ordered if isinstance(one, Gone)), reason)
