@@ -17,6 +17,7 @@ from quire.core.operation import SALT_SIZE, Bookmark, Post, decode_operation, is
 from quire.core.timeline import MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST, Folded, Placed, fold
 from quire.errors import UnauthorisedError
 from quire.storage import erasures, log
+from quire.storage.erasures import LOCAL, POLICY
 from quire.store.local import LocalStore
 
 HOLE = Bookmark(bytes(32), bytes(16))  # what is gone says nothing, unless an erasure says what is left
@@ -35,7 +36,10 @@ def check(store: LocalStore) -> None:
     assert {row.channel for row in log.logs(db)} <= by_channel.keys()
     assert db.execute("SELECT count(*) FROM commits WHERE log NOT IN (SELECT n FROM log)").fetchone() == (0,)
     for row in log.channels(db):
-        _compare(store, row, fold(by_channel[row.n]))
+        gone = db.execute(
+            "SELECT id FROM destroyed WHERE channel = ? AND why IN (?, ?)", (row.n, POLICY, LOCAL)
+        )
+        _compare(store, row, fold(by_channel[row.n], {id for (id,) in gone}))
     standing = sum(row.messages for row in log.channels(db))
     searchable = db.execute(
         "SELECT (SELECT count(*) FROM search WHERE search MATCH 'tags : c *') + (SELECT count(*) FROM tail)"

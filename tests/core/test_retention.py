@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from quire.core.clock import at
 from quire.core.control import EXEMPT_ALL, EXEMPT_BOOKMARKS, EXEMPT_PINS, EXEMPT_THREADS
@@ -19,27 +22,36 @@ from quire.core.retention import (
     goes,
     keeping_bounds,
     looser,
+    posted_bounds,
+    read_bounds,
     sized_from,
     spans,
-    timer_bounds,
+    written_since,
 )
 
 DAY = 86_400_000
 NOW = 1_000 * DAY
-times = st.integers(0, NOW).map(at)
-facts_of = st.builds(
-    Facts, times, st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.one_of(st.just(-1), times)
-)
+times = st.integers(1, NOW).map(at)
+PAUSE = at(30 * DAY)
+
+
+def in_thread(facts: Facts, replies: list[int]) -> Facts:
+    """The same in a thread with replies at these times."""
+    if not replies:
+        return facts
+    newest_first = sorted(replies, reverse=True)
+    since = {PAUSE: written_since(newest_first, PAUSE)}
+    return structs.replace(facts, thread_time=newest_first[0], thread_since=since)
+
+
+facts_of = st.builds(Facts, times, st.booleans(), st.booleans(), st.booleans(), st.booleans())
+threads = st.lists(times, max_size=4)
 cuts = st.builds(Cut, times, st.integers(0, EXEMPT_ALL), st.sampled_from(["too_old", "too_many"]))
 windows = st.builds(Window, times, times, st.just("disappeared"), st.one_of(st.none(), st.booleans()))
 bounds = st.builds(Bounds, st.tuples(cuts) | st.tuples(cuts, cuts), st.tuples() | st.tuples(windows))
 acts_of = st.lists(st.tuples(times, st.sampled_from([0, DAY, 7 * DAY, 400 * DAY])), max_size=5).map(
     lambda found: sorted(found)
 )
-
-
-def never(moment_ms: int) -> int:
-    return -1
 
 
 def kept_for(days: int, exempt: int = EXEMPT_ALL) -> Bounds:
@@ -106,9 +118,9 @@ def test_the_newest_message_fits_always() -> None:
 def test_a_timer_is_that_of_when_the_message_was_posted() -> None:
     acts = [(at(100 * DAY), 7 * DAY), (at(200 * DAY), 30 * DAY), (at(300 * DAY), 0)]
     for day, expected in ((99, False), (100, True), (199, True), (250, True), (299, True), (301, False)):
-        found = timer_bounds(acts, (), NOW, never)
+        found = posted_bounds(acts, NOW)
         assert (goes(found, Facts(at(day * DAY))) == "disappeared") == expected, day
-    soon = timer_bounds(acts, (), 206 * DAY, never)
+    soon = posted_bounds(acts, 206 * DAY)
     assert goes(soon, Facts(at(198 * DAY)))
     assert not goes(soon, Facts(at(201 * DAY)))  # thirty days have not passed
     assert not goes(soon, Facts(at(199 * DAY + 1)))
@@ -120,7 +132,7 @@ def test_a_timer_from_reading_begins_with_the_first_reading() -> None:
     def read_before(moment_ms: int) -> int:
         return at(150 * DAY) if moment_ms >= 200 * DAY else -1
 
-    early, late = (timer_bounds((), acts, day * DAY, read_before) for day in (200, 201))
+    early, late = (read_bounds(acts, day * DAY, read_before) for day in (200, 201))
     message = Facts(at(120 * DAY))
     assert goes(early, message) == ""
     assert goes(late, message) == "disappeared_read"
@@ -143,16 +155,25 @@ def test_of_several_the_stricter_counts(one: Bounds, other: Bounds, facts: Facts
     assert bool(goes(one + other, facts)) == bool(goes(one, facts) or goes(other, facts))
 
 
-@given(st.integers(0, EXEMPT_ALL), facts_of)
-def test_what_is_spared(exempt: int, facts: Facts) -> None:
+@given(st.integers(0, EXEMPT_ALL), facts_of, threads)
+def test_what_is_spared(exempt: int, facts: Facts, replies: list[int]) -> None:
+    facts = in_thread(facts, replies)
     bound = kept_for(30, exempt)
     floor = at(NOW - 30 * DAY)
     spared = (
         (exempt & EXEMPT_PINS and facts.pinned and not facts.deleted)
         or (exempt & EXEMPT_BOOKMARKS and facts.bookmarked and not facts.deleted)
-        or (exempt & EXEMPT_THREADS and facts.thread_time >= floor)
+        or (exempt & EXEMPT_THREADS and goes_on(facts.time, replies, floor))
     )
     assert bool(goes(bound, facts)) == (facts.time < floor and not spared)
+
+
+def goes_on(time: int, replies: list[int], floor: int) -> bool:
+    """In the words of the clause: its newest reply stands, and from it on nobody was silent for so long."""
+    if max(replies, default=-1) < floor:
+        return False
+    later = sorted(reply for reply in replies if reply >= time)
+    return all(then - before <= PAUSE for before, then in pairwise([time, *later]))
 
 
 def test_a_pin_holds_against_the_channel_and_not_against_the_device() -> None:
@@ -162,10 +183,20 @@ def test_a_pin_holds_against_the_channel_and_not_against_the_device() -> None:
 
 
 def test_a_thread_stays_whole_and_goes_whole() -> None:
-    bound, old, recent = kept_for(30), at(NOW - 90 * DAY), at(NOW - DAY)
-    assert goes(bound, Facts(old, thread_time=recent)) == ""
-    assert goes(bound, Facts(old, deleted=True, thread_time=recent)) == ""
-    assert goes(bound, Facts(old, thread_time=at(NOW - 31 * DAY))) == "too_old"
+    bound, old = kept_for(30), at(NOW - 90 * DAY)
+    replies = [at(NOW - day * DAY) for day in (1, 25, 50, 70)]
+    assert goes(bound, in_thread(Facts(old), replies)) == ""
+    assert goes(bound, in_thread(Facts(old, deleted=True), replies)) == ""
+    assert goes(bound, in_thread(Facts(old), [at(NOW - 31 * DAY)])) == "too_old"
+
+
+def test_a_reply_after_a_long_pause_brings_nothing_back() -> None:
+    """Whoever was online in the pause has let go of what was before it: so does who was not."""
+    bound, old, reply = kept_for(30), Facts(at(NOW - 90 * DAY)), at(NOW - DAY)
+    assert goes(bound, in_thread(old, [reply])) == "too_old"
+    assert goes(bound, in_thread(Facts(at(NOW - 40 * DAY)), [reply, at(NOW - 29 * DAY)])) == ""
+    by_count = keeping_bounds(Keeping(count=3), 0, NOW, at(NOW - 10 * DAY))
+    assert goes(by_count, in_thread(old, [reply])) == ""
 
 
 @given(bounds, facts_of)

@@ -11,7 +11,7 @@ from quire import ChannelManager, Keeping, LocalStore
 from quire.core.control import EXEMPT_ALL, EXEMPT_PINS
 from quire.core.ids import ChannelId, MessageId
 from quire.core.operation import Attachment, Origin, Post, React
-from quire.core.retention import Facts, goes
+from quire.core.retention import Facts, goes, written_since
 from quire.errors import UsageError
 from quire.storage import log
 from quire.storage.timeline import get_row
@@ -125,14 +125,17 @@ def test_what_is_found_in_rows_is_what_the_rules_say(store: LocalStore, seed: in
     db, row = store.database.reader, store.channel_row(channel)
     bounds = deciding.bounds(db, row, ledger.now_ms())
     found = {one.id for one, _ in deciding.expired(db, row, bounds)}
+    every = list(chat.get_stored_messages(channel))
     marked, expected = {one.id for one in chat.bookmarks()}, set()
     for id in [*ids, *replies]:
         message, stored = chat.get_message(id), get_row(db, id)
         assert stored is not None
-        thread = chat.get_message(message.root or id).thread
+        root = message.root or id
+        thread = sorted((one.time for one in every if one.root == root and one.deleted is None), reverse=True)
+        since = {cut.pause: written_since(thread, cut.pause) for cut in bounds.cuts if thread}
         facts = Facts(
             stored.time, False, message.pinned, id in marked, message.deleted is not None,
-            thread.last_reply_ms << 16 if thread else -1,
+            thread[0] if thread else -1, since,
         )  # fmt: skip
         if goes(bounds, facts):
             expected.add(id)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from quire.channels.retention import Retention
 from quire.core.ids import ChannelId
 from quire.core.retention import Keeping
+from quire.store.pruning import Pruned
 from quire.store.retention import Preview
 
 if TYPE_CHECKING:
@@ -41,3 +42,6 @@ class AsyncKeeper:
         self, channel: ChannelId | str, keeping: Keeping | None = None, *, here: bool = False
     ) -> Preview:
         return await self._run(self.manager.preview_retention, channel, keeping, here=here)
+
+    async def enforce_retention(self, channel: ChannelId | str | None = None) -> Pruned:
+        return await self._run(self.manager.enforce_retention, channel)

@@ -301,7 +301,8 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser):
 
         def checked(db: apsw.Connection, _: log.ChannelRow) -> list[Operation]:
             row = rows.get_row(db, id)
-            assert row is not None  # messages are never removed
+            if row is None:  # it was let go a moment ago
+                raise NotFoundError("there is no such message here", rule="no_message")
             return [prepare(db, row)]
 
         self.store.write(channel, checked)
@@ -438,8 +439,9 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser):
 
     @guarded
     def bookmarks(self) -> list[Message]:
-        """Bookmarked messages, the newest mark first."""
-        return [self.get_message(MessageId(id)) for id in rows.bookmarks(self.store.database.reader)]
+        """Bookmarked messages, the newest mark first; without those that have not come yet, or were let go."""
+        db = self.store.database.reader
+        return [self.get_message(MessageId(id)) for id in rows.bookmarks(db) if rows.get_row(db, id)]
 
     @guarded
     def _mark(self, operation: Operation) -> None:

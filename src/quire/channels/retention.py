@@ -20,8 +20,10 @@ from quire.errors import MalformedError, NotFoundError, UsageError
 from quire.storage import log
 from quire.storage import retention as rows
 from quire.storage.database import guarded
+from quire.store import pruning
 from quire.store import retention as deciding
 from quire.store.ledger import now_ms
+from quire.store.pruning import Pruned
 from quire.store.retention import Preview
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class Keeper:
         )  # fmt: skip
 
     def set_retention(self, channel: ChannelId | str, keeping: Keeping, *, here: bool = False) -> None:
-        """Say what a channel keeps. What is to go goes little by little.
+        """Say what a channel keeps. What is to go goes little by little, or at once with `enforce_retention`.
 
         here    on this device only, and then it may only keep less than everybody does
 
@@ -103,6 +105,16 @@ class Keeper:
         for name, value in deciding.values(keeping).items():
             acts[name] = [*acts.get(name, ()), (now << 16, value)]
         return deciding.preview(db, row, deciding.channel_bounds(db, row, acts, now))
+
+    @guarded
+    def enforce_retention(self, channel: ChannelId | str | None = None) -> Pruned:
+        """Let go, now, of all that is to go; of one channel, or of all. What is kept, others may write meanwhile."""
+        only = None if channel is None else self.resolve(channel)
+        done = pruning.enforce(self.store, only)
+        if done.messages:
+            for id in done.channels:
+                self._hub.publish(Event("retention", id))
+        return done
 
     def _set_policies(self, id: ChannelId, wanted: dict[str, int]) -> None:
         def prepare(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> list[ControlOperation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +90,13 @@ class Syncing:
                 if id == channel:
                     yield self._chat._request(link, name)
         yield from offering.giving(self._store, channel, theirs, peer)
+
+    def letting_go(self) -> Iterator[float]:
+        """What retention says is to go, if any is due: one short step each time, how long it took, ms."""
+        from quire.store import pruning
+
+        if pruning.is_due(self._store):
+            yield from pruning.steps(self._store, None, pruning.Pruned())
 
     @guarded
     def is_in(self, channel: ChannelId, device: bytes) -> bool:

@@ -71,6 +71,9 @@ def retention(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would go and what it frees; change nothing.")
     ] = False,
+    run: Annotated[
+        bool, typer.Option("--run", help="Let go now of all that is to go, and wait for it.")
+    ] = False,
 ) -> None:
     """Show or set what a channel keeps, or what this device keeps of it.
 
@@ -85,13 +88,14 @@ def retention(
       quire retention general --keep 2y --exempt pins,bookmarks
       quire retention general --keep 30d --here
       quire retention general --keep forever
+      quire retention --run
     """
     given = (keep, keep_count, keep_bytes, attachments, exempt)
     if channel is None and (here or dry_run or any(one is not None for one in given)):
         raise UsageError("which channel?", rule="channel_missing", hint="quire retention CHANNEL …")
     with opened(ctx) as session:
         if channel is None:
-            _list(session)
+            _run(session, None) if run else _list(session)
             return
         info = session.channel(channel)
         before = session.manager.get_retention(info.id)
@@ -102,6 +106,9 @@ def retention(
             return
         if wanted is not None:
             session.manager.set_retention(info.id, wanted, here=here)
+        if run:
+            _run(session, info)
+            return
         _show(session, info, session.manager.get_retention(info.id))
 
 
@@ -133,6 +140,18 @@ def disappear(
         span = None if after.lower() in FOREVER else duration(after)
         session.manager.set_disappearing(info.id, span, from_read=start == "read")
         _show(session, info, session.manager.get_retention(info.id))
+
+
+def _run(session: Session, info: ChannelInfo | None) -> None:
+    done = session.manager.enforce_retention(info.id if info else None)
+    words = f"{plural(done.messages, 'message')} let go"
+    if done.freed_bytes:
+        words += f", {bytes_text(done.freed_bytes)} given back"
+    value = {
+        "messages": done.messages, "operations": done.operations, "size_bytes": done.size_bytes,
+        "freed_bytes": done.freed_bytes, "channels": [one.hex() for one in done.channels],
+    }  # fmt: skip
+    session.out.done(value, words)
 
 
 def _changed(

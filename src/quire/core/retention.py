@@ -8,7 +8,7 @@ several are in force a message goes if any one says so: the stricter counts, who
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -44,6 +44,7 @@ class Cut(msgspec.Struct, frozen=True):
     before: int  # hybrid
     exempt: int
     rule: str
+    pause: int = 0  # a thread in which nobody wrote for longer, hybrid, begins anew; 0: however long
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -88,6 +89,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     bookmarked: bool = False
     deleted: bool = False
     thread_time: int = -1  # of the newest standing reply in its thread, if it is in one
+    thread_since: Mapping[int, int] = {}  # pause -> `written_since` of the standing replies there
 
 
 # What a cut spares, one rule for each exemption.
@@ -104,8 +106,26 @@ def is_bookmarked(facts: Facts, cut: Cut) -> bool:
 
 
 def is_in_a_thread_that_goes_on(facts: Facts, cut: Cut) -> bool:
-    """A thread stays whole as long as its newest reply does: also what in it is older, or deleted."""
-    return facts.thread_time >= cut.before
+    """A thread stays whole as long as its newest reply does: also what in it is older, or deleted.
+
+    Not what came before so long a pause that it would have gone in it: who was online then let it go.
+    """
+    if facts.thread_time < cut.before:
+        return False
+    return not cut.pause or facts.time + cut.pause >= facts.thread_since[cut.pause]
+
+
+def written_since(times: Iterable[int], pause: int) -> int:
+    """Since when a thread has gone on without a longer pause.
+
+    times    of its replies, the newest first; at least one
+    """
+    since = -1
+    for time in times:
+        if since >= 0 and since - time > pause:
+            break
+        since = time
+    return since
 
 
 SPARED: tuple[tuple[int, Callable[[Facts, Cut], bool]], ...] = (
@@ -164,9 +184,17 @@ def read_windows(acts: Acts, now_ms: int, read_before: Callable[[int], int]) -> 
         yield Window(since, min(until, read_before(now_ms - value) + 1), "disappeared_read", False)
 
 
-def timer_bounds(posted: Acts, read: Acts, now_ms: int, read_before: Callable[[int], int]) -> Bounds:
-    """The windows of a channel's timers that are not empty."""
-    found = [*posted_windows(posted, now_ms), *read_windows(read, now_ms, read_before)]
+def posted_bounds(acts: Acts, now_ms: int) -> Bounds:
+    """What a timer from posting lets go by now."""
+    return _windows(posted_windows(acts, now_ms))
+
+
+def read_bounds(acts: Acts, now_ms: int, read_before: Callable[[int], int]) -> Bounds:
+    """What a timer from reading lets go by now, for one person."""
+    return _windows(read_windows(acts, now_ms, read_before))
+
+
+def _windows(found: Iterable[Window]) -> Bounds:
     return Bounds(windows=tuple(window for window in found if window.first < window.end))
 
 
@@ -181,9 +209,17 @@ def keeping_bounds(
     """
     cuts = ((age, "too_old"), (count_from, "too_many"), (size_from, "too_much"))
     files = at(now_ms - keeping.attachments_ms) if keeping.attachments_ms else 0
+    pause = at(keeping.age_ms)
     return Bounds(
-        cuts=tuple(Cut(before, keeping.exempt, rule) for before, rule in cuts if before > 0),
+        cuts=tuple(Cut(before, keeping.exempt, rule, pause) for before, rule in cuts if before > 0),
         attachments=(Cut(files, keeping.exempt, "attachment_too_old"),) if files > 0 else (),
+    )
+
+
+def is_settled(bounds: Bounds, first: int, last: int) -> bool:
+    """Is everything from one hybrid time to another too old for everybody, whatever anybody has?"""
+    return any(cut.rule == "too_old" and last < cut.before for cut in bounds.cuts) or any(
+        window.own is None and window.first <= first and last < window.end for window in bounds.windows
     )
 
 

@@ -22,6 +22,7 @@ tests compare the two.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -219,12 +220,15 @@ class Folded(msgspec.Struct):
     waiting: set[bytes]
 
 
-def fold(operations: Iterable[Placed]) -> Folded:
-    """The timeline of a set of operations."""
+def fold(operations: Iterable[Placed], gone: AbstractSet[bytes] = frozenset()) -> Folded:
+    """The timeline of a set of operations.
+
+    gone    messages that were let go: a reply in the thread of one of them stands by itself
+    """
     every, erased = _without_erased({placed.id: placed for placed in operations})
     every = {id: placed for id, placed in every.items() if not lacks_right(placed.operation, placed.rights)}
     posts = {i: p for i, p in every.items() if isinstance(p.operation, Post)}
-    roots = {i: _root(i, posts) for i in posts}
+    roots = {i: _root(i, posts, gone) for i in posts}
     placed_posts = {i: p for i, p in posts.items() if roots[i] != ()}
     targeting: dict[bytes, list[Placed]] = {}
     waiting = {i for i, root in roots.items() if root == ()}
@@ -283,18 +287,18 @@ def _without_erased(every: dict[bytes, Placed]) -> tuple[dict[bytes, Placed], di
     return left, places
 
 
-def _root(post: bytes, posts: dict[bytes, Placed]) -> bytes | tuple[()] | None:
+def _root(post: bytes, posts: dict[bytes, Placed], gone: AbstractSet[bytes]) -> bytes | tuple[()] | None:
     """The thread's root of a post (T2): an id, None for a root, () while it is unknown."""
     seen = {post}
     root = posts[post].operation.root  # type: ignore[union-attr]
-    if root is None:
+    if root is None or root in gone:
         return None
     while True:
         if root in seen or root not in posts:
             return ()
         seen.add(root)
         above = posts[root].operation.root  # type: ignore[union-attr]
-        if above is None:
+        if above is None or above in gone:
             return root
         root = above
 

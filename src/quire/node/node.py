@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.2  # how often another process's writes are looked for
 ASLEEP_S = 5.0  # if the clock on the wall went on so much longer than ours, the machine was asleep
+LET_GO_EVERY_S, LET_GO_PAUSE_S = 5.0, 0.01  # how often it looks what is to go, and between two steps of it
 EVENTS_MAX = 10_000  # who does not read loses the oldest
 
 
@@ -119,6 +120,7 @@ class Node:
         if self._lan is not None:
             self._begin(self._neighbours(self._lan).run())
         self._begin(self._watch())
+        self._begin(self._let_go())
 
     async def stop(self) -> None:
         """End all links in good order."""
@@ -362,6 +364,19 @@ class Node:
             relay.leave()
         await self._tell(NodeEvent("resumed"))
         self._hurry.up()
+
+    async def _let_go(self) -> None:
+        """What retention says is to go, goes: a step now, and then a pause."""
+        while True:
+            with contextlib.suppress(QuireError):  # a full disk, or another process: the next time
+                async for _ in self._letting_go():
+                    await asyncio.sleep(LET_GO_PAUSE_S)
+            await asyncio.sleep(LET_GO_EVERY_S)
+
+    async def _letting_go(self) -> AsyncIterator[None]:
+        steps = self._vault.letting_go()
+        while await self._look(next, steps, None) is not None:
+            yield
 
     async def _look(self, do: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._looking, do, *arguments)

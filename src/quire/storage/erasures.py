@@ -20,9 +20,9 @@ from quire.core.timeline import Erasure
 MISSING = 0  # not here, and nobody said why: whoever has the bytes may bring them
 ERASED = 1  # by a standing erasure of it
 WENT_WITH = 2  # a version of an erased message that the erasure does not name
-POLICY = 3  # by the channel's retention
+POLICY = 3  # by the channel's retention: given as a hole, which who gets it finds justified themselves
 LOCAL = 4  # by this device's own
-KEPT_AWAY = (WENT_WITH, POLICY, LOCAL)  # never fetched again, and not given as if it were erased
+KEPT_AWAY = (WENT_WITH, LOCAL)  # never fetched again, and not given as if it were gone for everybody
 
 _remains, _gone = Codec(Remains, "remains"), Codec(Gone, "gone")
 
@@ -118,8 +118,8 @@ def kept_away(db: apsw.Connection, log: int) -> list[Span]:
 def counted_kept_away(db: apsw.Connection, prefix: bytes) -> list[Span]:
     """The same, from the holes themselves."""
     rows: Any = db.execute(
-        "SELECT DISTINCT substr(id, 11, 4) FROM destroyed WHERE why >= ? AND id BETWEEN ? AND ? ORDER BY 1",
-        (WENT_WITH, prefix + bytes(6), prefix + b"\xff" * 6),
+        "SELECT DISTINCT substr(id, 11, 4) FROM destroyed WHERE why IN (?, ?) AND id BETWEEN ? AND ? ORDER BY 1",
+        (*KEPT_AWAY, prefix + bytes(6), prefix + b"\xff" * 6),
     ).fetchall()
     seqs = (int.from_bytes(seq, "big") for (seq,) in rows)
     return joined((seq, seq) for seq in seqs)

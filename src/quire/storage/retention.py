@@ -11,8 +11,10 @@ import msgspec
 
 from quire.core.clock import at
 from quire.core.operation import KINDS, ReadMarker, stored_operation
+from quire.storage import log
 from quire.storage.timeline import DELETED
 
+DUE = "retention_due_ms"  # meta: when to look next for what is to go
 Acts = list[tuple[int, int]]
 
 
@@ -22,12 +24,14 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     id: bytes
     time: int
     flags: int
-    thread_time: int  # of the newest standing reply in its thread; -1: it is in none
+    thread: bytes  # the root of the thread it is in, or would be
+    thread_time: int  # of the newest standing reply there; -1: it is in none
     bookmarked: int
 
 
 _CANDIDATE = (
-    "SELECT m.id, m.time, m.flags, coalesce((SELECT t.last_time FROM thread t WHERE t.root = coalesce(m.root, m.id)), -1),"
+    "SELECT m.id, m.time, m.flags, coalesce(m.root, m.id),"
+    " coalesce((SELECT t.last_time FROM thread t WHERE t.root = coalesce(m.root, m.id)), -1),"
     " EXISTS(SELECT 1 FROM bookmark b WHERE b.message = m.id AND b.standing = 1) FROM message m"
 )
 
@@ -46,6 +50,7 @@ def put_policies(db: apsw.Connection, channel: int, acts: Mapping[str, Sequence[
             for place, (time, value) in enumerate(found)
         ),
     )
+    look_at(db, 0)
 
 
 def policies(db: apsw.Connection, channel: int) -> dict[str, Acts]:
@@ -53,7 +58,7 @@ def policies(db: apsw.Connection, channel: int) -> dict[str, Acts]:
     found: dict[str, Acts] = {}
     rows: Any = db.execute(
         "SELECT name, time, value FROM policy WHERE channel = ? ORDER BY name, place", (channel,)
-    )
+    ).fetchall()
     for name, time, value in rows:
         found.setdefault(name, []).append((time, value))
     return found
@@ -72,6 +77,18 @@ def put_here(db: apsw.Connection, channel: int, values: Mapping[str, int]) -> No
         "INSERT INTO policy_here(channel, name, value) VALUES(?,?,?)",
         ((channel, name, value) for name, value in values.items()),
     )
+    look_at(db, 0)
+
+
+def look_at(db: apsw.Connection, moment_ms: int) -> None:
+    """When to look next for what is to go; 0: as soon as anybody can."""
+    log.set_meta(db, DUE, moment_ms)
+
+
+def looks_at(db: apsw.Connection) -> int | None:
+    """The same, as it was noted; None if no channel ever had a policy."""
+    due: int | None = log.get_meta(db, DUE)
+    return due
 
 
 def bounded_channels(db: apsw.Connection) -> list[int]:
@@ -82,6 +99,15 @@ def bounded_channels(db: apsw.Connection) -> list[int]:
     return [n for (n,) in rows]
 
 
+def is_bounded(db: apsw.Connection, channel: int) -> bool:
+    """Was any such policy ever set for a channel?"""
+    row: Any = db.execute(
+        "SELECT EXISTS(SELECT 1 FROM policy WHERE channel = ?1) OR EXISTS(SELECT 1 FROM policy_here WHERE channel = ?1)",
+        (channel,),
+    ).fetchone()
+    return bool(row[0])
+
+
 def candidates(
     db: apsw.Connection, channel: int, end: int, after: tuple[int, bytes] = (-1, b""), limit: int = -1
 ) -> list[Candidate]:
@@ -89,16 +115,25 @@ def candidates(
     rows: Any = db.execute(
         f"{_CANDIDATE} WHERE m.channel = ? AND (m.time, m.id) > (?, ?) AND m.time < ? ORDER BY m.time, m.id LIMIT ?",
         (channel, *after, end, limit),
-    )
+    ).fetchall()
     return [Candidate(*row) for row in rows]
 
 
-def candidates_of(db: apsw.Connection, ids: Iterable[bytes]) -> Iterator[Candidate]:
-    """Those of these that are messages."""
-    for id in ids:
-        row: Any = db.execute(f"{_CANDIDATE} WHERE m.id = ?", (id,)).fetchone()
-        if row is not None:
-            yield Candidate(*row)
+def candidates_of(db: apsw.Connection, ids: Iterable[bytes]) -> list[Candidate]:
+    """Those of these that are messages, the oldest first."""
+    wanted = tuple(ids)
+    if not wanted:
+        return []
+    rows: Any = db.execute(f"{_CANDIDATE} WHERE m.id IN carray(?)", (apsw.carray(wanted),)).fetchall()
+    return sorted((Candidate(*row) for row in rows), key=lambda one: (one.time, one.id))
+
+
+def reply_times(db: apsw.Connection, root: bytes) -> Iterator[int]:
+    """The times of the standing replies of a thread, the newest first."""
+    rows: Any = db.execute(
+        "SELECT time FROM message WHERE root = ? AND flags & ? = 0 ORDER BY time DESC", (root, DELETED)
+    )
+    return (time for (time,) in rows)
 
 
 def times_newest_first(db: apsw.Connection, channel: int) -> Iterator[int]:
@@ -133,6 +168,46 @@ def read_before(db: apsw.Connection, channel: bytes, moment_ms: int) -> int:
         if marker.channel == channel:
             furthest = max(furthest, marker.time)
     return furthest
+
+
+def bookmarked(db: apsw.Connection, channel: bytes) -> list[bytes]:
+    """The messages of a channel that we bookmarked."""
+    rows: Any = db.execute(
+        "SELECT message FROM bookmark WHERE channel = ? AND standing = 1", (channel,)
+    ).fetchall()
+    return [id for (id,) in rows]
+
+
+def missing(db: apsw.Connection, channel: int) -> list[bytes]:
+    """Operations of a channel whose bytes are not here, nobody said why."""
+    rows: Any = db.execute(
+        "SELECT id FROM destroyed INDEXED BY destroyed_missing WHERE why = 0 AND channel = ? ORDER BY id",
+        (channel,),
+    ).fetchall()
+    return [id for (id,) in rows]
+
+
+def old_files(db: apsw.Connection, channel: int, before: int) -> list[tuple[bytes, bytes]]:
+    """(file, message) of each use of a file that is here or coming, if a message before a hybrid time uses it."""
+    rows: Any = db.execute(
+        "SELECT a.file, a.message FROM attachment a LEFT JOIN file f ON f.id = a.file WHERE coalesce(f.state, 0) < 3"
+        " AND a.file IN (SELECT b.file FROM attachment b JOIN message m ON m.id = b.message"
+        " WHERE b.channel = ? AND m.time < ?)",
+        (channel, before),
+    ).fetchall()
+    return list(rows)
+
+
+def ids_on(db: apsw.Connection, messages: Sequence[bytes]) -> list[bytes]:
+    """The operations on these messages."""
+    rows: Any = (
+        db.execute(
+            "SELECT id FROM operation WHERE target IN carray(?)", (apsw.carray(tuple(messages)),)
+        ).fetchall()
+        if messages
+        else []
+    )
+    return [id for (id,) in rows]
 
 
 def on_message(db: apsw.Connection, id: bytes) -> list[tuple[int, int]]:

@@ -70,6 +70,16 @@ def get_row(db: apsw.Connection, id: bytes) -> MessageRow | None:
     return MessageRow(*row) if row else None
 
 
+def get_rows(db: apsw.Connection, ids: Sequence[bytes]) -> list[MessageRow]:
+    """Those of these that are messages."""
+    found: Any = db.execute(
+        "SELECT m.channel, m.time, m.id, m.spill, m.author, m.flags, m.root, m.edit, m.op FROM message m"
+        " WHERE m.id IN carray(?)",
+        (apsw.carray(tuple(ids)),),
+    ).fetchall()
+    return [MessageRow(*row) for row in found]
+
+
 def root_of(db: apsw.Connection, channel: int, id: bytes) -> bytes | None:
     """The effective root for a reply to message `id`: itself, or its own root; None if it is not here."""
     row: Any = db.execute("SELECT channel, root FROM message WHERE id = ?", (id,)).fetchone()

@@ -21,7 +21,7 @@ import apsw
 from quire.core import limits
 from quire.core.bundle import COMMIT_OVERHEAD, in_parts, seal_bundle
 from quire.core.bundle_file import Kind, Record
-from quire.core.commit import Commit, Head, decode_head, encode_commit, with_holes
+from quire.core.commit import Commit, Head, commitment, decode_head, encode_commit, with_holes
 from quire.core.crypto.epochs import EpochKey
 from quire.core.heights import Span
 from quire.core.ids import ChannelId
@@ -29,11 +29,12 @@ from quire.core.membership import Graph
 from quire.core.welcome import RECIPIENTS_MAX, seal_welcome
 from quire.storage import log
 from quire.storage import timeline as rows
-from quire.storage.erasures import ERASED
+from quire.storage.erasures import ERASED, POLICY
 from quire.store import epochs
 from quire.store.behind import closed_to_some, devices_behind, devices_unaware, epoch_of
 from quire.store.carrying import Carried, Goes, sign_carried, still_says
 from quire.store.ledger import now_ms
+from quire.store.retention import hidden
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
@@ -199,7 +200,10 @@ def content_parts(
     logs = [of for of in log.logs_of(db, row.n) if not own or of.signer == own]
     everything = [(1, limits.SEQ_MAX)]
     spans = {of.n: everything if wanted is None else wanted.spans.get(of.n, []) for of in logs}
-    for piece in heapq.merge(*(_backwards(db, of, goes, spans[of.n]) for of in logs), key=_newest_first):
+    away = hidden(db, row, now_ms())
+    for piece in heapq.merge(
+        *(_backwards(db, of, goes, spans[of.n], away) for of in logs), key=_newest_first
+    ):
         heads = piece.head.control_heads
         epoch = under.get(heads)
         if epoch is None:
@@ -220,15 +224,18 @@ def content_parts(
 
 
 def _backwards(
-    db: apsw.Connection, of: log.LogRow, goes: Goes | None, spans: Sequence[Span]
+    db: apsw.Connection, of: log.LogRow, goes: Goes | None, spans: Sequence[Span], away: set[bytes]
 ) -> Iterator[Piece]:
-    """The content commits of a log in these spans, or those that are to go, the last one first."""
+    """The content commits of a log in these spans, or those that are to go, the last one first.
+
+    away    operations that go as if they were gone here
+    """
     for first, last in reversed(spans):
-        yield from _span_backwards(db, of, goes, first, last)
+        yield from _span_backwards(db, of, goes, first, last, away)
 
 
 def _span_backwards(
-    db: apsw.Connection, of: log.LogRow, goes: Goes | None, first: int, last: int
+    db: apsw.Connection, of: log.LogRow, goes: Goes | None, first: int, last: int, away: set[bytes]
 ) -> Iterator[Piece]:
     end = last + 1
     while window := log.commits_before(db, of.n, end, WINDOW_COMMITS, first):
@@ -244,10 +251,14 @@ def _span_backwards(
         found = log.operations_between(db, of.prefix, end, pieces[0][0].seq)
         for head, encoded, signature in pieces:
             entries, holes = found.get(head.seq, ([], {}))
-            if not entries or any(why != ERASED for why in holes.values()):
+            if not entries or any(why not in (ERASED, POLICY) for why in holes.values()):
                 continue  # others would take what was let go here for what they lack
+            place = of.prefix + head.seq.to_bytes(4, "big")
+            for index in range(len(entries)) if away else ():
+                if index not in holes and place + index.to_bytes(2, "big") in away:
+                    entries[index], holes[index] = commitment(entries[index]), POLICY
             there = [b"" if index in holes else entry for index, entry in enumerate(entries)]
-            if goes is None or goes(of.prefix + head.seq.to_bytes(4, "big"), there):
+            if goes is None or goes(place, there):
                 yield Piece(head, encode_commit(with_holes(encoded, signature, entries, holes)), of.n)
 
 

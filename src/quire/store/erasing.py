@@ -291,3 +291,19 @@ def is_let_go(db: apsw.Connection, id: bytes) -> bool:
     """Was a message let go by retention here, so that what names it need not wait for it?"""
     hole = erasures.holes_among(db, [id]).get(id)
     return hole is not None and hole.why in (POLICY, LOCAL)
+
+
+def leave_holes(db: apsw.Connection, channel: int, gone: Sequence[tuple[bytes, bytes]], why: int) -> None:
+    """Keep the commitments of operations (id, salt || operation) whose rows were deleted."""
+    erasures.put_holes(db, [(id, channel, commitment(op), why) for id, op in gone])
+    for prefix, seqs in _places(id for id, _ in gone).items() if why in KEPT_AWAY else ():
+        row = log.log_by_prefix(db, prefix)
+        assert row is not None
+        erasures.keep_away(db, row.n, seqs)
+
+
+def take_waiting_for(db: apsw.Connection, channel: log.ChannelRow, ids: Sequence[bytes]) -> list[Item]:
+    """Take out what waits for messages that were let go."""
+    from quire.store.withdraw import take_waiting
+
+    return take_waiting(db, channel, ids)

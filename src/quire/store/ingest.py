@@ -37,9 +37,9 @@ from quire.core.limits import (
 )
 from quire.core.membership import ControlCommit, Graph
 from quire.core.operation import SALT_SIZE, Erase
-from quire.core.timeline import MAY_ALL
+from quire.core.timeline import MAY_ALL, order_time
 from quire.errors import MalformedError, PeerError, UnauthorisedError
-from quire.storage import erasures, heights, log
+from quire.storage import erasures, heights, log, retention
 from quire.storage import timeline as rows
 from quire.storage.attachments import any_doomed
 from quire.storage.erasures import MISSING
@@ -51,6 +51,7 @@ from quire.store.columns import empty
 from quire.store.forks import arrange, begin_branch
 from quire.store.people import as_control, content_rights, put_back, takes
 from quire.store.placing import Chain, require_signature
+from quire.store.pruning import drop_expired
 from quire.store.withdraw import set_aside, take_out
 
 if TYPE_CHECKING:
@@ -596,6 +597,9 @@ class _Ingestion:
         if items or ids:
             applier.apply(self._db, row, items, self._now, placed=ids)
         log.touch_channel(self._db, n, clock=newest)
+        if retention.is_bounded(self._db, n):
+            came = [*zip(posts.times, ids, strict=True), *((_order_time(item), item.id) for item in items)]
+            drop_expired(self._db, applier, row, came, self._now)
 
     def _settled_place(
         self, arrival: Arrival, of: log.LogRow, rights: int
@@ -625,6 +629,10 @@ class _Ingestion:
             if stored and stored[0] == arrival.commit.head:
                 return row
         return None
+
+
+def _order_time(item: Item) -> int:
+    return order_time(item.operation, item.time) if item.operation is not None else item.time
 
 
 def _seq(arrival: Arrival) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -32,7 +33,7 @@ from quire.core.views import (
     VerifyReport,
 )
 from quire.errors import BusyError, CorruptError, FullError, NotFoundError, StorageError, UsageError
-from quire.storage import log, schema
+from quire.storage import log, retention, schema
 from quire.storage import timeline as rows
 from quire.storage.attachments import any_doomed, totals
 from quire.storage.database import Database, guarded, translate
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from quire.store.ledger import Ledger, Prepare
 
 FILE_NAME = "vault.db"
+OPENING_MS = 40  # what opening a vault may take longer to destroy what is to go
 Progress = Callable[[str, int, int], None]  # (what is being done, steps done, steps in all)
 Place = str | MessageId | int  # a cursor, a message, or Unix ms
 
@@ -69,6 +71,7 @@ class LocalStore:
         self.reader = Reader(database, self.own_key)
         self._ledger: Ledger | None = None
         self._making = threading.Lock()
+        self._let_go_at = time.monotonic()  # when we last looked what is to go
 
     @property
     def folder(self) -> Path:
@@ -161,6 +164,7 @@ class LocalStore:
                 store = cls(path, slots, database)
                 store.release_due()
                 store._tidy_if_left()
+                store.let_go_a_little(OPENING_MS)
                 return store
             except BaseException:
                 database.close()
@@ -210,7 +214,9 @@ class LocalStore:
 
     def write(self, channel: ChannelId, prepare: Prepare) -> list[MessageId]:
         """Durably write the operations that `prepare(db, channel)` gives; see `Ledger.write`."""
-        return self.ledger.write(channel, prepare)
+        ids = self.ledger.write(channel, prepare)
+        self._let_go_meanwhile()
+        return ids
 
     def write_operations(self, channel: ChannelId, *operations: Operation) -> list[MessageId]:
         """Durably write operations that need no check against what is there."""
@@ -255,6 +261,7 @@ class LocalStore:
             return posts
 
         id, time = self.ledger.write_post(channel, prepare)
+        self._let_go_meanwhile()
         return self.reader.posted(channel, id, time, posts[0])
 
     def ingest(self, encoded_commits: Sequence[bytes]) -> IngestReport:
@@ -289,6 +296,22 @@ class LocalStore:
 
         with suppress(StorageError):  # the next opening does it
             tidy(self)
+
+    def let_go_a_little(self, budget_ms: float) -> None:
+        """Destroy some of what retention says is to go, if any of it is due; for about so long."""
+        due = None if self.database.read_only else retention.looks_at(self.database.reader)
+        if due is not None and due <= time.time_ns() // 1_000_000:  # imports what most programs never need
+            from quire.store.pruning import enforce
+
+            with suppress(BusyError, FullError):  # whoever writes next does it
+                enforce(self, budget_ms=budget_ms)
+
+    def _let_go_meanwhile(self) -> None:
+        """After a write: so a program that only writes lets go, too, one short step a second."""
+        now = time.monotonic()
+        if now - self._let_go_at >= 1:
+            self._let_go_at = now
+            self.let_go_a_little(0)
 
     # Reading
 

@@ -13,7 +13,7 @@ import msgspec
 
 from quire.core import retention
 from quire.core.clock import at
-from quire.core.control import EXEMPT_ALL
+from quire.core.control import EXEMPT_ALL, EXEMPT_THREADS
 from quire.core.operation import KINDS, Edit, Post, React, Unreact, stored_operation
 from quire.core.retention import Acts, Bounds, Facts, Keeping
 from quire.storage import log
@@ -22,6 +22,7 @@ from quire.storage.retention import Candidate
 from quire.storage.timeline import DELETED, OURS, PINNED
 
 SCAN = 4_096  # messages read at once
+THREADS_MAX = 10_000  # threads that are remembered while messages are looked at
 
 
 def keeping(values: Mapping[str, int]) -> Keeping:
@@ -44,32 +45,52 @@ def now_in_force(acts: Mapping[str, Acts]) -> dict[str, int]:
 
 
 def bounds(db: apsw.Connection, channel: log.ChannelRow, now_ms: int) -> Bounds:
-    """All that is in force in a channel on this device: what everybody lets go, and what only we do."""
+    """All that is in force in a channel on this device."""
+    return bounds_apart(db, channel, now_ms)[1]
+
+
+def bounds_apart(
+    db: apsw.Connection, channel: log.ChannelRow, now_ms: int, *, counted: bool = True
+) -> tuple[Bounds, Bounds]:
+    """What everybody in a channel lets go; and that with what only this device or its person does.
+
+    counted    by count and size too, for which what is here is looked through
+    """
     acts, here = rows.policies(db, channel.n), rows.here(db, channel.n)
-    found = channel_bounds(db, channel, acts, now_ms)
-    return found + here_bounds(db, channel, keeping(here), now_ms) if here else found
+    everybody = channel_bounds(db, channel, acts, now_ms, counted=counted)
+    both = everybody + retention.read_bounds(
+        acts.get("disappear_read", ()), now_ms, lambda moment_ms: rows.read_before(db, channel.id, moment_ms)
+    )
+    if here:
+        both += here_bounds(db, channel, keeping(here), now_ms, counted=counted)
+    return everybody, both
 
 
 def channel_bounds(
-    db: apsw.Connection, channel: log.ChannelRow, acts: Mapping[str, Acts], now_ms: int
+    db: apsw.Connection,
+    channel: log.ChannelRow,
+    acts: Mapping[str, Acts],
+    now_ms: int,
+    *,
+    counted: bool = True,
 ) -> Bounds:
     """What everybody in the channel lets go."""
     if not acts:
         return Bounds()
     policy = keeping(now_in_force(acts))
-    kept = retention.keeping_bounds(
-        policy, retention.age_floor(acts.get("keep", ()), now_ms), now_ms, *_counted(db, channel, policy)
-    )
-    return kept + retention.timer_bounds(
-        acts.get("disappear", ()), acts.get("disappear_read", ()), now_ms,
-        lambda moment_ms: rows.read_before(db, channel.id, moment_ms),
-    )  # fmt: skip
+    age = retention.age_floor(acts.get("keep", ()), now_ms)
+    found = _counted(db, channel, policy) if counted else (0, 0)
+    kept = retention.keeping_bounds(policy, age, now_ms, *found)
+    return kept + retention.posted_bounds(acts.get("disappear", ()), now_ms)
 
 
-def here_bounds(db: apsw.Connection, channel: log.ChannelRow, policy: Keeping, now_ms: int) -> Bounds:
+def here_bounds(
+    db: apsw.Connection, channel: log.ChannelRow, policy: Keeping, now_ms: int, *, counted: bool = True
+) -> Bounds:
     """What this device lets go besides."""
     age = at(now_ms - policy.age_ms) if policy.age_ms else 0
-    return retention.keeping_bounds(policy, age, now_ms, *_counted(db, channel, policy))
+    found = _counted(db, channel, policy) if counted else (0, 0)
+    return retention.keeping_bounds(policy, age, now_ms, *found)
 
 
 def _counted(db: apsw.Connection, channel: log.ChannelRow, policy: Keeping) -> tuple[int, int]:
@@ -82,29 +103,75 @@ def _counted(db: apsw.Connection, channel: log.ChannelRow, policy: Keeping) -> t
     return count, size
 
 
-def facts(one: Candidate) -> Facts:
-    """What counts of a message."""
-    flags = one.flags
-    return Facts(
-        one.time, bool(flags & OURS), bool(flags & PINNED), bool(one.bookmarked), bool(flags & DELETED),
-        one.thread_time,
-    )  # fmt: skip
+class Looking:
+    """Facts of messages under one set of bounds. Threads are looked at only where they decide."""
+
+    def __init__(self, db: apsw.Connection, bounds: Bounds) -> None:
+        self._db = db
+        self._bounds = bounds
+        sparing = [cut for cut in (*bounds.cuts, *bounds.attachments) if cut.exempt & EXEMPT_THREADS]
+        self._least = min(
+            (cut.before for cut in sparing), default=None
+        )  # a thread that ended before spares nothing
+        self._pauses = {cut.pause for cut in sparing if cut.pause}
+        self._threads: dict[bytes, dict[int, int]] = {}
+
+    def facts(self, one: Candidate) -> Facts:
+        """What counts of a message."""
+        flags = one.flags
+        return Facts(
+            one.time, bool(flags & OURS), bool(flags & PINNED), bool(one.bookmarked), bool(flags & DELETED),
+            one.thread_time, self._thread(one),
+        )  # fmt: skip
+
+    def goes(self, one: Candidate) -> str:
+        """The rule by which it goes; "" if it stays."""
+        return retention.goes(self._bounds, self.facts(one))
+
+    def _thread(self, one: Candidate) -> dict[int, int]:
+        """Since when its thread has gone on, by how long a pause ends that."""
+        if self._least is None or one.thread_time < self._least or not self._pauses:
+            return {}
+        found = self._threads.get(one.thread)
+        if found is None:
+            if len(self._threads) >= THREADS_MAX:
+                self._threads.clear()
+            found = self._threads[one.thread] = {
+                pause: retention.written_since(rows.reply_times(self._db, one.thread), pause)
+                for pause in self._pauses
+            }
+        return found
 
 
 def expired(
     db: apsw.Connection, channel: log.ChannelRow, found: Bounds, after: tuple[int, bytes] = (-1, b"")
 ) -> Iterator[tuple[Candidate, str]]:
     """The messages of a channel that go, the oldest first, each with the rule that says so."""
+    looking = Looking(db, found)
     while some := rows.candidates(db, channel.n, found.end, after, SCAN):
         for one in some:
-            if rule := retention.goes(found, facts(one)):
+            if rule := looking.goes(one):
                 yield one, rule
         after = (some[-1].time, some[-1].id)
 
 
 def expired_of(db: apsw.Connection, found: Bounds, ids: Sequence[bytes]) -> list[bytes]:
     """Those of these operations that are messages and go."""
-    return [one.id for one in rows.candidates_of(db, ids) if retention.goes(found, facts(one))]
+    looking = Looking(db, found)
+    return [one.id for one in rows.candidates_of(db, ids) if looking.goes(one)]
+
+
+def hidden(db: apsw.Connection, channel: log.ChannelRow, now_ms: int) -> set[bytes]:
+    """Messages that are here for a bookmark of ours alone, and what is on them: gone for everybody else, given to nobody."""
+    if not (marked := rows.bookmarked(db, channel.id)) or not (acts := rows.policies(db, channel.n)):
+        return set()
+    looking = Looking(db, channel_bounds(db, channel, acts, now_ms))
+    alone = [
+        one.id
+        for one in rows.candidates_of(db, marked)
+        if looking.goes(msgspec.structs.replace(one, bookmarked=0))
+    ]
+    return {*alone, *rows.ids_on(db, alone)}
 
 
 class Preview(msgspec.Struct):
