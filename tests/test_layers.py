@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "storage": "errors core",  # reads and writes; decides nothing
     "exchange": "errors",  # foreign files become records, and lines become files; it knows neither vault nor operation
     "sync": "errors core",  # the protocol, without I/O
-    "store": "errors core storage exchange.model exchange.detect exchange.exported"
+    "store": "errors core storage exchange.model exchange.detect exchange.exported exchange.inside"
     " exchange.writers exchange.writing exchange.out_jsonl",  # where the layers meet
     "channels": "errors core storage store exchange.model exchange.exported",
     "transports": "errors core",  # they move frames

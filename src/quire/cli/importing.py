@@ -9,6 +9,7 @@ from datetime import date as calendar_date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from quire.cli import records
@@ -57,11 +58,15 @@ def import_(
     channel: Annotated[
         str, typer.Option("--channel", metavar="NAME", help="What to call the channel of a nameless log.")
     ] = "",
+    no_files: Annotated[
+        bool, typer.Option("--no-files", help="Leave the files that lie in the export.")
+    ] = False,
 ) -> None:
     """Import the export of another chat.
 
     Slack, Discord, Zulip, Telegram, Matrix, IRC logs and more: see --formats.
-    Zips and tars are read in place. Messages keep their times, threads, reactions, edits and authors.
+    Zips and tars are read in place. Messages keep their times, threads, reactions, edits and authors, and the
+    files that lie in the export (not in a tar).
     Importing the same export again, or one that overlaps it, adds only what is new, so after an
     interruption the same command goes on. Nothing is downloaded.
 
@@ -79,7 +84,7 @@ def import_(
         raise UsageError(
             "there is no PATH", rule="command_line", hint="quire import --formats lists what can be read"
         )
-    options = _options(timezone, date, date_order, channel)
+    options = msgspec.structs.replace(_options(timezone, date, date_order, channel), files=not no_files)
     with opened(ctx) as session:
         title = _announce(session, path, format)
         with Meter(session.out, "Reading" if dry_run else "Importing") as meter:
@@ -159,7 +164,8 @@ def _lines(summary: ImportSummary, title: str, path: Path) -> Iterator[Text]:
         plural(summary.reactions, "reaction"),
         plural(summary.edited, "edited message"),
         plural(summary.deleted, "deletion"),
-        plural(summary.attachments, "attachment"),
+        plural(summary.attachments, "attachment")
+        + (f", {summary.files:,} with their files" if summary.files else ""),
         plural(summary.notices, "notice"),
     ]
     yield Text("  " + ", ".join(count for count in counts if not count.startswith("0 ")))

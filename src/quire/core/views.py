@@ -309,6 +309,7 @@ class ImportSummary(msgspec.Struct, frozen=True):
     edit_events: int = 0  # later texts carried over
     deleted: int = 0
     attachments: int = 0
+    files: int = 0  # of those, how many came with their bytes
     authors: int = 0
     pins: int = 0
     duplicates: int = 0  # records of messages already there, from this or an earlier import

@@ -32,10 +32,15 @@ def uncompressed(source: Source) -> Source:
 class _Uncompressed(Source):
     def __init__(self, inner: Source) -> None:
         self.path = inner.path
+        self.forwards_only = inner.forwards_only
         self._inner = inner
         self._sizes: dict[str, int] | None = None
         self._real: dict[str, str] = {}  # shown name -> name of a file that may be compressed
         self._shown: dict[str, str] = {}  # and back
+
+    @property
+    def raw(self) -> Source:
+        return self._inner
 
     def sizes(self) -> dict[str, int]:
         """Of a compressed file an estimate."""

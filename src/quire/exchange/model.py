@@ -37,7 +37,7 @@ class Author(msgspec.Struct, frozen=True, gc=False):
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False):
-    """A file the message refers to. Its bytes are never fetched."""
+    """A file the message refers to. Its bytes are taken in if they are in the export, and never fetched from elsewhere."""
 
     name: str
     url: str = ""  # a link, or a path inside the export; text only
@@ -184,3 +184,4 @@ class Options(msgspec.Struct, frozen=True):
     date: str = ""  # YYYY-MM-DD for logs that hold only times
     date_order: str = ""  # "dmy" | "mdy" | "ymd" where the text is ambiguous
     channel: str = ""  # a name for the channel where the format has none
+    files: bool = True  # take in files that lie in the export

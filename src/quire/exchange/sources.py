@@ -51,6 +51,12 @@ class Source:
     """One export. `names()` is sorted; `read` is for small files; `walk` streams the large ones."""
 
     path: Path
+    forwards_only = False  # may a look at one file cost a pass over all?
+
+    @property
+    def raw(self) -> Source:
+        """The same, with every file as it lies there."""
+        return self
 
     def names(self) -> list[str]:
         """All file names inside, sorted, relative, with '/'. Folders are not listed."""
@@ -176,6 +182,8 @@ class ZipSource(Source):
 
 class TarSource(Source):
     """A tar, plain or compressed. Listed once, forwards, keeping the small files for `read`."""
+
+    forwards_only = True
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -16,7 +16,7 @@ import itertools
 import os
 import time as wall
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from operator import attrgetter
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -44,10 +44,13 @@ from quire.errors import FormatError, MalformedError
 from quire.exchange import model
 from quire.exchange.detect import open_export
 from quire.exchange.exported import IMPORTED_SOURCE
+from quire.exchange.inside import Watched
 from quire.storage import log, search
 from quire.storage import timeline as rows
 from quire.store.additions import EVENTS, Additions, Event, actors
+from quire.store.attachments import sealing
 from quire.store.columns import Posts
+from quire.store.import_files import ImportFiles, slot_of
 from quire.store.ledger import Draft
 from quire.store.origins import Origins
 from quire.store.tally import Tally
@@ -59,6 +62,7 @@ BATCH = 10_000  # records in a transaction
 REMEMBERED_MAX = 1_000_000  # messages of a run that are remembered: about 100 MB
 _time = attrgetter("time_ms")
 WAITING_MAX = 100_000  # records of a run that wait for their target
+READ_ITSELF = (".json", ".jsonl", ".txt", ".log", ".mbox", ".html", ".csv")  # what holds messages, mostly
 NOTICE_NUMBERS = {name: number for number, name in enumerate(NOTICES)}
 
 
@@ -83,13 +87,31 @@ def import_export(
     began = wall.monotonic()
     with open_export(path, format) as (source, importer):
         tally = Tally(importer.NOTICES_ARE_MESSAGES)
-        run = ImportRun(store, importer.NAME, tally, dry_run)
-        with nullcontext() if dry_run else store.database.bulk():
-            for _ in run.take_all(_batches(importer.read(source, options or model.Options()))):
+        chosen = options or model.Options()
+        with ExitStack() as held:
+            files = _files(store, Watched(source), tally, dry_run, held) if chosen.files else None
+            run = ImportRun(store, importer.NAME, tally, dry_run, files)
+            if not dry_run:
+                held.enter_context(store.database.bulk())
+            records = importer.read(source if files is None else files.source, chosen)
+            for _ in run.take_all(_batches(records if files is None else files.watched(records))):
                 if progress:
                     seconds = wall.monotonic() - began
                     progress(ImportProgress(tally.messages, tally.duplicates, run.channel_name, seconds))
     return tally.summary(importer.NAME, str(path), dry_run, wall.monotonic() - began)
+
+
+def _files(
+    store: LocalStore, source: Watched, tally: Tally, dry_run: bool, held: ExitStack
+) -> ImportFiles | None:
+    """What takes the export's files in, if it has any that can be."""
+    if source.forwards_only:
+        if any(not name.endswith(READ_ITSELF) for name in source.file_sizes()):
+            tally.warn("files inside a tar stay there: unpack it, and import the folder to bring them along")
+        return None
+    if len(source.file_sizes()) < 2:
+        return None
+    return ImportFiles(source, None if dry_run else held.enter_context(sealing(store)), tally)
 
 
 def _batches(records: Iterable[model.Record]) -> Iterator[list[model.Record]]:
@@ -149,12 +171,20 @@ class Prepared(msgspec.Struct, gc=False):
 class ImportRun:
     """One import: takes records, writes operations."""
 
-    def __init__(self, store: LocalStore, source: str, tally: Tally, dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        store: LocalStore,
+        source: str,
+        tally: Tally,
+        dry_run: bool = False,
+        files: ImportFiles | None = None,
+    ) -> None:
         self._store = store
         self._source = source
         self._origins = Origins(source)
         self._tally = tally
         self._dry_run = dry_run
+        self._files = files
         self._places: dict[str, Place | None] = {}
         self._channels: dict[str, model.Channel] = {}
         self._authors: dict[str, model.Author] = {}
@@ -219,20 +249,44 @@ class ImportRun:
         plain: list[tuple[int, model.Message, Post, bytes]] = []
         # Of one moment the first stays the first: beside a message that names another, none goes the quick way.
         crowded = {
-            message.time_ms for message in group if message.thread or message.reply_to or message.title
+            message.time_ms
+            for message in group
+            if message.thread or message.reply_to or message.title or self._has_files(key, message)
         }
         for message in group:
-            slot = hash((key, message.ref or message.id))
+            slot = slot_of(key, message)
+            if message.attachments and self._has_files(key, message):
+                self._take_files(slot, key, message)
             if message.thread or message.reply_to:
                 others.append((slot, message, None, b""))
                 continue
-            post = self._post(message, None, None)
+            post = self._post(message, None, None, slot)
             apart = crowded and message.time_ms in crowded
             try:
                 (others if apart else plain).append((slot, message, post, encode_operation(post)))
             except MalformedError as error:
                 self._skip(message, error)
         return Group(self._plain(plain) if plain else None, others)
+
+    def _has_files(self, key: str, message: model.Message) -> bool:
+        """Do files of a message lie in the export?"""
+        return (
+            bool(message.attachments)
+            and self._files is not None
+            and self._files.has_any(slot_of(key, message))
+        )
+
+    def _take_files(self, slot: int, key: str, message: model.Message) -> None:
+        """Seal the files of a message, unless it is here. Not in the transaction: it may take long."""
+        assert self._files is not None
+        db = self._store.database.reader
+        row = log.channel_by_origin(db, *self._channel_origin(key, self._channels.get(key)))
+        if slot in self._known or (
+            row is not None and self._stored(db, Place(row, "", fresh=False), message, slot) is not None
+        ):
+            self._files.passed(slot)
+        else:
+            self._files.take(slot, key, -1 if row is None else row.n, message)
 
     def _plain(self, ready: list[tuple[int, model.Message, Post, bytes]]) -> Plain:
         slots, messages, posts, encoded = (list(column) for column in zip(*ready, strict=True))
@@ -441,7 +495,7 @@ class ImportRun:
         for ready in group:
             slot = ready[0]
             if slot in pending:  # the same message twice in one batch
-                self._put(draft, fresh, written)
+                self._put(db, draft, fresh, written)
                 pending.clear()
             there = known.get(slot)
             if there is None and not is_fresh:
@@ -455,7 +509,7 @@ class ImportRun:
                     self._waiting.append(message)
                     continue
                 if hash((key, message.thread)) in pending or hash((key, message.reply_to)) in pending:
-                    self._put(draft, fresh, written)
+                    self._put(db, draft, fresh, written)
                     pending.clear()
                 try:
                     ready = self._resolved(db, place, key, slot, message)
@@ -464,13 +518,21 @@ class ImportRun:
                     continue
             fresh.append(ready)
             pending.add(slot)
-        self._put(draft, fresh, written)
+        self._put(db, draft, fresh, written)
 
-    def _put(self, draft: Draft, fresh: list[Ready], written: list[tuple[model.Message, MessageId]]) -> None:
+    def _put(
+        self,
+        db: apsw.Connection,
+        draft: Draft,
+        fresh: list[Ready],
+        written: list[tuple[model.Message, MessageId]],
+    ) -> None:
         """Give messages to the draft."""
         posts: list[Any] = [post for _, _, post, _ in fresh]
         ids = draft.extend_encoded(posts, [encoded for _, _, _, encoded in fresh])
-        for (slot, message, _, _), id in zip(fresh, ids, strict=True):
+        for (slot, message, post, _), id in zip(fresh, ids, strict=True):
+            if message.attachments and self._files is not None and post is not None:
+                self._files.written(db, slot, post)
             self._known[slot] = id
             written.append((message, id))
         fresh.clear()
@@ -492,7 +554,7 @@ class ImportRun:
         if message.reply_to:
             reply_to = self._target(db, place, key, message.reply_to, message.reply_to_time_ms)
             self._tally.unresolved += reply_to is None
-        post = self._post(message, root, reply_to)
+        post = self._post(message, root, reply_to, slot)
         return (slot, message, post, encode_operation(post))
 
     def _must_wait(self, key: str, message: model.Message, present: set[int]) -> bool:
@@ -544,7 +606,10 @@ class ImportRun:
             known = self._find(db, place, original, time_ms)
         return known
 
-    def _post(self, message: model.Message, root: bytes | None, reply_to: bytes | None) -> Post:
+    def _post(self, message: model.Message, root: bytes | None, reply_to: bytes | None, slot: int) -> Post:
+        attachments = tuple([_attachment(a) for a in message.attachments[: limits.ATTACHMENTS_MAX]])
+        if attachments and self._files is not None:
+            attachments = self._files.fill(slot, attachments)
         edited_ms = message.edited_ms if not message.edits else None
         source, author = self._origins.of(message.author)
         return Post(
@@ -554,9 +619,7 @@ class ImportRun:
             NOTICE_NUMBERS.get(message.notice, NOTICE_NUMBERS["other"]),
             (ACTION if message.action else 0) | (BROADCAST if message.broadcast else 0),
             message.title[: limits.NAME_CHARS_MAX] if root is None else "",
-            tuple([_attachment(a) for a in message.attachments[: limits.ATTACHMENTS_MAX]])
-            if message.attachments
-            else (),
+            attachments,
             tuple([self._origins.key(m) for m in message.mentions[: limits.MENTIONS_MAX]])
             if message.mentions
             else (),

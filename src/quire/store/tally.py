@@ -86,6 +86,10 @@ class Tally:
     def pinned(self) -> None:
         self._count["pins"] += 1
 
+    def files(self, number: int) -> None:
+        """Files whose bytes came along."""
+        self._count["files"] += number
+
     def skip(self, skipped: model.Skipped) -> None:
         """A broken record."""
         self._count["skipped"] += 1
@@ -123,6 +127,7 @@ class Tally:
             edit_events=count["edit_events"],
             deleted=len(self._deleted),
             attachments=count["attachments"],
+            files=count["files"],
             authors=len(self._authors - {""}),
             pins=count["pins"],
             duplicates=self.duplicates,

@@ -21,7 +21,7 @@ from unittest.mock import patch
 from quire.core.bundle_file import KNOWN
 from quire.core.ids import DeviceId
 from quire.errors import MalformedError, TransportError
-from quire.node import peer, relays
+from quire.node import files, peer, relays
 from quire.storage import database
 from quire.sync.messages import Part, Taken, decode_message
 from quire.transports.interface import PATIENCE, check_frame
@@ -152,7 +152,7 @@ class Net:
         self._stack = ExitStack()
 
     def __enter__(self) -> Net:
-        for module in (peer, relays):
+        for module in (peer, files, relays):
             self._stack.enter_context(patch.object(module, "ThreadPoolExecutor", self._hands))
         return self
 
