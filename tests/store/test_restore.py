@@ -15,7 +15,9 @@ from quire.channels.manager import ChannelManager
 from quire.core.backup import BackupKey, Kind, open_manifest, open_pack, pack_name, seal_manifest, seal_pack
 from quire.core.crypto.secrets import RecoveryPhrase
 from quire.core.encoding import encode
+from quire.core.ids import MessageId
 from quire.core.operation import Erase, Remains
+from quire.core.retention import Keeping
 from quire.core.views import BackupProblem, RestoreReport
 from quire.errors import CorruptError, QuireError, SchemaError, UnlockError, UsageError
 from quire.storage import database, log
@@ -460,3 +462,74 @@ def test_an_old_backup_brings_nothing_back_once_the_erasure_is_heard_of(tmp_path
     for one in (again, bob):
         assert one.store.verify().ok
         one.store.close()
+
+
+# Attachments, and what this device lets go
+
+
+def with_file(owner: Owner, *, runs: int = 1) -> tuple[bytes, Path]:
+    """A message with a file in the backup; its id, and where the file is there."""
+    (owner.folder / "plan.txt").write_bytes(PLAN)
+    with LocalStore.open(owner.folder / "vault", owner.key) as store:
+        chat = ChannelManager(store)
+        message = chat.send_message("general", "look", files=[owner.folder / "plan.txt"])
+        chat.set_retention("general", Keeping(age_ms=10 * 365 * 86_400_000), here=True)
+        reports = [store.backup(owner.backup, second=owner.folder / "second") for _ in range(runs)]
+        assert [one.files for one in reports] == [1] * runs
+        assert all(one.bytes_written < len(PLAN) for one in reports[1:]), "it is there already"
+        owner.digests = {id: timeline_digest(store, id) for id in owner.channels.values()}
+    [copy] = (owner.backup / "attachments").iterdir()
+    return message.id, copy
+
+
+PLAN = b"a plan\n" * 300_000
+
+
+def test_attachments_come_along(owner: Owner) -> None:
+    message, copy = with_file(owner, runs=2)
+    assert (owner.folder / "second" / "attachments" / copy.name).read_bytes() == copy.read_bytes()
+    assert b"a plan" not in copy.read_bytes()
+    owner.restore(words=True)
+    owner.require_all()
+    with owner.open() as store:
+        chat = ChannelManager(store)
+        with chat.open_attachment(MessageId(message)) as stream:
+            assert stream.read() == PLAN
+        assert chat.get_retention("general").here == Keeping(age_ms=10 * 365 * 86_400_000)
+
+
+def test_a_damaged_attachment_is_named_and_the_rest_restored(owner: Owner) -> None:
+    message, copy = with_file(owner)
+    whole = copy.read_bytes()
+    for damaged in (whole[:-1], whole[:1_500_000] + b"!" + whole[1_500_001:], b""):
+        copy.write_bytes(damaged)
+        [problem] = problems(owner)
+        assert problem.file == f"attachments/{copy.name}"
+        assert copy.name in str(refusal(owner))
+        report = owner.restore(words=True, damaged=True)
+        assert [one.file for one in report.lost] == [problem.file]
+        owner.require_all()
+        shutil.rmtree(owner.restored)
+    with LocalStore.open(owner.folder / "vault", owner.key) as store:
+        store.backup(owner.backup, reread=True)
+        assert problems(owner) == []
+        row, _ = named(store, "general 4")
+        store.write_operations(row.id, Erase((Remains(message),)))
+        store.backup(owner.backup)
+    assert not copy.exists(), "what is erased leaves the backup"
+
+
+def test_a_damaged_attachment_of_the_vault_keeps_nothing_else_from_the_backup(owner: Owner) -> None:
+    (owner.folder / "plan.txt").write_bytes(PLAN)
+    with LocalStore.open(owner.folder / "vault", owner.key) as store:
+        ChannelManager(store).send_message("general", "look", files=[owner.folder / "plan.txt"])
+        [sealed] = [
+            one
+            for one in Path(store.files.folder).rglob("*")
+            if one.is_file() and one.stat().st_size > 10_000
+        ]
+        content = sealed.read_bytes()
+        sealed.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        report = store.backup(owner.backup)
+        assert (report.files, report.unreadable) == (0, 1)
+    assert problems(owner) == []

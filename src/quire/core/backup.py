@@ -97,10 +97,11 @@ class PackEntry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
 
 
 class FileEntry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A sealed attachment, by its content address."""
+    """A sealed attachment (docs/spec/13-attachments.md), by its id, which is the hash of what it is made of."""
 
     name: Digest
-    size: Count
+    size: Count  # bytes before it was sealed
+    plain: Annotated[bytes, msgspec.Meta(max_length=DIGEST_SIZE)]  # SHA-256 of these, if we sealed it
 
 
 class LogEntry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -175,7 +176,15 @@ class JoiningItem(msgspec.Struct, array_like=True, tag=5, frozen=True, forbid_un
     since_ms: Count
 
 
-StateItem = OwnerItem | SettingItem | EpochItem | KeptItem | ParkedItem | JoiningItem
+class HereItem(msgspec.Struct, array_like=True, tag=6, frozen=True, forbid_unknown_fields=True):
+    """What this device lets go of a channel besides (docs/spec/12-retention.md)."""
+
+    channel: Digest
+    name: str
+    value: Count
+
+
+StateItem = OwnerItem | SettingItem | HereItem | EpochItem | KeptItem | ParkedItem | JoiningItem
 
 _body_codec = Codec(PackBody, "pack_form")
 _state_codec = Codec(StateItem, "pack_state")

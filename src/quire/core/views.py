@@ -244,12 +244,14 @@ class BackupReport(msgspec.Struct, frozen=True, gc=False):
     bytes_written: int  # with slots and manifest
     commits: int  # in those packs
     packs: int  # that the backup has now
-    bytes: int  # of them, sealed
+    files: int  # attachments in it
+    bytes: int  # of both, sealed
     rewritten: int = 0  # packs that held what was erased or let go since, and are gone now
     damaged: int = 0  # packs that were missing or damaged, and were written anew
     freed: int = 0  # bytes of what was removed
     anew: str = ""  # why everything was written: "new", or "key": the vault's key was changed
     rebuilt: bool = False  # the manifest was lost or damaged: what the packs say of themselves was taken
+    unreadable: int = 0  # attachments that are damaged in the vault, and so not in the backup
     second_bytes: int | None = None  # written at the second place
 
 
@@ -266,6 +268,7 @@ class BackupCheck(msgspec.Struct, frozen=True, gc=False):
     """What reading back a backup showed."""
 
     packs: int
+    files: int
     bytes: int
     commits: int
     made_ms: int | None  # None: the manifest is lost
@@ -286,7 +289,7 @@ class RestoreReport(msgspec.Struct, frozen=True, gc=False):
     refused: int  # commits that broke a rule
     rules: dict[str, int]  # the rules -> how often
     certified: bool  # may the new device write?
-    lost: tuple[BackupProblem, ...]  # packs that could not be read
+    lost: tuple[BackupProblem, ...]  # packs and attachments that could not be read
 
     @property
     def ok(self) -> bool:

@@ -3,7 +3,7 @@
     slots, slots.copy         what opens it, twice: without either nothing does
     manifest, manifest.copy   what belongs to it
     packs/HEX                 sealed packs, named by the SHA-256 of their bytes
-    attachments/HEX           sealed attachments, as they lie in the vault
+    attachments/HEX           sealed attachments, by their ids
     backup.lock               held by who writes
 
 A file appears under its name when it is whole and on the disk, and is read back from there before it counts. The
@@ -16,11 +16,11 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from quire.errors import BusyError, CorruptError, StorageError
-from quire.storage.files import FileLock, replace_file, write_error
+from quire.storage.files import FileLock, flush_file, flush_folder, replace_file, write_error
 
 PACKS, ATTACHMENTS = "packs", "attachments"
 MANIFESTS = ("manifest", "manifest.copy")
@@ -98,6 +98,46 @@ class BackupFolder:
             raise StorageError(
                 f"{name} does not read back as it was written", rule="backup_failed", hint="check the disk"
             )
+
+    def put_pieces(self, name: str, pieces: Iterable[bytes]) -> None:
+        """The same of what is too large for memory; nothing is there if `pieces` raises.
+
+        Raises: FullError, StorageError, and what `pieces` does.
+        """
+        path = self.path / name
+        temporary = path.with_name(path.name + ".tmp")
+        digest = hashlib.sha256()
+        try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                for piece in pieces:
+                    digest.update(piece)
+                    file.write(piece)
+                file.flush()
+                flush_file(file.fileno())
+            os.replace(temporary, path)
+            flush_folder(path.parent)
+        except OSError as error:
+            raise write_error(path, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        if self.digest(name) != digest.digest():
+            raise StorageError(
+                f"{name} does not read back as it was written", rule="backup_failed", hint="check the disk"
+            )
+
+    def pieces(self, name: str, size: int) -> Iterator[bytes]:
+        """A file, so many bytes at a time. Raises: as `read`."""
+        try:
+            with open(self.path / name, "rb") as file:
+                while piece := file.read(size):
+                    yield piece
+        except FileNotFoundError:
+            raise CorruptError(
+                f"{name} is missing", rule="backup_file_missing", hint=DAMAGED_HINT, file=name
+            ) from None
+        except OSError as error:
+            raise _unreadable(self.path / name, error) from error
 
     def digest(self, name: str) -> bytes:
         """SHA-256 of a file as the disk has it. Raises: as `read`."""

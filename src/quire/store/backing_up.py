@@ -41,13 +41,15 @@ from quire.core.backup import (
 from quire.core.commit import commit_id, decode_head, encode_commit, with_holes
 from quire.core.crypto.slots import decode_slots
 from quire.core.heights import Span, count, joined, lacking
+from quire.core.sealed_file import sealed_size
 from quire.core.views import BackupReport
 from quire.errors import CorruptError, MalformedError, SchemaError, StorageError, UsageError
 from quire.storage import erasures, heights, log
-from quire.storage.backup_folder import MANIFESTS, PACKS, SLOTS, BackupFolder, pack_path
+from quire.storage.backup_folder import ATTACHMENTS, MANIFESTS, PACKS, SLOTS, BackupFolder, pack_path
 from quire.storage.database import fault
 from quire.storage.erasures import KEPT_AWAY
 from quire.storage.runs import StoredCommit, control_seqs, holes_digest, holes_in, run, stored
+from quire.store.backup_files import copy_in
 from quire.store.backup_state import state_bodies
 from quire.store.ledger import now_ms
 
@@ -160,18 +162,24 @@ class _Run:
         todo = {kind: vault.uncovered(kind, kept) for kind in (Kind.CONTROL, Kind.CONTENT)}
         self._total = sum(count(spans) for of in todo.values() for _, spans in of)
         self._write(bodies(self._db, kind, runs) for kind, runs in todo.items())
+        copied = copy_in(self._store, self._folder, self._progress, reread=self._reread)
+        self._bytes_written += copied.bytes_written
+        files = tuple(copied.entries)
         packs = (*state, *kept, *self._written)
         self._finish(Manifest(
-            self._store.slots.vault_id, now_ms(), found.runs + 1, packs, (),
+            self._store.slots.vault_id, now_ms(), found.runs + 1, packs, files,
             tuple(vault.logs), tuple(vault.channels),
         ))  # fmt: skip
         freed = self._folder.keep_only(PACKS, {entry.name for entry in packs})
+        freed += self._folder.keep_only(ATTACHMENTS, {entry.name for entry in files})
         return BackupReport(
             packs_written=self._packs_written,
             bytes_written=self._bytes_written,
             commits=self._total,
             packs=len(packs),
-            bytes=sum(entry.size for entry in packs),
+            files=len(files),
+            bytes=sum(entry.size for entry in packs) + sum(sealed_size(entry.size) for entry in files),
+            unreadable=copied.unreadable,
             rewritten=stale,
             damaged=damaged,
             freed=freed,

@@ -6,9 +6,19 @@ from typing import TYPE_CHECKING
 
 from quire.core import limits
 from quire.core.backup import BackupKey, pack_name
+from quire.core.sealed_file import PIECE_SIZE, sealed_size
 from quire.errors import CorruptError
-from quire.storage.backup_folder import DAMAGED_HINT, MANIFESTS, PACKS, SLOTS, BackupFolder, pack_path
+from quire.storage.backup_folder import (
+    ATTACHMENTS,
+    DAMAGED_HINT,
+    MANIFESTS,
+    PACKS,
+    SLOTS,
+    BackupFolder,
+    pack_path,
+)
 from quire.store.backing_up import SLOTS_BYTES_MAX, read_manifest
+from quire.store.backup_files import file_path
 
 if TYPE_CHECKING:
     from quire.store.local import Progress
@@ -37,6 +47,11 @@ def copy_backup(
             written += len(data)
         if progress:
             progress("copying", done, len(manifest.packs))
+    for file in manifest.files:
+        path = file_path(file.name)
+        if target.size(path) != sealed_size(file.size):
+            target.put_pieces(path, source.pieces(path, PIECE_SIZE))
+            written += sealed_size(file.size)
     for name in (*SLOTS, *MANIFESTS):
         is_there = source.size(name) >= 0
         if is_there and (target.size(name) < 0 or target.digest(name) != source.digest(name)):
@@ -44,4 +59,5 @@ def copy_backup(
             target.put(name, data)
             written += len(data)
     target.keep_only(PACKS, {entry.name for entry in manifest.packs})
+    target.keep_only(ATTACHMENTS, {entry.name for entry in manifest.files})
     return written

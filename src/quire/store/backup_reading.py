@@ -11,6 +11,7 @@ import msgspec
 from quire.core import limits
 from quire.core.backup import (
     BackupKey,
+    FileEntry,
     Kind,
     Manifest,
     PackBody,
@@ -22,11 +23,13 @@ from quire.core.backup import (
 )
 from quire.core.crypto.secrets import DatabaseKey, RawKey, Unlock
 from quire.core.crypto.slots import decode_slots
+from quire.core.sealed_file import sealed_size
 from quire.core.views import BackupCheck, BackupProblem
 from quire.errors import CorruptError, MalformedError, NotFoundError, SchemaError, StorageError
 from quire.storage.backup_folder import DAMAGED_HINT, MANIFESTS, PACKS, SLOTS, BackupFolder, pack_path
 from quire.storage.keyslots import KeySlots
 from quire.store.backing_up import SLOTS_BYTES_MAX, entry_of
+from quire.store.backup_files import file_path, is_whole
 
 if TYPE_CHECKING:
     from quire.store.local import Progress
@@ -38,6 +41,7 @@ SAID = {
     "manifest_magic": "its beginning is damaged",
     "manifest_version": "it was written by a newer Quire",
     "manifest_open": "it is of another vault, or of a key that was changed since",
+    "file_damaged": "it is not what was written",
     "pack_cut": "it is cut off",
     "pack_damaged": "it is not what was written",
     "pack_version": "it was written by a newer Quire",
@@ -86,6 +90,14 @@ class Backup:
             except (MalformedError, CorruptError) as error:
                 self._note(pack_path(name), error.rule, "what it held; the manifest that would say is lost")
         return found
+
+    def files(self) -> list[FileEntry]:
+        """The attachments. Without a manifest they cannot be told whole: others may have them."""
+        return list(self.manifest.files) if self.manifest is not None else []
+
+    def note_file(self, file: FileEntry, rule: str) -> None:
+        """An attachment is damaged or missing."""
+        self._note(file_path(file.name), rule, "an attachment; others may still have it")
 
     def pack(self, entry: PackEntry) -> PackBody:
         """A pack's body. Raises: CorruptError naming what is wrong with it, SchemaError(rule="backup_newer")."""
@@ -164,6 +176,17 @@ def require_whole(backup: Backup) -> None:
     for entry in backup.manifest.packs:
         if backup.folder.size(pack_path(entry.name)) != entry.size:
             backup.pack(entry)
+    for file in backup.manifest.files:
+        if backup.folder.size(file_path(file.name)) != sealed_size(file.size):
+            raise damaged_file(file)
+
+
+def damaged_file(file: FileEntry) -> CorruptError:
+    """Raised for an attachment that is not what was written."""
+    path = file_path(file.name)
+    return CorruptError(
+        f"{path}: an attachment is missing or damaged", rule="backup_damaged", hint=DAMAGED_HINT, file=path
+    )
 
 
 def check_backup(path: Path, unlock: Unlock, progress: Progress | None = None) -> BackupCheck:
@@ -171,13 +194,23 @@ def check_backup(path: Path, unlock: Unlock, progress: Progress | None = None) -
     backup = open_backup(path, unlock)
     backup.check_slots()
     entries = backup.entries()
+    files = backup.files()
     for done, _ in enumerate(_checked(backup, entries), start=1):
         if progress:
-            progress("reading back", done, len(entries))
+            progress("reading back", done, len(entries) + len(files))
+    for done, file in enumerate(files, start=len(entries) + 1):
+        try:
+            if not is_whole(backup.folder, file):
+                backup.note_file(file, "file_damaged")
+        except CorruptError as error:
+            backup.note_file(file, error.rule)
+        if progress:
+            progress("reading back", done, len(entries) + len(files))
     manifest = backup.manifest
     return BackupCheck(
         packs=len(entries),
-        bytes=sum(entry.size for entry in entries),
+        files=len(files),
+        bytes=sum(entry.size for entry in entries) + sum(sealed_size(file.size) for file in files),
         commits=sum(entry.count for entry in entries if entry.kind != Kind.STATE),
         made_ms=manifest.made_ms if manifest else None,
         channels=len(manifest.channels) - 1 if manifest else None,

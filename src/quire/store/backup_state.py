@@ -12,6 +12,7 @@ import apsw
 
 from quire.core.backup import (
     EpochItem,
+    HereItem,
     JoiningItem,
     KeptItem,
     Kind,
@@ -23,7 +24,7 @@ from quire.core.backup import (
     encode_state,
 )
 from quire.core.bundle import in_parts
-from quire.storage import log
+from quire.storage import log, retention
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
@@ -35,7 +36,7 @@ SETTINGS = ("quota_soft", "quota_hard")  # of this device, that its successor go
 def state_bodies(store: LocalStore) -> Iterator[PackBody]:
     """The packs of all this, the keys first; what is large in packs of its own."""
     with store.database.snapshot() as db:
-        keys = [encode_state(item) for item in [*_meta(db), *_keys(db)]]
+        keys = [encode_state(item) for item in [*_meta(db), *_here(db), *_keys(db)]]
         rest = (encode_state(item) for item in _rest(db))
         for items in [*in_parts(keys, STATE_BYTES), *in_parts(rest, STATE_BYTES)]:
             yield PackBody(Kind.STATE, 0, b"", (), tuple(items))
@@ -54,7 +55,15 @@ def put_state(db: apsw.Connection, items: Iterable[StateItem]) -> None:
             case JoiningItem(channel, link, name, since_ms):
                 log.put_joining(db, channel, link, name, since_ms)
             case _:
-                pass
+                pass  # identity, parked commits, and what needs channels: for the caller
+
+
+def put_here(db: apsw.Connection, items: Iterable[StateItem]) -> None:
+    """The device's own retention, once the channels are there."""
+    for item in items:
+        channel = log.channel_by_id(db, item.channel) if isinstance(item, HereItem) else None
+        if channel is not None and isinstance(item, HereItem):
+            retention.put_here(db, channel.n, {**retention.here(db, channel.n), item.name: item.value})
 
 
 def _meta(db: apsw.Connection) -> Iterator[StateItem]:
@@ -70,6 +79,12 @@ def _keys(db: apsw.Connection) -> Iterator[StateItem]:
     rows: Any = db.execute("SELECT channel, id, key FROM epoch ORDER BY channel, id")
     for channel, epoch, key in rows:
         yield EpochItem(channel, epoch, key)
+
+
+def _here(db: apsw.Connection) -> Iterator[StateItem]:
+    for row in sorted(log.all_channels(db), key=lambda row: row.id):
+        for name, value in sorted(retention.here(db, row.n).items()):
+            yield HereItem(row.id, name, value)
 
 
 def _rest(db: apsw.Connection) -> Iterator[StateItem]:

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from quire.core.backup import Kind, OwnerItem, PackBody, PackEntry, ParkedItem, StateItem, decode_state
+from quire.core.backup import (
+    FileEntry,
+    Kind,
+    OwnerItem,
+    PackBody,
+    PackEntry,
+    ParkedItem,
+    StateItem,
+    decode_state,
+)
 from quire.core.commit import holes_of, peek_commit
 from quire.core.control import Device
 from quire.core.crypto.keys import SigningKey, identity_key, recovery_seed
@@ -27,12 +36,14 @@ from quire.core.ids import DeviceId, IdentityId, Incarnation, log_prefix, messag
 from quire.core.views import BackupProblem, RestoreReport
 from quire.errors import CorruptError, StorageError, UsageError
 from quire.storage import heights, log
+from quire.storage.backup_folder import ATTACHMENTS, PACKS
 from quire.storage.database import fault, guarded
 from quire.storage.keyslots import KeySlots
 from quire.store import group
 from quire.store.arrivals import Prepared, prepare
-from quire.store.backup_reading import Backup, open_backup, require_whole
-from quire.store.backup_state import put_state
+from quire.store.backup_files import copy_out
+from quire.store.backup_reading import Backup, damaged_file, open_backup, require_whole
+from quire.store.backup_state import put_here, put_state
 from quire.store.creation import NewDevice, new_folder, write_database
 from quire.store.erasing import say_let_go
 from quire.store.ingest import take
@@ -181,6 +192,7 @@ class _Restore:
         fault("restore_people")
         if phrase is not None:
             ledger.run(lambda db: group.add_own_device(ledger, db, ledger.entry))
+        ledger.run(lambda db: put_here(db, state))
         waiting = [one.encoded for one in state if isinstance(one, ParkedItem)]
         if waiting:
             self._take(store, prepare(store.database.reader, waiting))
@@ -212,9 +224,21 @@ class _Restore:
                 one = following.pop() if following else next(batches, None)
             for body in self._away:
                 _say_away(store, body)
+        for done, file in enumerate(self._backup.files(), start=1):
+            self._take_file(store, file)
+            if self._progress:
+                self._progress("restoring attachments", done, len(self._backup.files()))
         fault("restore_rest")
         store.ledger.run(lambda db: _forget_restoring(db))
         return self._report(store)
+
+    def _take_file(self, store: LocalStore, file: FileEntry) -> None:
+        try:
+            copy_out(store, self._backup.folder, file)
+        except CorruptError as error:
+            if not self._damaged:
+                raise damaged_file(file) from error
+            self._backup.note_file(file, error.rule)
 
     def _rest(self, store: LocalStore, entries: Sequence[PackEntry]) -> Iterator[Prepared]:
         db = store.database.reader
@@ -237,7 +261,9 @@ class _Restore:
 
     def _report(self, store: LocalStore) -> RestoreReport:
         channels = log.channels(store.database.reader)
-        lost = tuple(problem for problem in self._backup.problems if problem.file.startswith("packs/"))
+        lost = tuple(
+            problem for problem in self._backup.problems if problem.file.startswith((PACKS, ATTACHMENTS))
+        )
         return RestoreReport(
             channels=len(channels),
             messages=sum(row.messages for row in channels),
