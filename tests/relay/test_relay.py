@@ -285,7 +285,9 @@ def test_a_disk_without_room_is_said_and_what_was_kept_is_served(tmp_path: Path)
 
 
 def test_who_says_nothing_is_parted_with(tmp_path: Path) -> None:
-    with relaying(tmp_path / "relay", before="import quire.cli.relay as r; r.OPENING_S = 0.2") as (_, url):
+    with relaying(
+        tmp_path / "relay", before="import quire.cli.relay as r; r.OTHER_LIMITS['opening_s'] = 0.2"
+    ) as (_, url):
 
         async def main() -> None:
             async with open_socket(f"{url}/v1") as silent:

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,8 @@ __all__ = ["app"]
 app = typer.Typer(rich_markup_mode=None)
 MIB = 1 << 20
 DAY_MS = 86_400_000
-OPENING_S = 10.0  # for a device to open its first mailbox
+FILES_SPARE = 320  # for the database, and for heads that are no connections yet
+OTHER_LIMITS: dict[str, Any] = {}  # a test sets some
 
 
 @app.command()
@@ -38,6 +39,9 @@ def relay(
     total_mib: Annotated[
         int, typer.Option("--total-mib", min=1, help="Of all; beyond it nothing more is taken.")
     ] = 65_536,
+    per_address: Annotated[
+        int, typer.Option("--per-address", min=1, help="Connections from one address at once.")
+    ] = 12_000,
 ) -> None:
     """Run a relay: it keeps and forwards what it cannot read, for devices that are not online together.
 
@@ -59,7 +63,9 @@ def relay(
         ttl_ms=days * DAY_MS,
         mailbox_bytes_max=mailbox_mib * MIB,
         relay_bytes_max=total_mib * MIB,
-        opening_s=OPENING_S,
+        connections_max=max(1, min(Limits().connections_max, _files_max() - FILES_SPARE)),
+        connections_per_address_max=per_address,
+        **OTHER_LIMITS,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
@@ -88,6 +94,17 @@ def relay(
             out.show(f"relaying on ws://{where}; Ctrl-C ends it")
             sys.stdout.flush()
         asyncio.run(_serve(served, taken))
+
+
+def _files_max() -> int:
+    """As many open files as this process may have, after it has asked for all."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return 1 << 20
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most if most != resource.RLIM_INFINITY else 1 << 20
 
 
 async def _serve(relay: Relay, taken: socket.socket) -> None:

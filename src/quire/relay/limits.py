@@ -17,9 +17,19 @@ class Limits(msgspec.Struct, frozen=True):
     put_bytes_per_s: int = 32 << 20  # of one connection, kept up; a burst of four times as much passes
     puts_waiting_max: int = 1_024  # of one connection: beyond it nothing more is read from it
     answers_waiting_max: int = 1_024  # likewise: who does not read its answers is not listened to
+    head_s: float = 10.0  # for a whole HTTP request: who asks slower means no good
     opening_s: float = 10.0  # to open the first mailbox: who says nothing is parted with
+    alive_s: float = 20.0  # of silence of our own, then a ping
+    silence_s: float = 60.0  # without any byte, or without taking any: whoever it was is gone
     page_items: int = 256  # read from the disk at once, for one reader
-    page_bytes: int = 4 << 20  # likewise
+    page_bytes: int = 1 << 20  # likewise
+    memory_bytes_max: int = (
+        512 << 20
+    )  # held for all: half frames, waiting puts, pages on their way, open mailboxes
+    memory_per_address_max: int = 128 << 20  # the same, of one address: four floods leave the others room
+    mailbox_cost: int = 512  # of that, an open mailbox
+    requests_per_s: float = 2_000.0  # mailboxes opened and subscribed to by one address, kept up: 0.1 ms each
+    requests_at_once: int = 65_536  # likewise, in a burst: two devices with all that one connection may open
 
 
 LIMITS = Limits()

@@ -50,7 +50,9 @@ from quire.core.relay_frames import (
 )
 from quire.errors import MalformedError, StorageError
 from quire.relay.backend import Backend, Usage
+from quire.relay.bounds import Memory, Pace
 from quire.relay.limits import LIMITS, Limits
+from quire.relay.protocols import protocols
 
 FRAME_BYTES_MAX = 2 << 20
 BATCH_PUTS_MAX = 2_048  # in one transaction
@@ -68,9 +70,15 @@ class Relay:
         self.registry = CollectorRegistry()
         self._puts = Counter("quire_relay_puts", "Items put", registry=self.registry)
         self._refusals = Counter("quire_relay_refusals", "Requests refused", ["rule"], registry=self.registry)
+        self._slowed = Counter("quire_relay_slowed", "Requests that had to wait", registry=self.registry)
         self._sent = Counter("quire_relay_items_sent", "Items sent to readers", registry=self.registry)
         self._open = Gauge("quire_relay_connections", "Open connections", registry=self.registry)
         self._kept = Gauge("quire_relay_kept_bytes", "Bytes kept", registry=self.registry)
+        held = Gauge("quire_relay_memory_bytes", "Bytes held for connections", registry=self.registry)
+        held.set_function(lambda: self.memory.held)
+        self.memory = Memory(limits.memory_bytes_max, limits.memory_per_address_max)
+        self.pace = Pace(limits.requests_per_s, limits.requests_at_once)
+        self._parted: Counts[str] = Counts()  # since the log last told of it
         self._waiting: asyncio.Queue[tuple[Put, _Connection]] = asyncio.Queue()
         self._readers: dict[bytes, set[_Connection]] = {}
         self._addresses: Counts[str] = Counts()
@@ -113,13 +121,13 @@ class Relay:
         limit = self.limits
         await socket.accept()
         if total >= limit.connections_max or self._addresses[address] >= limit.connections_per_address_max:
-            self._refusals.labels("too_many_connections").inc()
+            self.refused("too_many_connections")
             await socket.send_bytes(encode_frame(Bye("too_many_connections")))
             await socket.close()
             return
         self._addresses[address] += 1
         self._open.inc()
-        connection = _Connection(self, socket)
+        connection = _Connection(self, socket, address)
         try:
             await connection.run()
         finally:
@@ -127,6 +135,7 @@ class Relay:
             if not self._addresses[address]:
                 del self._addresses[address]
             self._open.dec()
+            self.memory.free(address, connection.opened * limit.mailbox_cost)
             for mailbox in connection.places:
                 readers = self._readers.get(mailbox, set())
                 readers.discard(connection)
@@ -138,6 +147,10 @@ class Relay:
 
     def refused(self, rule: str) -> None:
         self._refusals.labels(rule).inc()
+        self._parted[rule] += 1
+
+    def slowed(self) -> None:
+        self._slowed.inc()
 
     def sent(self, count: int) -> None:
         self._sent.inc(count)
@@ -158,9 +171,11 @@ class Relay:
             except StorageError:  # what there is room for is kept all the same
                 for one in batch:
                     await self._write_alone(*one)
-                continue
-            for (put, connection), cursor in zip(batch, cursors, strict=True):
-                self._stored(put, connection, cursor)
+            else:
+                for (put, connection), cursor in zip(batch, cursors, strict=True):
+                    self._stored(put, connection, cursor)
+            for put, connection in batch:
+                self.memory.free(connection.address, len(put.data))
 
     async def _write_alone(self, put: Put, connection: _Connection) -> None:
         try:
@@ -199,6 +214,9 @@ class Relay:
                 self._kept.set(self._usage.bytes)
             except StorageError as error:
                 log.warning("expiring failed", extra={"rule": error.rule})
+            parted, self._parted = self._parted, Counts()
+            for rule, count in sorted(parted.items()):  # who it was is not for the log
+                log.info("refused", extra={"rule": rule, "count": count})
             await asyncio.sleep(EXPIRE_PAUSE_S)
 
     # What an operator asks
@@ -213,9 +231,10 @@ class Relay:
 class _Connection:
     """One device, as far as a relay knows."""
 
-    def __init__(self, relay: Relay, socket: WebSocket) -> None:
+    def __init__(self, relay: Relay, socket: WebSocket, address: str) -> None:
         self._relay = relay
         self._socket = socket
+        self.address = address
         self._nonce = os.urandom(NONCE_SIZE)
         self._opened: set[bytes] = set()
         self.places: dict[bytes, int] = {}  # mailbox -> cursor of the last item sent
@@ -227,6 +246,11 @@ class _Connection:
         self._room = asyncio.Event()
         self._allowed = float(4 * relay.limits.put_bytes_per_s)
         self._at = time.monotonic()
+
+    @property
+    def opened(self) -> int:
+        """How many mailboxes are open."""
+        return len(self._opened)
 
     async def run(self) -> None:
         relay = self._relay
@@ -250,12 +274,20 @@ class _Connection:
     async def _read_all(self) -> None:
         async with asyncio.timeout(self._relay.limits.opening_s):
             while not self._opened:
-                self._take(await self._next())
+                await self._take_in_turn(await self._next())
         while True:
-            frame = await self._next()
-            if isinstance(frame, Put):
-                await self._slow_down(len(frame.data))
-            self._take(frame)
+            await self._take_in_turn(await self._next())
+
+    async def _take_in_turn(self, frame: Frame) -> None:
+        """Take a frame once there is time and room for it; meanwhile nothing more is read."""
+        if isinstance(frame, Put):
+            await self._slow_down(len(frame.data))
+            if frame.mailbox in self._opened:
+                await self._relay.memory.room(self.address, len(frame.data))
+        elif wait_s := self._relay.pace.wait_s(self.address):
+            self._relay.slowed()
+            await asyncio.sleep(wait_s)
+        self._take(frame)
 
     async def _next(self) -> Frame:
         """The next frame; of who reads no answers, none is read."""
@@ -270,12 +302,17 @@ class _Connection:
     def _take(self, frame: Frame) -> None:
         match frame:
             case Open(number=number, mailbox=mailbox, signature=signature):
-                if len(self._opened) >= self._relay.limits.mailboxes_per_connection_max:
+                limits, memory = self._relay.limits, self._relay.memory
+                if mailbox in self._opened:
+                    return
+                fits = memory.fits(self.address, limits.mailbox_cost)
+                if len(self._opened) >= limits.mailboxes_per_connection_max or not fits:
                     self._refuse(number, "too_many_mailboxes")
                 elif not _signed(mailbox, signature, to_be_signed(self._nonce, mailbox)):
                     self._refuse(number, "mailbox_signature")
                 else:
                     self._opened.add(mailbox)
+                    memory.hold(self.address, limits.mailbox_cost)
             case Put(number=number, mailbox=mailbox) | Subscribe(number=number, mailbox=mailbox) if (
                 mailbox not in self._opened
             ):
@@ -333,31 +370,39 @@ class _Connection:
                     await self._send_page(mailbox, self._ready.pop(mailbox))
 
     async def _send_page(self, mailbox: bytes, tells: bool) -> None:
-        limits = self._relay.limits
-        found = await self._relay.on_disk(
-            self._relay.backend.after, mailbox, self.places[mailbox], limits.page_items, limits.page_bytes
-        )
-        own = self.own.get(mailbox, set())
-        for kept in found:
-            data = b"" if kept.cursor in own else kept.data
-            own.discard(kept.cursor)
-            await self._socket.send_bytes(encode_frame(Item(mailbox, kept.cursor, data)))
-            self.places[mailbox] = kept.cursor
+        limits, memory = self._relay.limits, self._relay.memory
+        size = limits.page_bytes + ITEM_BYTES_MAX  # a page, and what reaches beyond it
+        await memory.room(self.address, size)
+        try:
+            found = await self._relay.on_disk(
+                self._relay.backend.after, mailbox, self.places[mailbox], limits.page_items, limits.page_bytes
+            )
+            over = size - sum(len(kept.data) for kept in found)
+            memory.free(self.address, over)
+            size -= over
+            own = self.own.get(mailbox, set())
+            for kept in found:
+                data = b"" if kept.cursor in own else kept.data
+                own.discard(kept.cursor)
+                await self._socket.send_bytes(encode_frame(Item(mailbox, kept.cursor, data)))
+                self.places[mailbox] = kept.cursor
+        finally:
+            memory.free(self.address, size)
         self._relay.sent(len(found))
-        if found:
-            self._ready[mailbox] = tells or self._ready.get(
-                mailbox, False
-            )  # behind the others: all have their turn
+        if found:  # behind the others: all have their turn
+            self._ready[mailbox] = tells or self._ready.get(mailbox, False)
         elif tells:
             await self._socket.send_bytes(encode_frame(CaughtUp(mailbox, self.places[mailbox])))
 
 
 def server(relay: Relay, host: str, port: int) -> uvicorn.Server:
     """A server, to be run: it ends in good order when it is told to by a signal."""
+    head, frames = protocols(relay)
     config = uvicorn.Config(
-        relay.app(), host, port, ws="websockets-sansio", ws_max_size=FRAME_BYTES_MAX, ws_per_message_deflate=False,
-        log_config=None, access_log=False, server_header=False, date_header=False, lifespan="on",
-        timeout_graceful_shutdown=GRACE_S, loop="asyncio", http="h11", h11_max_incomplete_event_size=16_384,
+        relay.app(), host, port, ws=frames, http=head, ws_max_size=FRAME_BYTES_MAX, ws_per_message_deflate=False,
+        ws_ping_interval=relay.limits.alive_s, ws_ping_timeout=None, log_config=None, access_log=False,
+        server_header=False, date_header=False, lifespan="on", timeout_graceful_shutdown=GRACE_S, loop="asyncio",
+        h11_max_incomplete_event_size=16_384,
     )  # fmt: skip
     return _Server(config)
 
@@ -371,7 +416,7 @@ class _Server(uvicorn.Server):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: when, how grave, what, and by which rule."""
+    """One JSON object a line: when, how grave, what, by which rule, and how often."""
 
     def format(self, record: logging.LogRecord) -> str:
         said = {
@@ -379,8 +424,9 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "what": record.getMessage(),
         }
-        if rule := getattr(record, "rule", ""):
-            said["rule"] = rule
+        for name in ("rule", "count"):
+            if fact := getattr(record, name, ""):
+                said[name] = fact
         if record.exc_info and record.exc_info[0] is not None:
             said["error"] = record.exc_info[0].__name__
         return json.dumps(said)
