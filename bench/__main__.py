@@ -18,10 +18,19 @@ from pathlib import Path
 
 import msgspec
 
-from bench import building, chart, data, memory, opening, people, reading, report, sending, syncing
+from bench import building, chart, data, exporting, memory, opening, people, reading, report, sending, syncing
 from bench.measuring import ROOT, Row
 
-PARTS = (building.PART, sending.PART, reading.PART, opening.PART, memory.PART, people.PART, syncing.PART)
+PARTS = (
+    building.PART,
+    sending.PART,
+    reading.PART,
+    opening.PART,
+    memory.PART,
+    people.PART,
+    syncing.PART,
+    exporting.PART,
+)
 SIZES = (10_000, 100_000, 1_000_000)
 QUICK = 10_000
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -94,6 +103,9 @@ def run(
             if memory.PART in parts:
                 say(f"{size:,} messages: memory")
                 keep(memory.measure(built, scratch))
+            if exporting.PART in parts:
+                say(f"{size:,} messages: exporting")
+                keep(exporting.measure(built, scratch))
             built.remove()
 
 

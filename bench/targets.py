@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from bench import building, memory, opening, people, reading, sending, syncing
+from bench import building, exporting, memory, opening, people, reading, sending, syncing
 from bench.measuring import FLOOR, OURS, SQLITE, Row
 from bench.ours import KINDS
 
@@ -46,6 +46,8 @@ TARGETS = (
     Target(people.PART, "join, first page", "at most", 1_000),
     Target(people.PART, "join", "at least", 0.6, FLOOR, size_min=100_000),
     Target(people.PART, "join, signature checks", "at most", 1),
+    Target(exporting.PART, "export, jsonl", "at least", 60_000),
+    Target(exporting.PART, "exporting", "at most", 200),
     Target(syncing.PART, "sync", "at least", 0.4, FLOOR, size_min=100_000),
     Target(syncing.PART, "sync", "at least", 30_000, size_min=100_000),
     Target(syncing.PART, "sync, on the wire", "at most", 110),

@@ -123,7 +123,14 @@ ORDER = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("field", "at", "value"), MESSAGE_CHANGES, ids=[one[0] for one in MESSAGE_CHANGES])
+SLOW = (pytest.mark.slow, pytest.mark.bounded)  # each check makes a vault: 0.2 s
+FAST = {"body", "author", "reactions"}
+
+
+@pytest.mark.parametrize(
+    ("field", "at", "value"),
+    [pytest.param(*one, id=one[0], marks=() if one[0] in FAST else SLOW) for one in MESSAGE_CHANGES],
+)
 def test_a_changed_message_is_named_with_its_field(
     made: Made, check: Callable[[Lines], CheckReport], field: str, at: int, value: Any
 ) -> None:
@@ -138,7 +145,13 @@ def test_a_changed_message_is_named_with_its_field(
     assert [(problem.where.split()[-1], problem.detail) for problem in changed] == [(line["id"], field)]
 
 
-@pytest.mark.parametrize("field", ["reactions", "edits", "pinned", "deleted", "origin", "thread"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "deleted",
+        *(pytest.param(one, marks=SLOW) for one in ("reactions", "edits", "pinned", "origin", "thread")),
+    ],
+)
 def test_what_is_left_out_is_missed(made: Made, check: Callable[[Lines], CheckReport], field: str) -> None:
     lines = made.lines
     line = next(line for line in messages(lines) if field in line)

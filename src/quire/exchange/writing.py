@@ -55,15 +55,13 @@ class Files:
         file.close()
 
     def flush(self, path: Path) -> None:
-        """All that was written is on disk: one call for thousands of files, or for the one at `path`."""
-        if path.is_dir():
-            os.sync()
-            return
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
+        """All that was written at `path` is on disk: the first of many files brings most of the others along."""
+        for inner in [path, *path.rglob("*")] if path.is_dir() else [path]:
+            file = os.open(inner, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
 
     def __enter__(self) -> Files:
         return self
