@@ -19,7 +19,9 @@ from quire.core.commit import Commit, decode_commit, encode_commit, peek_commit,
 from quire.core.crypto.cards import fingerprint
 from quire.core.crypto.keys import SigningKey
 from quire.core.operation import SALT_SIZE, Post, encode_operation
+from quire.core.retention import Keeping
 from quire.errors import FormatError, UsageError
+from quire.store import ledger
 from quire.store.checking import CheckReport, check_export
 from quire.testing.people import Person, meet
 from tests.people.conftest import team_of
@@ -335,3 +337,27 @@ def test_it_is_imported_like_any_other(made: Made, tmp_path: Path) -> None:
     summary = person.chat.import_(made.file)
     assert (summary.messages, summary.skipped, summary.warnings, summary.not_carried) == (5, 0, (), {})
     person.store.close()
+
+
+def test_what_retention_took_is_not_missed(made: Made, tmp_path: Path) -> None:
+    """Nor what a policy would take by now: an export is checked as it was written."""
+    chat = made.ada.chat
+    channel = chat.create_channel("short").id
+    root = made.ada.say(channel, "the root")
+    for n in range(4):
+        chat.send_message(channel, f"reply {n}", thread=root)
+    chat.export(tmp_path / "before.jsonl", ["short"], signed=True)
+    chat.set_retention(channel, Keeping(count=3, exempt=0))
+    chat.enforce_retention(channel)
+    assert made.ada.reads(channel) == ["reply 1", "reply 2", "reply 3"]
+    chat.export(tmp_path / "after.jsonl", ["short"], signed=True)
+    for name, count in (("before", 5), ("after", 3)):
+        report = check_export(tmp_path / f"{name}.jsonl")
+        assert (found(report), report.messages) == ([], count)
+    chat.set_retention(channel, Keeping(age_ms=60_000, exempt=0))
+    chat.export(tmp_path / "old.jsonl", ["short"], signed=True)
+    with pytest.MonkeyPatch.context() as patch:
+        later = ledger.now_ms() + 86_400_000
+        patch.setattr("quire.store.ledger.now_ms", lambda: later)
+        patch.setattr("quire.store.ingest.ledger.now_ms", lambda: later)
+        assert found(check_export(tmp_path / "old.jsonl")) == []

@@ -6,6 +6,7 @@ when, deletion, pin, thread, attachments, mentions and origin, and everybody's n
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from quire.channels.manager import ChannelManager
 from quire.exchange.model import Options
 from quire.storage import log
+from quire.store.checking import check_export
 from quire.store.digest import contents_digest
 from quire.store.local import LocalStore
 from tests import vaults
@@ -216,3 +218,29 @@ def test_every_corpus_is_here() -> None:
         pytest.skip("no corpora")
     folders = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"small-samples"}
     assert folders == {str(one.values[0]).partition("/")[0] for one in LARGE}
+
+
+def test_what_was_erased_is_in_no_export_and_stays_gone(
+    store: LocalStore, manager: ChannelManager, tmp_path: Path
+) -> None:
+    """A message, a first version and a later one; the receipt's author and reason stand in their place."""
+    talk(manager)
+    first, second, *_ = manager.get_stored_messages("general")
+    manager.erase_version(second.id, 1)
+    manager.erase_version(second.id, 2)
+    manager.erase_message(first.id, "by mistake")
+    for name, signed in (("out.jsonl", False), ("signed.jsonl", True)):
+        manager.export(tmp_path / name, signed=signed)
+        for line in map(json.loads, (tmp_path / name).read_text("utf-8").splitlines()):
+            commit = base64.b64decode(line.get("commit", ""))
+            assert b"noon" not in commit + json.dumps(line).encode()
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    messages = [line for line in lines if line["type"] == "message"]
+    assert messages[0]["deleted"]["erased"] is True
+    assert messages[0]["deleted"]["reason"] == "by mistake"
+    assert [edit["body"] for edit in messages[1]["edits"]] == ["Gladly!!"]
+    assert messages[1]["body"] == ""
+    with vaults.fresh_store(tmp_path, "other") as other:
+        ChannelManager(other).import_(tmp_path / "out.jsonl")
+        assert contents(other) == contents(store)
+    assert check_export(tmp_path / "signed.jsonl").problems == ()

@@ -49,7 +49,7 @@ from quire.exchange.exported import (
 )
 from quire.exchange.writers import exporter
 from quire.exchange.writing import Files
-from quire.storage import heights, log
+from quire.storage import erasures, heights, log, retention
 from quire.storage import timeline as rows
 from quire.storage.outside import create_key_file
 from quire.store.exporting import SIGNED_NAME, Span, files_of, write_told
@@ -179,6 +179,7 @@ class _Check:
                 self._channels.append(line)
             ended = isinstance(line, EndLine)
         self._take(batch)
+        self._mind_holes()
         if not ended:
             self._problem("cut_short", self._file.name, "the last line is missing")
 
@@ -199,7 +200,7 @@ class _Check:
                 continue
             (control if self._is_control(encoded) else content).append((number, encoded))
         for some in (control, content):
-            self._hold_keys([encoded for _, encoded in some])
+            self._make_ready([encoded for _, encoded in some])
             report = self._store.ingest([encoded for _, encoded in some])
             self._commits += report.new
             for refused in report.refused:
@@ -224,8 +225,9 @@ class _Check:
             return True
         return any(is_control(one[SALT_SIZE:]) for one in commit.operations[:1] if one)
 
-    def _hold_keys(self, encoded: list[bytes]) -> None:
-        """The vault takes content only under keys it holds, to hand it on. This one hands nothing on."""
+    def _make_ready(self, encoded: list[bytes]) -> None:
+        """What keeps a vault from taking content, and says nothing about an export: a key that is not there, to hand
+        it on, and a policy of the channel by which it has gone since."""
         wanted: set[tuple[bytes, bytes]] = set()
         db = self._store.database.reader
         for one in encoded:
@@ -243,13 +245,25 @@ class _Check:
                 self._placed[place] = True
                 if epoch is not None:
                     wanted.add((head.channel, epoch.epoch))
-        if wanted:
 
-            def work(db: apsw.Connection) -> None:
-                for channel, epoch in wanted:
-                    log.put_epoch(db, channel, epoch, bytes(32))
+        def work(db: apsw.Connection) -> None:
+            for channel, epoch in wanted:
+                log.put_epoch(db, channel, epoch, bytes(32))
+            for row in log.channels(db):
+                retention.put_policies(db, row.n, {})
 
+        if encoded:
             self._store.ledger.run(work)
+
+    def _mind_holes(self) -> None:
+        """What the exporter had let go, this vault need not wait for."""
+
+        def work(db: apsw.Connection) -> bool:
+            db.execute("UPDATE destroyed SET why = ? WHERE why = ?", (erasures.LOCAL, erasures.MISSING))
+            return db.changes() > 0 and log.waiting_exists(db)
+
+        if self._store.ledger.run(work):
+            self._store.repair()
 
     # The seals
 
