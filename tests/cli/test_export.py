@@ -50,11 +50,11 @@ def test_a_span_and_what_is_wrong(talk: InProcess, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_the_contents_digest(talk: InProcess) -> None:
-    found = talk("verify", "--contents", "--json").json
+def test_the_digests(talk: InProcess) -> None:
+    found = talk("verify", "--digest", "--json").json
     assert found["ok"]
-    assert all(len(one["digest"]) == 64 for one in found["contents"])
-    assert found["contents"][0]["digest"] in talk("verify", "--contents").out
+    assert all(len(one["digest"]) == len(one["exact"]) == 64 for one in found["digests"])
+    assert found["digests"][0]["digest"] in talk("verify", "--digest").out
 
 
 def test_check_needs_no_vault_and_names_what_is_wrong(talk: InProcess, tmp_path: Path) -> None:

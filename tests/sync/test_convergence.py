@@ -66,10 +66,10 @@ def _moved(report: Any) -> bool:
     return bool(report["new"] or report["given"])
 
 
-def digest(run: Quire) -> str:
+def digest(run: Quire) -> tuple[str, str]:
     found = run("verify", "--digest", "--json").json
     assert found["ok"]
-    return str(next(one["digest"] for one in found["digests"] if one["name"] == "team"))
+    return next((one["digest"], one["exact"]) for one in found["digests"] if one["name"] == "team")
 
 
 @pytest.mark.slow
