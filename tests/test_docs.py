@@ -63,6 +63,7 @@ def test_the_readme_s_transcript(tmp_path: Path, fresh: bool) -> None:
         for command, _, shown in (part.partition("\n") for part in re.split(r"^\$ ", block, flags=re.M)[1:])
     ]
     assert len(steps) > 7
+    (tmp_path / "demo").symlink_to(ROOT / "demo")  # where the reader stands
     environment = {
         **os.environ, "HOME": str(tmp_path), "COLUMNS": "80", "LANG": "C.UTF-8",
         "QUIRE_PASSPHRASE": "correct horse", "QUIRE_NEW_PASSPHRASE": "correct horse",
@@ -78,7 +79,7 @@ def test_the_readme_s_transcript(tmp_path: Path, fresh: bool) -> None:
         assert arguments[0] == "quire"
         if fresh:
             done = subprocess.run(
-                [sys.executable, "-m", "quire", *arguments[1:]], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+                [sys.executable, "-m", "quire", *arguments[1:]], cwd=tmp_path, env=environment, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
             )  # fmt: skip
             assert done.returncode == 0, done.stdout

@@ -17,7 +17,6 @@ import pytest
 
 from quire.cli.main import main
 from quire.storage import unlocking
-from tests.vaults import ROOT
 
 TIMEOUT_SECONDS = 60
 CHEAP = "import quire.storage.unlocking as u; u.CALIBRATE_MS = 1"  # new passphrases cost the least allowed
@@ -143,7 +142,7 @@ def in_this_process(command: str, environment: dict[str, str]) -> str:
             patch.delenv(name)
         for name, value in environment.items():
             patch.setenv(name, value)
-        patch.chdir(ROOT)
+        patch.chdir(environment["HOME"])
         patch.setattr(unlocking, "CALIBRATE_MS", 1)
         patch.setattr("sys.stdin", io.StringIO())
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):

@@ -82,6 +82,7 @@ def test_the_guide(tmp_path: Path, compiled: Path, fresh: bool) -> None:
     """In fresh processes; the fast suite runs in this one what needs no shell."""
     found = steps()
     assert len(found) > 20  # a changed fence must not look like success
+    (tmp_path / "demo").symlink_to(ROOT / "demo")  # where the reader stands
     commands = tmp_path / "bin"
     commands.mkdir()
     code = f"{CHEAP}\nfrom quire.cli.main import run\nrun()"
@@ -115,7 +116,7 @@ def test_the_guide(tmp_path: Path, compiled: Path, fresh: bool) -> None:
 
 def in_a_shell(command: str, environment: dict[str, str]) -> str:
     done = subprocess.run(
-        ["sh", "-c", command], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ["sh", "-c", command], cwd=environment["HOME"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         timeout=60, check=False,
     )  # fmt: skip
     return done.stdout.decode()
