@@ -45,11 +45,11 @@ def is_merge_due(db: apsw.Connection) -> bool:
     return log.get_meta(db, MERGE) is not None
 
 
-def merge_index(db: apsw.Connection, pages: int = MERGE_PAGES) -> None:
+def merge_index(db: apsw.Connection) -> None:
     """One step of writing the index anew; `is_merge_due` says whether it was the last."""
     begins = log.get_meta(db, MERGE) == BEGIN
     before = db.total_changes()
-    db.execute("INSERT INTO search(search, rank) VALUES('merge', ?)", (-pages if begins else pages,))
+    db.execute("INSERT INTO search(search, rank) VALUES('merge', ?)", (-MERGE_PAGES if begins else MERGE_PAGES,))
     if begins:
         log.set_meta(db, MERGE, CONTINUE)
     elif db.total_changes() - before < 2:  # as SQLite documents it: nothing was left to merge
@@ -62,7 +62,7 @@ def free_pages(db: apsw.Connection) -> int:
     return found
 
 
-def give_back(db: apsw.Connection, pages: int = GIVEN_PAGES) -> None:
+def give_back(db: apsw.Connection) -> None:
     """Take free pages off the end of the file."""
-    for _ in db.execute(f"PRAGMA incremental_vacuum({pages})"):
+    for _ in db.execute(f"PRAGMA incremental_vacuum({GIVEN_PAGES})"):
         pass
