@@ -49,7 +49,9 @@ def merge_index(db: apsw.Connection) -> None:
     """One step of writing the index anew; `is_merge_due` says whether it was the last."""
     begins = log.get_meta(db, MERGE) == BEGIN
     before = db.total_changes()
-    db.execute("INSERT INTO search(search, rank) VALUES('merge', ?)", (-MERGE_PAGES if begins else MERGE_PAGES,))
+    db.execute(
+        "INSERT INTO search(search, rank) VALUES('merge', ?)", (-MERGE_PAGES if begins else MERGE_PAGES,)
+    )
     if begins:
         log.set_meta(db, MERGE, CONTINUE)
     elif db.total_changes() - before < 2:  # as SQLite documents it: nothing was left to merge

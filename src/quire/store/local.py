@@ -71,7 +71,7 @@ class LocalStore:
         self.reader = Reader(database, self.own_key)
         self._ledger: Ledger | None = None
         self._making = threading.Lock()
-        self._let_go_at = time.monotonic()  # when we last looked what is to go
+        self._let_go_at = time.time_ns()  # when we last looked what is to go
 
     @property
     def folder(self) -> Path:
@@ -308,8 +308,8 @@ class LocalStore:
 
     def _let_go_meanwhile(self) -> None:
         """After a write: so a program that only writes lets go, too, one short step a second."""
-        now = time.monotonic()
-        if now - self._let_go_at >= 1:
+        now = time.time_ns()
+        if abs(now - self._let_go_at) >= 1_000_000_000:
             self._let_go_at = now
             self.let_go_a_little(0)
 

@@ -36,7 +36,7 @@ from quire.storage.outside import create_key_file
 from quire.store.linking import LinkGuest, LinkHost
 from quire.store.local import LocalStore
 from quire.store.unbundling import BundleReport
-from quire.testing import world_checks, world_steps
+from quire.testing import world_checks, world_letting, world_steps
 from quire.testing.people import Person, key_of
 from quire.testing.world_edge import Edge
 
@@ -69,6 +69,7 @@ class Machine(Person):
         self.inbox: deque[list[Record]] = deque()
         self.taken: set[bytes] = set()  # hashes of all records that its vault has taken in
         self.kept: set[tuple[bytes, int, bytes]] = set()  # what it was told is durable: (prefix, seq, head)
+        self.gone: set[bytes] = set()  # operations of honest people that it let go of
         self.phrase: RecoveryPhrase | None = store.recovery_phrase
 
     def reopen(self) -> None:
@@ -247,6 +248,11 @@ class World:
         return path
 
     # Steps
+
+    def let_go(self) -> None:
+        """From here on people let go of what they wrote, too, by policies and timers (testing/world_letting.py)."""
+        self._steps.update(world_letting.STEPS)
+        self._weights.update(world_letting.WEIGHT)
 
     def run(self, steps: int) -> None:
         """So many steps. Who reads what is written is checked as it is written; everything now and then and at the end."""

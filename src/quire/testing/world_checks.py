@@ -22,6 +22,7 @@ from quire.storage import log
 from quire.store.behind import epoch_of
 from quire.store.epochs import devices_in
 from quire.store.people import control_commits
+from quire.testing import world_letting
 
 if TYPE_CHECKING:
     from quire.core.views import Message
@@ -144,6 +145,7 @@ def check_safety(world: World) -> None:
         world.at(machine)
         _check_log(world, machine)
         _check_bounds(world, machine)
+        world_letting.check_gone(world, machine)
         for channel in world.channels:
             if log.channel_by_id(machine.store.database.reader, channel) is not None:
                 world.ancestry.learn(machine, channel)
@@ -309,6 +311,10 @@ def _check_channel(world: World, channel: ChannelId) -> None:
             raise world.fail(f"{one.name} and {first.name} differ about who is in {name}")
     _check_devices(world, channel, inside, graph)
     _check_keys(world, channel, inside, graph)
+    readers = [one for one in inside if _scope(graph, one) == HISTORY_ALL]
+    if any(world_letting.is_letting(one, channel) for one in inside):
+        world_letting.check_equal_but_for_gone(world, channel, readers)
+        return
     _check_readers(world, channel, inside, graph)
     _check_written(world, channel, inside, graph)
 
