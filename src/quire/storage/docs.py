@@ -15,30 +15,28 @@ import apsw
 from quire.storage.search import note_spill
 from quire.storage.timeline import DOC_SHIFT
 
+TAKEN_MAX = 20_000  # numbers that are remembered
+
 
 class DocNumbers:
-    """Hands out index rows. It remembers the last run of taken numbers, for many messages of one moment."""
+    """Hands out index rows. It remembers which of the newest numbers are taken, as long as nobody else takes any, and the
+    last run of them, for many messages of one moment."""
 
     def __init__(self) -> None:
         self._run = (0, -1)  # first and last of numbers known to be taken without a gap
         self._free_to = 0  # from the end of that run to before this one, numbers are free: in this call
+        self._from: int | None = None  # of the numbers from here on, those that are taken are known
+        self._taken: set[int] = set()  # they, and maybe some that are free again
         self._widest = -1  # the widest spill known to be noted
 
     def take(self, db: apsw.Connection, channel: int, times: list[int]) -> tuple[list[int], list[int]]:
         """Reserve a row for a message of each of these hybrid times (ascending): its number, and how far it spilled over."""
-        newest: Any = db.execute("SELECT max(n) FROM doc").fetchone()
         self._free_to = 0
         docs = _ascending([time >> DOC_SHIFT for time in times])
-        if len(docs) == 1:
-            if newest[0] is not None and docs[0] <= newest[0] and _is_taken(db, docs[0]):
-                docs = [self._next_free(db, docs[0])]
-        elif newest[0] is not None and docs[0] <= newest[0]:
-            found: Any = db.execute(
-                "SELECT n FROM doc WHERE n IN carray(?)", (apsw.carray(array("q", docs)),)
-            )
-            taken = {n for (n,) in found}
-            if taken:
-                docs = self._around(db, docs, taken)
+        taken = self._taken_of(db, docs)
+        if taken:
+            docs = self._around(db, docs, taken)
+        self._remember(docs)
         spills = [doc - (time >> DOC_SHIFT) for doc, time in zip(docs, times, strict=True)]
         db.executemany(
             "INSERT INTO doc(n, channel, spill) VALUES(?, ?, ?)",
@@ -47,6 +45,26 @@ class DocNumbers:
         if (widest := max(spills)) > self._widest:
             self._widest = note_spill(db, (1 << widest.bit_length()) - 1)  # a bound; so it is seldom moved
         return docs, spills
+
+    def _taken_of(self, db: apsw.Connection, docs: list[int]) -> set[int]:
+        """Those of these numbers that are taken."""
+        if self._from is None:
+            newest: Any = db.execute("SELECT max(n) FROM doc").fetchone()
+            self._from = 0 if newest[0] is None else newest[0] + 1
+        if docs[0] >= self._from:
+            return self._taken.intersection(docs)
+        found: Any = db.execute(
+            "SELECT n FROM doc WHERE n IN carray(?)", (apsw.carray(array("q", docs)),)
+        ).fetchall()
+        return {n for (n,) in found}
+
+    def _remember(self, docs: list[int]) -> None:
+        assert self._from is not None
+        if docs[-1] >= self._from:
+            self._taken.update(docs)
+            if len(self._taken) > TAKEN_MAX:
+                self._from = max(self._taken) + 1
+                self._taken.clear()
 
     def _around(self, db: apsw.Connection, docs: list[int], taken: set[int]) -> list[int]:
         """The same, passing over what is taken."""
@@ -69,7 +87,10 @@ class DocNumbers:
             first = last = doc
             self._free_to = 0
         free = last + 1
-        if free >= self._free_to:
+        if self._from is not None and free >= self._from:
+            while free in self._taken:
+                free += 1
+        elif free >= self._free_to:
             row: Any = db.execute("SELECT n FROM doc WHERE n >= ? ORDER BY n LIMIT 1", (free,)).fetchone()
             self._free_to = row[0] if row else free + (1 << 32)
             if self._free_to == free:
@@ -82,10 +103,6 @@ class DocNumbers:
                 self._free_to = free + 1
         self._run = (first, free)
         return free
-
-
-def _is_taken(db: apsw.Connection, doc: int) -> bool:
-    return db.execute("SELECT 1 FROM doc WHERE n = ?", (doc,)).fetchone() is not None
 
 
 def _ascending(bases: list[int]) -> list[int]:

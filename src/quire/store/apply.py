@@ -89,6 +89,10 @@ class Applier:
         self._authors.clear()
         self._roots.clear()
 
+    def others_wrote(self) -> None:
+        """Another pen may have placed messages since."""
+        self._docs = DocNumbers()
+
     def apply(
         self, db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item], now_ms: int, time: int = 0,
         placed: Sequence[bytes] = (),

@@ -86,7 +86,7 @@ class Ledger:
         self._entry = entry
         self._witness = witness
         self._witnessed = False
-        self._version: object = None  # of the database, as other processes change it
+        self._version: object = None  # of the database, when this pen last wrote
         self._ends: dict[int, tuple[log.LogRow, int, bytes]] = {}  # channel -> our log, its last seq and id
         self._due_ms = -DUE_EVERY_MS  # when we last looked for held operations that are due
         self._last: tuple[bytes, bytes] | None = None  # place and head of the newest commit of a transaction
@@ -129,6 +129,7 @@ class Ledger:
                     self.begin(db)
                     result = work(db)
                     last += self._note(db)
+                self._written(db)
                 return result
             except apsw.Error as error:
                 self._undo()
@@ -178,6 +179,7 @@ class Ledger:
                 self.begin(db)
                 self._prepare_and_append(db, group)
                 last += self._note(db)
+            self._written(db)
         except BaseException as error:
             self._undo()
             if not isinstance(error, Exception):  # an interrupt: this thread's, not the others'
@@ -250,9 +252,9 @@ class Ledger:
                 log.close_own_logs(db)
                 self._ends.clear()
             self._witnessed = True
-        if (version := db.pragma("data_version")) != self._version:  # another process wrote
-            self._version = version
+        if (db, db.data_version()) != self._version:  # somebody else wrote since, in another process mostly
             self._ends.clear()
+            self.applier.others_wrote()
         now = now_ms()
         if abs(now - self._due_ms) >= DUE_EVERY_MS:
             self._due_ms = now
@@ -501,6 +503,10 @@ class Ledger:
         if self._last is not None:
             self._witness.note(self._last[0])
         return self.applier.last(db)
+
+    def _written(self, db: apsw.Connection) -> None:
+        """After a commit: what the caches hold is what is there, until the database has another version."""
+        self._version = (db, db.data_version())
 
     def _undo(self) -> None:
         """After a rollback: what the caches learned did not happen. The witness is asked again: if it names
