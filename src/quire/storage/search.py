@@ -84,7 +84,12 @@ def _rarer_tags(post: Post) -> str:
 
 def entry_of(post: Post, body: str) -> str:
     """What is found of a message but for its channel and author: kinds, a line's end, and its text."""
-    return f"{kinds_of(post, body)}\n{text_of(post, body)}"
+    if (
+        post.attachments or post.title or post.notice or post.mentions or post.root or post.reply_to
+        or "`" in body or "://" in body or not body.isascii()
+    ):  # fmt: skip
+        return f"{kinds_of(post, body)}\n{text_of(post, body)}"
+    return "\n" + body  # nearly all: in one look
 
 
 def packed(doc: int, tags: str, text: str) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import os
 import time as wall
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from operator import attrgetter
 from os import PathLike
@@ -152,6 +152,8 @@ class Plain(msgspec.Struct, gc=False):
     messages: list[model.Message]
     commitments: list[bytes]
     posts: Posts
+    people: list[str]  # who wrote or reacted, each once
+    hung: list[int]  # where those are that something hangs on
 
 
 class Group(msgspec.Struct, gc=False):
@@ -303,6 +305,8 @@ class ImportRun:
                 salted,
                 [search.entry_of(post, post.body) for post in posts],
             ),
+            _people(messages),
+            [at for at, message in enumerate(messages) if _hangs(message)],
         )
 
     def _skip(self, message: model.Message, error: MalformedError) -> None:
@@ -420,29 +424,20 @@ class ImportRun:
         self.channel_name = place.name
         draft = self._store.ledger.draft(db, place.row)
         plain = group.plain
-        authors = [message.author for message in plain.messages] if plain else []
-        everybody = dict.fromkeys(authors + [message.author for _, message, _, _ in group.others])
-        for message in itertools.chain(plain.messages if plain else (), (ready[1] for ready in group.others)):
-            for reaction in message.reactions:
-                everybody |= dict.fromkeys(reaction.authors)
+        everybody = dict.fromkeys(plain.people if plain else ())
+        everybody |= dict.fromkeys(_people([ready[1] for ready in group.others]))
         self._introduce(draft, everybody)
         again: list[tuple[model.Message, bytes]] = []
-        written: list[tuple[model.Message, MessageId]] = []
+        written: list[model.Message] = []
+        hung: list[tuple[model.Message, MessageId]] = []
         if plain:
-            self._put_plain(db, draft, place, plain, written, again)
+            self._put_plain(db, draft, place, plain, written, hung, again)
         if group.others:
-            self._put_others(db, draft, place, key, group.others, last, written, again)
-        self._tally.messages_written([message for message, _ in written], place.name)
+            self._put_others(db, draft, place, key, group.others, last, written, hung, again)
+        self._tally.messages_written(written, place.name)
         additions = Additions(self._store.ledger, db, place.row, self._origins, self._tally, draft)
-        for message, id in written:
-            if (
-                message.reactions
-                or message.edits
-                or message.deleted
-                or message.pinned
-                or message.edited_ms is not None
-            ):
-                additions.of_new(message, id)
+        for message, id in hung:
+            additions.of_new(message, id)
         additions.finish()
         if again:
             self._tally.duplicates += len(again)
@@ -454,7 +449,8 @@ class ImportRun:
 
     def _put_plain(
         self, db: apsw.Connection, draft: Draft, place: Place, plain: Plain,
-        written: list[tuple[model.Message, MessageId]], again: list[tuple[model.Message, bytes]],
+        written: list[model.Message], hung: list[tuple[model.Message, MessageId]],
+        again: list[tuple[model.Message, bytes]],
     ) -> None:  # fmt: skip
         """Give a channel's plain messages to the draft, but for those that are here."""
         known, slots = self._known, plain.slots
@@ -471,22 +467,28 @@ class ImportRun:
                     twice.append(at)
             repeated = [(plain.messages[at], slots[at]) for at in twice]
             if fresh:
-                self._put_columns(draft, _some(plain, list(fresh.values())), written)
+                self._put_columns(draft, _some(plain, list(fresh.values())), written, hung)
             again += [(message, known[slot]) for message, slot in repeated]
         else:
-            self._put_columns(draft, plain, written)
+            self._put_columns(draft, plain, written, hung)
 
     def _put_columns(
-        self, draft: Draft, plain: Plain, written: list[tuple[model.Message, MessageId]]
+        self,
+        draft: Draft,
+        plain: Plain,
+        written: list[model.Message],
+        hung: list[tuple[model.Message, MessageId]],
     ) -> None:
         ids = draft.extend_posts(plain.posts, plain.commitments)
         self._known.update(zip(plain.slots, ids, strict=True))
-        written += zip(plain.messages, ids, strict=True)
+        written += plain.messages
+        hung += [(plain.messages[at], ids[at]) for at in plain.hung]
         self._forget_oldest()
 
     def _put_others(
         self, db: apsw.Connection, draft: Draft, place: Place, key: str, group: list[Ready], last: bool,
-        written: list[tuple[model.Message, MessageId]], again: list[tuple[model.Message, bytes]],
+        written: list[model.Message], hung: list[tuple[model.Message, MessageId]],
+        again: list[tuple[model.Message, bytes]],
     ) -> None:  # fmt: skip
         """Give messages to the draft that name others, each after what it names."""
         present = {slot for slot, _, _, _ in group} if not last else set()
@@ -495,7 +497,7 @@ class ImportRun:
         for ready in group:
             slot = ready[0]
             if slot in pending:  # the same message twice in one batch
-                self._put(db, draft, fresh, written)
+                self._put(db, draft, fresh, written, hung)
                 pending.clear()
             there = known.get(slot)
             if there is None and not is_fresh:
@@ -509,7 +511,7 @@ class ImportRun:
                     self._waiting.append(message)
                     continue
                 if hash((key, message.thread)) in pending or hash((key, message.reply_to)) in pending:
-                    self._put(db, draft, fresh, written)
+                    self._put(db, draft, fresh, written, hung)
                     pending.clear()
                 try:
                     ready = self._resolved(db, place, key, slot, message)
@@ -518,14 +520,15 @@ class ImportRun:
                     continue
             fresh.append(ready)
             pending.add(slot)
-        self._put(db, draft, fresh, written)
+        self._put(db, draft, fresh, written, hung)
 
     def _put(
         self,
         db: apsw.Connection,
         draft: Draft,
         fresh: list[Ready],
-        written: list[tuple[model.Message, MessageId]],
+        written: list[model.Message],
+        hung: list[tuple[model.Message, MessageId]],
     ) -> None:
         """Give messages to the draft."""
         posts: list[Any] = [post for _, _, post, _ in fresh]
@@ -534,7 +537,9 @@ class ImportRun:
             if message.attachments and self._files is not None and post is not None:
                 self._files.written(db, slot, post)
             self._known[slot] = id
-            written.append((message, id))
+            written.append(message)
+            if _hangs(message):
+                hung.append((message, id))
         fresh.clear()
         self._forget_oldest()
 
@@ -658,7 +663,32 @@ def _some(plain: Plain, places: list[int]) -> Plain:
     def take(column: list[Any]) -> list[Any]:
         return [column[at] for at in places]
 
-    return Plain(take(plain.slots), take(plain.messages), take(plain.commitments), plain.posts.some(places))
+    hung = set(plain.hung)
+    return Plain(
+        take(plain.slots), take(plain.messages), take(plain.commitments), plain.posts.some(places), plain.people,
+        [now for now, at in enumerate(places) if at in hung],
+    )  # fmt: skip
+
+
+def _people(messages: Sequence[model.Message]) -> list[str]:
+    """Who wrote these, or reacted, each once."""
+    found = dict.fromkeys([message.author for message in messages])
+    for message in messages:
+        if message.reactions:
+            for reaction in message.reactions:
+                found |= dict.fromkeys(reaction.authors)
+    return list(found)
+
+
+def _hangs(message: model.Message) -> bool:
+    """Does anything hang on a message that makes an operation of its own?"""
+    return bool(
+        message.reactions
+        or message.edits
+        or message.deleted
+        or message.pinned
+        or message.edited_ms is not None
+    )
 
 
 def _attachment(attachment: model.Attachment) -> Attachment:

@@ -209,13 +209,13 @@ class Ledger:
         return log.commit_at(self._database.writer, place) == head
 
     def _prepare_and_append(self, db: apsw.Connection, group: list[Request]) -> None:
-        posts: dict[int, tuple[log.ChannelRow, list[tuple[Request, Operation]]]] = {}
+        posts: dict[ChannelId, tuple[log.ChannelRow, list[tuple[Request, Operation, bytes]]]] = {}
 
         def flush() -> None:
             for channel, together in posts.values():
                 draft = self.draft(db, channel)
-                draft.extend([operation for _, operation in together])
-                for (request, _), item in zip(together, draft.finish(), strict=True):
+                draft.extend_encoded([one for _, one, _ in together], [encoded for _, _, encoded in together])
+                for (request, _, _), item in zip(together, draft.finish(), strict=True):
                     request.ids, request.time = [MessageId(item.id)], item.time
             posts.clear()
 
@@ -223,11 +223,13 @@ class Ledger:
             if not request.post:
                 flush()  # it must see what came before it
             try:
-                channel = _channel(db, request.channel)
+                beside = posts.get(request.channel)  # nothing was written to the channel since
+                channel = beside[0] if beside else _channel(db, request.channel)
                 operations = request.prepare(db, channel)
                 _require_rights(channel, operations)
-                for operation in operations:
-                    encode_operation(operation)  # refused here, where only its caller hears of it
+                encoded = list(
+                    map(encode_operation, operations)
+                )  # refused here, where only its caller hears of it
             except MalformedError as error:  # of our caller's making, not a peer's
                 request.error = UsageError(str(error), rule=error.rule, hint="see docs/limits.md")
                 continue
@@ -237,9 +239,13 @@ class Ledger:
                 request.error = error
                 continue
             if request.post:
-                posts.setdefault(channel.n, (channel, []))[1].append((request, operations[0]))
+                posts.setdefault(request.channel, (channel, []))[1].append(
+                    (request, operations[0], encoded[0])
+                )
             elif operations:
-                request.ids = self.append(db, channel, operations)
+                draft = self.draft(db, channel)
+                request.ids = draft.extend_encoded(operations, encoded)
+                draft.finish()
         flush()
 
     # Inside a transaction
