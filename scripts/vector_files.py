@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from tests.vectors import VALID
-from vector_parts import Case, fixed
+from vector_parts import CHANNEL, Case, fixed, raw
 
 from quire.core import sealed_file
+from quire.core.bundle import bundle_tag
 from quire.core.crypto import aead
+from quire.core.crypto.epochs import EpochKey
+from quire.core.crypto.keys import Label, derive_key
 from quire.core.sealed_file import file_id, padded_size, piece_hash, seal_piece
 
 KEY, OTHER = fixed("file key"), fixed("other file key")
@@ -62,4 +66,50 @@ def files() -> Iterator[Case]:
     yield case("unpadded", short, "file_piece", "its length would tell its size", size=size)
 
 
-FILE_SOURCES: dict[str, Callable[[], Iterator[Case]]] = {"file": files}
+def file_records() -> Iterator[Case]:
+    """Pieces of files as records. The bundle key's derivation is that of bundles, under another label."""
+    channel_key, salt = EpochKey(fixed("epoch key")), fixed("bundle salt")
+    header = b"\1" + bundle_tag(channel_key, CHANNEL) + salt
+    size = len(TEXT)
+    piece = seal_piece(KEY, size, 0, TEXT)
+    outline = piece_hash(piece)
+    id = file_id(size, outline)
+    facts = {"key": channel_key.reveal().hex(), "channel": CHANNEL.hex(), "file": id.hex(), "number": 0}
+
+    def sealed(plain: bytes, label: Label = Label.FILE_RECORD) -> bytes:
+        key = derive_key(channel_key.reveal(), label, salt=salt + CHANNEL)
+        return header + aead.encrypt(key, bytes(12), plain, header)
+
+    right = [id, size, 0, outline, piece]
+    whole = sealed(raw(right))
+    yield "right", whole, VALID, "a file of one piece, with its outline", facts
+
+    def but(**changes: Any) -> bytes:
+        values = list(right)
+        for field, value in changes.items():
+            values[int(field[1:])] = value
+        return sealed(raw(values))
+
+    for name, data, rule, why in (
+        ("short", whole[:64], "bundle_size", "shorter than an empty bundle"),
+        ("version", b"\2" + whole[1:], "bundle_version", "a version of the future"),
+        ("tag", whole[:16] + bytes([whole[16] ^ 1]) + whole[17:], "bundle_tag", "another epoch's"),
+        ("flipped", whole[:60] + bytes([whole[60] ^ 1]) + whole[61:], "file_record_open", "one bit"),
+        ("as-bundle", sealed(raw(right), Label.BUNDLE), "file_record_open", "sealed as a bundle is"),
+        ("longer", sealed(raw([*right, 0])), "file_record_form_not_canonical", "a field more"),
+        ("shorter", sealed(raw(right[:4])), "file_record_form", "a field less"),
+        ("text", but(f4="text"), "file_record_form", "text where bytes belong"),
+        ("id", but(f0=id[:31]), "file_record_values", "an id is 32 bytes"),
+        ("size", but(f1=size + 5_000), "file_record_values", "a file of this size has a longer piece"),
+        ("size-negative", but(f1=-1), "file_record_values", "below 0"),
+        ("size-beyond", but(f1=1 << 40), "file_record_values", "larger than a file may be"),
+        ("number", but(f2=1, f3=b""), "file_record_values", "it has one piece"),
+        ("number-negative", but(f2=-1, f3=b""), "file_record_values", "below 0"),
+        ("piece", but(f4=piece[:-1]), "file_record_values", "a byte less"),
+        ("no-outline", but(f3=b""), "file_record_values", "the first piece has the outline with it"),
+        ("outline", but(f3=bytes(32)), "file_outline", "another file's"),
+    ):
+        yield name, data, rule, why, facts
+
+
+FILE_SOURCES: dict[str, Callable[[], Iterator[Case]]] = {"file": files, "file_record": file_records}

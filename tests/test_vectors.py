@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from quire.core import bundle, bundle_file, commit, control, invite, operation, sealed_file, welcome
+from quire.core import (
+    bundle,
+    bundle_file,
+    commit,
+    control,
+    file_record,
+    invite,
+    operation,
+    sealed_file,
+    welcome,
+)
 from quire.core.crypto import cards, epochs, keys, link_code, linking, slots
 from quire.core.limits import ATTACHMENT_TEXT_MAX, OPERATION_BYTES_MAX
 from quire.core.operation import Attachment, Post, encode_operation
@@ -33,11 +43,12 @@ ENCODING_ONLY = {
 LATER = {"code_spent", "linking_grant_early", "recipients_range", "linking_certificate", "slots_link"}
 MODULES = (
     operation, control, commit, keys, slots, epochs, cards, invite, bundle, bundle_file, welcome, linking, link_code,
-    sealed_file,
+    sealed_file, file_record,
 )  # fmt: skip
 RAISERS = ("_require", "require", "broken")
 CODEC_RULES = (
     "operation", "head", "commit", "card_structure", "request_structure", "bundle_commits", "welcome_structure",
+    "file_record_form",
 )  # fmt: skip
 CODECS = {f"{codec}{suffix}" for codec in CODEC_RULES for suffix in ("", "_not_canonical")}
 

@@ -27,6 +27,7 @@ from quire.core.crypto.sealing import public_of
 from quire.core.crypto.secrets import DatabaseKey, RandomBytes
 from quire.core.crypto.slots import decode_slots
 from quire.core.encoding import encode
+from quire.core.file_record import open_file_piece
 from quire.core.ids import IdentityId, log_prefix, message_id_text, parse_message_id
 from quire.core.invite import open_request, parse_link
 from quire.core.operation import decode_operation, encode_operation
@@ -232,10 +233,16 @@ def _manifest(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     return {"packs": len(open_manifest(data, BackupKey.of(DatabaseKey(key))).packs)}
 
 
+def _file_record(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    key, channel = _hex(facts, "key", "channel")
+    found = open_file_piece(data, EpochKey(key), channel)
+    return {"file": found.file.hex(), "number": found.number}
+
+
 READERS: dict[str, Callable[[bytes, dict[str, Any]], dict[str, Any]]] = {
     "operation": _operation, "head": _head, "commit": _commit, "certificate": _certificate,
     "slots": _slots, "message_id": _message_id, "chain": _chain,
     "epoch": _epoch, "link": _link, "card": _card, "id": _id, "invite": _invite, "request": _request, "bundle": _bundle,
     "welcome": _welcome, "bundle_file": _bundle_file, "link_code": _link_code, "linking": _linking,
-    "file": _file, "pack": _pack, "manifest": _manifest,
+    "file": _file, "file_record": _file_record, "pack": _pack, "manifest": _manifest,
 }  # fmt: skip

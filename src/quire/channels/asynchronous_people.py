@@ -169,9 +169,13 @@ class AsyncPeople:
         await self._run(self.manager.revoke_device, device)
 
     async def write_bundle(
-        self, path: str | os.PathLike[str], channels: Iterable[ChannelId | str] | None = None
+        self,
+        path: str | os.PathLike[str],
+        channels: Iterable[ChannelId | str] | None = None,
+        *,
+        files: bool = False,
     ) -> int:
-        return await self._run(self.manager.write_bundle, path, channels)
+        return await self._run(self.manager.write_bundle, path, channels, files=files)
 
     async def read_bundle(self, path: str | os.PathLike[str]) -> BundleReport:
         return await self._run(self.manager.read_bundle, path)

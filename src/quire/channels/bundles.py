@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quire.channels.attachments import publish_came
 from quire.core.bundle_file import Kind, Record, read_bundle_file, write_bundle_file
 from quire.core.control import Device
 from quire.core.crypto.cards import Card, make_card
 from quire.core.ids import ChannelId, IdentityId, MessageId
 from quire.core.invite import JoinRequest, join_proof, parse_link, seal_request
-from quire.core.limits import TIME_MS_MAX
+from quire.core.limits import FILE_BYTES_MAX, TIME_MS_MAX
 from quire.core.membership import Member, Membership
 from quire.core.operation import Profile
 from quire.core.timeline import MAY_POST
@@ -56,29 +57,44 @@ class Bundles:
     # Files
 
     def write_bundle(
-        self, path: str | os.PathLike[str], channels: Iterable[ChannelId | str] | None = None
+        self,
+        path: str | os.PathLike[str],
+        channels: Iterable[ChannelId | str] | None = None,
+        *,
+        files: bool = False,
     ) -> int:
-        """What others need of these channels (default: all), and our requests, as one file; records in it."""
+        """What others need of these channels (default: all), and our requests, as one file; records in it.
+
+        files    with the attachments that are here
+        """
         count = 0
 
         def counted() -> Iterator[Record]:
             nonlocal count
-            for record in self._outgoing(channels):
+            for record in self._outgoing(channels, files=files):
                 count += 1
                 yield record
 
         _write_file(Path(path), write_bundle_file(counted()))
         return count
 
-    def _outgoing(self, channels: Iterable[ChannelId | str] | None) -> Iterator[Record]:
-        """Records for any road: our requests first, then channels."""
+    def _outgoing(
+        self, channels: Iterable[ChannelId | str] | None, *, files: bool = False
+    ) -> Iterator[Record]:
+        """Records for any road: our requests first, then channels, then their files."""
         from quire.store.bundling import records
+        from quire.store.file_records import records_of_channel
+        from quire.store.people import read_graph
 
         db = self.store.database.reader
         ids = None if channels is None else {self.resolve(channel) for channel in channels}
         self._prepare_to_give()
         yield from [self._request(link, name) for _, link, name, _ in log.joinings(db)]
-        yield from records(self.store, [row for row in log.channels(db) if ids is None or row.id in ids])
+        rows = [row for row in log.channels(db) if ids is None or row.id in ids]
+        yield from records(self.store, rows)
+        for row in rows if files else ():
+            if row.role:
+                yield from records_of_channel(self.store, row, read_graph(db, row), FILE_BYTES_MAX)
 
     def read_bundle(self, path: str | os.PathLike[str]) -> BundleReport:
         """Take in what a bundle file holds for us. Raises: StorageError if it cannot be read."""
@@ -105,10 +121,18 @@ class Bundles:
             if name and shared and not log.introduced(db, row.n, self.store.own_key):
                 self.store.write_operations(row.id, Profile("", "", name))
 
-    def _take(self, records: Callable[[], Iterable[Record | MalformedError]]) -> BundleReport:
+    def _take(
+        self,
+        records: Callable[[], Iterable[Record | MalformedError]],
+        file_bytes_max: int = FILE_BYTES_MAX,
+    ) -> BundleReport:
         from quire.store.unbundling import Reading
 
-        report = Reading(self.store, records, on_request=self.answer_request).run()
+        report = Reading(
+            self.store, records, on_request=self.answer_request, file_bytes_max=file_bytes_max
+        ).run()
+        for file in report.files:
+            publish_came(self.store, self._hub, file)
         for id in report.forked:
             self._hub.publish(Event("fork", ChannelId(id)))
         for id in report.channels:

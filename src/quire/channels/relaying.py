@@ -20,7 +20,7 @@ from quire.core.bundle_file import KNOWN, Kind, Record
 from quire.core.commit import peek_commit
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import SigningKey
-from quire.core.crypto.mailboxes import epoch_mailbox, inbox, invite_mailbox
+from quire.core.crypto.mailboxes import epoch_mailbox, file_mailbox, inbox, invite_mailbox
 from quire.core.heights import lacking
 from quire.core.ids import ChannelId
 from quire.core.invite import parse_link
@@ -28,9 +28,12 @@ from quire.core.membership import Graph
 from quire.core.relay_frames import ITEM_BYTES_MAX
 from quire.errors import PeerError
 from quire.storage import aboard, heights, log
+from quire.storage.attachments import newest_uses
 from quire.storage.database import guarded
+from quire.storage.timeline import OURS
 from quire.store.behind import devices_behind
 from quire.store.bundling import Place, Wanted, content_parts, control_records, with_key
+from quire.store.file_records import records_of
 from quire.store.ledger import now_ms
 from quire.store.offering import welcomes
 from quire.store.people import read_graph
@@ -39,6 +42,10 @@ if TYPE_CHECKING:
     from quire.store.unbundling import BundleReport
 
 
+FILE_BYTES_MAX = 8 << 20  # larger files are for direct links
+FILE_AGE_MS = 30 * 24 * 3_600_000  # older ones have come by now, or are asked for
+FILE_EPOCHS_MAX = 8  # whose files are looked for
+EARLY_MAX = 16  # pieces that came before their messages, of a megabyte each
 AGAIN_MS = 30 * 24 * 3_600_000  # welcomes and requests are put again when they are so old
 
 
@@ -49,6 +56,7 @@ class RelayItem(msgspec.Struct, frozen=True):
     data: bytes
     places: tuple[Place, ...] = ()
     once: bytes = b""  # never put this again
+    may_fail: bool = False  # files are left where a relay has no room
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -65,6 +73,20 @@ class Relaying:
     def __init__(self, chat: ChannelManager) -> None:
         self._chat = chat
         self._store = chat.store
+        self._early: list[Record] = []  # pieces of files whose messages are still on their way
+
+    @guarded
+    def file_mailboxes(self) -> dict[bytes, SigningKey]:
+        """Those that may hold files of the last epochs, by their names; to be read after all others."""
+        db, people = self._store.database.reader, self._store.ledger.people
+        found: dict[bytes, SigningKey] = {}
+        for row in log.channels(db):
+            held = log.epoch_keys(db, row.id)
+            for info in people.state(db, row).epochs.every()[:FILE_EPOCHS_MAX] if row.role else ():
+                if info.epoch in held:
+                    key = file_mailbox(EpochKey(held[info.epoch]), row.id)
+                    found[key.public] = key
+        return found
 
     @guarded
     def mailboxes(self) -> dict[bytes, SigningKey]:
@@ -85,10 +107,11 @@ class Relaying:
 
     def take(self, relay: bytes, items: Sequence[Found]) -> BundleReport:
         """Take in items; when this returns they need not be fetched again."""
-        records = [
-            Record(Kind(one.data[0]), one.data[1:]) for one in items if one.data and one.data[0] in KNOWN
-        ]
-        report = self._chat._take(lambda: records)
+        came = [Record(Kind(one.data[0]), one.data[1:]) for one in items if one.data and one.data[0] in KNOWN]
+        files = [*self._early, *(one for one in came if one.kind == Kind.FILE)]
+        records = [*(one for one in came if one.kind != Kind.FILE), *files]
+        report = self._chat._take(lambda: records, self._chat.fetch_limit())
+        self._early = [Record(Kind.FILE, data) for data in report.unnamed[-EARLY_MAX:]]
         places = self._places([record.data for record in records if record.kind == Kind.BUNDLE])
 
         def note(db: apsw.Connection) -> None:
@@ -113,6 +136,9 @@ class Relaying:
                 for item in self._channel(relay, ready, everything):
                     if len(item.data) <= ITEM_BYTES_MAX:
                         yield item
+        for row in log.channels(db):
+            if row.role:
+                yield from self._files(relay, row)
 
     def given(self, relay: bytes, item: RelayItem) -> None:
         """It is on the relay's disk."""
@@ -157,6 +183,29 @@ class Relaying:
         epochs = set(log.epoch_keys(db, row.id))
         for part in content_parts(db, row, graph, wanted=Wanted(spans, epochs)):
             yield RelayItem(boxes[tag_of(part.record.data)], _item(part.record), part.places)
+
+    def _files(self, relay: bytes, row: log.ChannelRow) -> Generator[RelayItem, None, None]:
+        """Small files of our own newer messages, a piece an item, where they have not been put yet."""
+        db = self._store.database.reader
+        since = (now_ms() - FILE_AGE_MS) << 16
+        graph: Graph | None = None
+        for file, message in newest_uses(db, row.n, FILE_BYTES_MAX, flags=OURS, since=since):
+            first = 0
+            while aboard.is_done(db, relay, _piece_once(file, first)):
+                first += 1
+            if aboard.is_done(db, relay, _piece_once(file, -1)):
+                continue
+            graph = graph or read_graph(db, row)
+            held = [EpochKey(key) for key in log.epoch_keys(db, row.id).values()]
+            boxes = {bundle_tag(key, row.id): file_mailbox(key, row.id) for key in held}
+            last: RelayItem | None = None
+            for number, record in records_of(self._store, row, graph, file, message, first):
+                if last is not None:
+                    yield last
+                box = boxes[tag_of(record.data)]
+                last = RelayItem(box, _item(record), once=_piece_once(file, number), may_fail=True)
+            if last is not None:
+                yield msgspec.structs.replace(last, once=_piece_once(file, -1))
 
     def _control(
         self,
@@ -233,6 +282,11 @@ def _place(db: apsw.Connection, encoded: bytes) -> Place | None:
 
 def _item(record: Record) -> bytes:
     return bytes([record.kind]) + record.data
+
+
+def _piece_once(file: bytes, number: int) -> bytes:
+    """A name for a piece that was put, or (-1) for the last of them."""
+    return hashlib.sha256(b"file" + file + number.to_bytes(4, "big", signed=True)).digest()
 
 
 def _once(what: str, *parts: bytes) -> bytes:

@@ -53,6 +53,7 @@ def out(
             autocompletion=complete_channels,
         ),
     ] = None,
+    files: Annotated[bool, typer.Option("--files", help="With the attached files that are here.")] = False,
 ) -> None:
     """Write what others may have of your channels to one file, with your requests to join.
 
@@ -62,9 +63,10 @@ def out(
     Examples:
       quire bundle out talk.bundle
       quire bundle out talk.bundle --channel general
+      quire bundle out talk.bundle --files
     """
     with opened(ctx) as session:
-        count = session.manager.write_bundle(file, channel)
+        count = session.manager.write_bundle(file, channel, files=files)
         size = file.stat().st_size
         value = {"file": str(file), "records": count, "bytes": size}
         session.out.done(value, f"wrote {plural(count, 'record')}, {bytes_text(size)}")
@@ -150,6 +152,7 @@ def _counts(report: BundleReport) -> str:
     parts += [f"{report.repeated:,} known already"] if report.repeated else []
     parts += [f"{report.parked:,} waiting for others"] if report.parked else []
     parts += [f"{report.closed:,} sealed for others"] if report.closed else []
+    parts += [plural(len(report.files), "file")] if report.files else []
     if report.closed and not (
         report.new or report.repeated or report.parked or report.requests or report.kept
     ):
@@ -182,6 +185,7 @@ def _record(report: BundleReport) -> dict[str, object]:
         "closed": report.closed,
         "requests": report.requests,
         "kept": report.kept,
+        "files": [id.hex() for id in report.files],
         "channels": [id.hex() for id in report.channels],
         "forked": [id.hex() for id in report.forked],
         "refused": [{"rule": one.rule, "message": str(one)} for one in report.refused],

@@ -34,6 +34,7 @@ class Kind(IntEnum):
     BUNDLE = 2
     REQUEST = 3
     KEPT = 4  # somebody's self-channel, sealed: carried, not read
+    FILE = 5  # a piece of an attachment's sealed file
 
 
 KNOWN = frozenset(map(int, Kind))

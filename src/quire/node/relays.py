@@ -42,6 +42,7 @@ class RelayReport(msgspec.Struct):
     )  # that came, by channel, as far as named
     refused: list[PeerError] = []  # the first REFUSED_MAX
     channels: list[bytes] = []  # that are new here
+    files: int = 0  # attachments that are whole here now
 
 
 async def fetch_inbox(url: str, identity: bytes) -> list[Record]:
@@ -95,6 +96,7 @@ class RelaySync:
         self._full = asyncio.Event()
         self._behind: set[bytes] = set()  # mailboxes of which more is there
         self._known: set[bytes] = set()
+        self._with_files = False  # are their mailboxes read, too? When all others have been
         self._due = True  # is there anything to give, for all we know?
         self._ended: BaseException | None = None
         self.report = RelayReport(url)
@@ -130,6 +132,9 @@ class RelaySync:
         while True:
             if self._came:
                 await self._take(client)
+            elif not self._behind and not self._with_files:
+                self._with_files = True
+                await self._subscribe(client)
             elif not self._behind and self._due:
                 self._due = False
                 await self._give(client, everything)
@@ -164,6 +169,8 @@ class RelaySync:
 
     async def _subscribe(self, client: RelayClient) -> None:
         boxes = await self._on_disk(self._vault.mailboxes)
+        if self._with_files:
+            boxes |= await self._on_disk(self._vault.file_mailboxes)
         fresh = {name: key for name, key in boxes.items() if name not in self._known}
         places = await self._on_disk(self._vault.cursors, client.relay, list(fresh))
         for name, key in fresh.items():
@@ -185,6 +192,7 @@ class RelaySync:
             self._progress(self.report)
         self.report.refused += found.refused[: REFUSED_MAX - len(self.report.refused)]
         self.report.channels += found.channels
+        self.report.files += len(found.files)
         if found.new or found.requests or found.channels:
             self._due = True
             await self._subscribe(client)
@@ -216,7 +224,12 @@ class RelaySync:
             full.cancel()
             if self._full.is_set():
                 await self._take(client)
-        task.result()
+        try:
+            task.result()
+        except TransportError as error:
+            if item.may_fail and error.rule == "relay_refused":
+                return  # it has no room for files: who wants one asks us
+            raise
         self.report.given += 1
         await self._on_disk(self._vault.given, client.relay, item)
 

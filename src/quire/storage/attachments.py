@@ -148,6 +148,23 @@ def missing(db: apsw.Connection, channel: int) -> list[Wanted]:
     return [Wanted(*row) for row in found]
 
 
+def newest_uses(
+    db: apsw.Connection, channel: int, bytes_max: int, *, flags: int = 0, since: int = 0
+) -> list[tuple[FileId, bytes]]:
+    """Files of a channel that are here and not larger, each with the newest standing message that names it, newest first.
+
+    flags    of the messages, all of them
+    since    hybrid time of the oldest message
+    """
+    found: Any = db.execute(
+        "SELECT a.file, a.message, max(m.time) FROM attachment a JOIN message m ON m.id = a.message JOIN file f ON f.id = a.file"
+        f" WHERE a.channel = ?1 AND f.state = {HERE} AND a.bytes <= ?2 AND a.bytes = f.bytes AND m.flags & ?3 = ?3"
+        f" AND NOT m.flags & {DELETED} AND m.time >= ?4 GROUP BY a.file ORDER BY max(m.time) DESC, a.file",
+        (channel, bytes_max, flags, since),
+    ).fetchall()
+    return [(FileId(file), message) for file, message, _ in found]
+
+
 def older_than(db: apsw.Connection, channel: int, time: int) -> list[FileId]:
     """Files of a channel that are here or coming, and in no channel's message of this hybrid time or later."""
     found: Any = db.execute(

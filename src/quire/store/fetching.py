@@ -88,6 +88,10 @@ class Incoming:
         self._part.cut(number * PIECE_SIZE)
         return number
 
+    @property
+    def has_outline(self) -> bool:
+        return bool(self._outline)
+
     def take_outline(self, hashes: bytes) -> None:
         """The hashes of all pieces. Raises: MalformedError(rule="file_outline")."""
         check_outline(self.file, self.size, hashes)

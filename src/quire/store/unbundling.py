@@ -23,13 +23,15 @@ from quire.core.bundle import bundle_tag, open_bundle, tag_of
 from quire.core.bundle_file import Kind, Record, read_bundle_file
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.sealing import public_of
-from quire.core.ids import ChannelId
+from quire.core.file_record import open_file_piece
+from quire.core.ids import ChannelId, FileId
 from quire.core.membership import resolve
 from quire.core.welcome import open_welcome, recipient_tag, recipients
 from quire.errors import MalformedError, PeerError, UnauthorisedError, UsageError
 from quire.storage import log
 from quire.store.arrivals import Arrival, Prepared, posts_of, prepare
 from quire.store.carrying import Carried, open_carried
+from quire.store.file_records import FileRecords
 from quire.store.ingest import take
 from quire.store.ledger import now_ms
 from quire.store.people import as_control
@@ -56,6 +58,8 @@ class BundleReport(msgspec.Struct):
     closed: int = 0  # bundles and welcomes that no key here opens
     damaged: list[MalformedError] = []
     forked: list[bytes] = []  # channels in which a device proved to write in two copies of its vault
+    files: list[FileId] = []  # attachments that are whole here now
+    unnamed: list[bytes] = []  # records of files that no message here names
     messages: list[
         tuple[bytes, bytes]
     ] = []  # channel and id of what may be a new message, the first MESSAGES_MAX
@@ -97,7 +101,12 @@ class Reading:
         records: Callable[[], Iterable[Record | MalformedError]],
         *,
         on_request: Callable[[bytes], bool],
+        file_bytes_max: int = limits.FILE_BYTES_MAX,
     ) -> None:
+        """
+        file_bytes_max    larger files are taken only if somebody here asked for them
+        """
+        self._files = FileRecords(store, file_bytes_max)
         self._store = store
         self._db = store.database.reader
         self._source = records
@@ -116,12 +125,14 @@ class Reading:
     def run(self) -> BundleReport:
         """Read until nothing more opens."""
         with ExitStack() as settings:
+            settings.callback(self._files.close)
             for number in range(PASSES_MAX):
                 before = len(self._done), self.report.new
                 self._pass(settings, first=number == 0)
                 if (len(self._done), self.report.new) == before:
                     break
         self.report.refused += self._crowded
+        self.report.files = self._files.came
         return self.report
 
     def _pass(self, settings: ExitStack, *, first: bool) -> None:
@@ -268,7 +279,18 @@ class Reading:
                 return False
             case Kind.KEPT:
                 return self._kept(data)
+            case Kind.FILE:
+                return self._file(data)
         return False
+
+    def _file(self, data: bytes) -> bool:
+        """A piece of a file: the messages that name it came before."""
+        found = self._keys.get(tag_of(data))
+        if found is not None:
+            channel, key = found
+            if not self._files.take(open_file_piece(data, key, channel)):
+                self.report.unnamed.append(data)
+        return found is not None
 
     def _take_now(self, given: Prepared) -> None:
         self.report.refused += [error for _, error in self._ingest(given)]

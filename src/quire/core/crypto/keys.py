@@ -49,6 +49,7 @@ class Label(StrEnum):
     EPOCH_LINK = "quire/v1 epoch link"
     BUNDLE = "quire/v1 bundle"
     BUNDLE_TAG = "quire/v1 bundle tag"
+    FILE_RECORD = "quire/v1 file record"
     FINGERPRINT = "quire/v1 fingerprint"  # opens a hashed message
     INVITE = "quire/v1 invite"
     REQUEST = "quire/v1 join request"
@@ -62,6 +63,7 @@ class Label(StrEnum):
     LINKING_FROM_NEW = "quire/v1 linking from new"
     LINKING_FROM_OLD = "quire/v1 linking from old"
     MAILBOX = "quire/v1 mailbox"  # the seed of an epoch's mailbox at a relay
+    FILE_MAILBOX = "quire/v1 file mailbox"  # of an epoch's files
     INBOX = "quire/v1 inbox"  # of a person's, from their public key
     INVITE_MAILBOX = "quire/v1 invite mailbox"  # of an invite's, from its public key
     BEACON = "quire/v1 beacon"  # of an epoch's members on a local network

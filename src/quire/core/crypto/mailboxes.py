@@ -1,8 +1,8 @@
 """Mailboxes at a relay: key pairs that those derive who may use them (docs/spec/10-relay.md, section 1).
 
-One for each epoch of a channel, so that a relay sees neither channels nor which mailbox follows which; one for each
-person, where who knows them leaves what is sealed to them; one for each invite, where join requests go; one where two devices
-that are being linked meet.
+One for each epoch of a channel, and one for its files, so that a relay sees neither channels nor which mailbox follows
+which; one for each person, where who knows them leaves what is sealed to them; one for each invite, where join requests go;
+one where two devices that are being linked meet.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from quire.core.ids import ChannelId
 def epoch_mailbox(key: EpochKey, channel: ChannelId) -> SigningKey:
     """Where the bundles of an epoch go: known to who has its key."""
     return SigningKey(derive_key(key.reveal(), Label.MAILBOX, salt=channel))
+
+
+def file_mailbox(key: EpochKey, channel: ChannelId) -> SigningKey:
+    """Where files of an epoch's messages go: apart from the bundles, which they would crowd out."""
+    return SigningKey(derive_key(key.reveal(), Label.FILE_MAILBOX, salt=channel))
 
 
 def inbox(identity: bytes) -> SigningKey:
