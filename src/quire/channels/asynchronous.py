@@ -264,14 +264,15 @@ class AsyncChannelManager(AsyncPeople, AsyncKeeper, AsyncAttachments, AsyncErase
         *,
         format: str = "jsonl",
         signed: bool = False,
+        files: bool = False,
         since: datetime | int | None = None,
         until: datetime | int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> ExportSummary:
         """As `ChannelManager.export`; `progress` is called in the thread that exports, not in the loop's."""
         return await self._run(
-            self.manager.export, path, channels, format=format, signed=signed, since=since, until=until,
-            progress=progress,
+            self.manager.export, path, channels, format=format, signed=signed, files=files, since=since,
+            until=until, progress=progress,
         )  # fmt: skip
 
     # Live

@@ -38,6 +38,7 @@ class Exporting:
         *,
         format: str = "jsonl",
         signed: bool = False,
+        files: bool = False,
         since: datetime | int | None = None,
         until: datetime | int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
@@ -48,10 +49,12 @@ class Exporting:
         channels      none = all that we may read
         format        jsonl (lossless; `import_` reads it), html, markdown or csv
         signed        with what proves who wrote what (`quire check`); jsonl, html and markdown, whole channels only
+        files         with the bytes of attachments that are here; jsonl is then a folder, too
         since, until  only messages from then on, and before then; a datetime without a zone is UTC; an int, Unix ms
         progress      (channel, messages done, messages in all)
 
-        Raises: UsageError with rule "export_exists", "export_format", "export_span", "export_signed" or "export_nothing";
+        Raises: UsageError with rule "export_exists", "export_format", "export_span", "export_signed", "export_files" or
+        "export_nothing";
         NotFoundError, StorageError.
         """
         from quire.store.exporting import Span, export  # the writers are many
@@ -65,7 +68,7 @@ class Exporting:
         unique = list({row.n: row for row in rows}.values())
         if signed:
             self._sign_our_name(unique)
-        return export(self.store, unique, path, format, span, signed, progress)
+        return export(self.store, unique, path, format, span, signed, files, progress)
 
     def _sign_our_name(self, rows: Iterable[log.ChannelRow]) -> None:
         """A signed export proves names too, if they were said in its channels."""

@@ -61,6 +61,9 @@ def export(
         str, typer.Option("--since", metavar="DATE", help="Only messages from then on, as 2024-03-05.")
     ] = "",
     until: Annotated[str, typer.Option("--until", metavar="DATE", help="Only messages before then.")] = "",
+    files: Annotated[
+        bool, typer.Option("--files", help="Add the files of messages, as far as they are here.")
+    ] = False,
     signed: Annotated[
         bool, typer.Option("--signed", help="Add what proves who wrote what: quire check verifies it.")
     ] = False,
@@ -76,6 +79,7 @@ def export(
       quire export --to book.jsonl
       quire export general --format html --to general-book
       quire export general --signed --to general.jsonl
+      quire export general --files --to general
       quire export general --since 2024-03-05 --format csv --to march.csv
     """
     from quire.errors import UsageError
@@ -89,6 +93,7 @@ def export(
                 channel or (),
                 format=format,
                 signed=signed,
+                files=files,
                 since=time_ms(since) if since else None,
                 until=time_ms(until) if until else None,
                 progress=meter,
@@ -103,6 +108,10 @@ def _lines(summary: ExportSummary) -> list[Text]:
         f"exported {plural(summary.messages, 'message')} of {plural(summary.channels, 'channel')}:"
         f" {plural(summary.files, 'file')}, {bytes_text(summary.bytes)}"
     )
+    if summary.attachments or summary.attachments_absent:
+        said += f", with {plural(summary.attachments, 'attached file')}"
+    if summary.attachments_absent:
+        said += f"; {summary.attachments_absent:,} more are not here: quire fetch asks for them"
     path = shlex.quote(line(summary.path))
     lines = [Text(said), Text(NEXT[summary.format].format(path=path))]
     if summary.signed:

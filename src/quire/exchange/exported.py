@@ -57,6 +57,7 @@ class AttachmentPart(msgspec.Struct, frozen=True, omit_defaults=True):
     url: str = ""
     media_type: str = ""
     size_bytes: int | None = None
+    file: str = ""  # where its bytes are, from the folder of the export
 
 
 class ReactionPart(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -154,6 +155,8 @@ class ExportSummary(msgspec.Struct, frozen=True):
     authors: int = 0
     files: int = 0
     bytes: int = 0
+    attachments: int = 0  # files of messages that are in it
+    attachments_absent: int = 0  # those whose bytes are not here
     signed: bool = False
     seconds: float = 0.0
 

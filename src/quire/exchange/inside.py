@@ -65,10 +65,11 @@ class Watched(Source):
         return tuple([self._find(one, near) for one in message.attachments])
 
     def _find(self, attachment: Attachment, near: str) -> str:
-        if not attachment.url or "://" in attachment.url or attachment.url.startswith("data:"):
+        named = attachment.file or attachment.url
+        if not named or "://" in named or named.startswith("data:"):
             return ""
         sizes = self._raw.sizes()
-        for url in dict.fromkeys((attachment.url, unquote(attachment.url.partition("?")[0]))):
+        for url in dict.fromkeys((named, unquote(named.partition("?")[0]))):
             wanted = posixpath.normpath(url.replace("\\", "/")).lstrip("/")
             if wanted in ("", ".") or wanted.startswith(".."):
                 continue

@@ -354,7 +354,7 @@ def _attachment(item: Item) -> Attachment:
     url = string(item.get("url"))
     name = string(item.get("name")) or url.rstrip("/").rsplit("/", 1)[-1] or "file"
     known = size if type(size) is int and 0 <= size < 1 << 62 else None
-    return Attachment(name, url, string(item.get("media_type")), known)
+    return Attachment(name, url, string(item.get("media_type")), known, string(item.get("file")))
 
 
 HANDLERS: dict[str, Callable[[_Reader, Item, list[Record]], None]] = {

@@ -43,6 +43,7 @@ class Attachment(msgspec.Struct, frozen=True, gc=False):
     url: str = ""  # a link, or a path inside the export; text only
     media_type: str = ""
     size_bytes: int | None = None
+    file: str = ""  # a path inside the export, where that is not the link
 
 
 class Reaction(msgspec.Struct, frozen=True, gc=False):

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from importlib.resources import files as resources
 from pathlib import Path
+from urllib.parse import quote
 
-from quire.exchange.exported import AuthorLine, ChannelLine, EditPart, HeaderLine, MessageLine
+from quire.exchange.exported import AttachmentPart, AuthorLine, ChannelLine, EditPart, HeaderLine, MessageLine
 from quire.exchange.html_search import SearchIndex, Text
 from quire.exchange.html_text import escape, link, rendered
 from quire.exchange.writing import Files, safe_name
@@ -30,8 +31,9 @@ TOGETHER_MS = 5 * 60_000  # what one person writes within is one block
 ANSWERABLE_MAX = 20_000  # messages remembered to show what an answer answers
 SNIPPET_CHARS = 120
 COLOURS = 12
+PICTURES = frozenset(["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"])
 PEOPLE_MAX = 50  # names in a reaction's title
-CSP = "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'"
+CSP = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 
 
 class Page:
@@ -52,7 +54,7 @@ class HtmlWriter:
 
     def __init__(self, path: Path, header: HeaderLine, files: Files) -> None:
         self._path, self._header, self._files = path, header, files
-        self._taken = {"index.html", "style.css", "search.js", "search", "signed.jsonl"}
+        self._taken = {"index.html", "style.css", "search.js", "search", "files", "signed.jsonl"}
         self._names: dict[str, AuthorLine] = {}
         self._channels: list[str] = []  # of the index
         (path / "search").mkdir(mode=0o700)
@@ -335,9 +337,7 @@ class HtmlWriter:
         elif line.edited_ms is not None:
             parts.append('<span class="w">edited</span>')
         if line.attachments:
-            parts.append(
-                f'<ul class="f">{"".join(_attachment(a.name, a.url, a.size_bytes) for a in line.attachments)}</ul>'
-            )
+            parts.append(f'<ul class="f">{"".join(_attachment(a) for a in line.attachments)}</ul>')
         if line.reactions:
             parts.append(
                 f'<ul class="r">{"".join(self._reaction(r.emoji, r.authors, r.unknown) for r in line.reactions)}</ul>'
@@ -383,9 +383,15 @@ def _versions(line: MessageLine) -> str:
     return f'<details class="e"><summary>edited</summary><ol>{items}</ol></details>'
 
 
-def _attachment(name: str, url: str, size_bytes: int | None) -> str:
-    size = f" <small>{_size(size_bytes)}</small>" if size_bytes else ""
-    return f"<li>{link(url, f'<bdi>{escape(name)}</bdi>')}{size}</li>"
+def _attachment(part: AttachmentPart) -> str:
+    size = f" <small>{_size(part.size_bytes)}</small>" if part.size_bytes else ""
+    name = f"<bdi>{escape(part.name)}</bdi>"
+    if not part.file:
+        return f"<li>{link(part.url, name)}{size}</li>"
+    href = f"../{quote(part.file)}"
+    if part.media_type in PICTURES:  # an element that runs nothing, whatever the file is
+        name = f'<img loading="lazy" alt="{escape(part.name)}" src="{href}">'
+    return f'<li><a href="{href}" download>{name}</a>{size}</li>'
 
 
 def _searched(line: MessageLine) -> str:

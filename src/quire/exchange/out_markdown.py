@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from quire.exchange.exported import AuthorLine, ChannelLine, HeaderLine, MessageLine
 from quire.exchange.writing import File, Files, safe_name
@@ -34,7 +35,7 @@ class MarkdownWriter:
         self._path = path
         self._files = files
         self._header = header
-        self._taken = {"readme.md", "signed.jsonl"}
+        self._taken = {"files", "readme.md", "signed.jsonl"}
         self._names: dict[str, str] = {}
         self._index: list[str] = []
         self._file: File | None = None
@@ -113,7 +114,8 @@ class MarkdownWriter:
             yield from (f"> {text}".rstrip() for text in quotable(line.text))
         for file in line.attachments:
             yield ""
-            yield f"Attached: {plain(file.name)}" + (f" {plain(file.url)}" if file.url else "")
+            there = f"[{plain(file.name)}](../{quote(file.file)})" if file.file else plain(file.name)
+            yield f"Attached: {there}" + (f" {plain(file.url)}" if file.url else "")
         if line.reactions:
             yield ""
             yield " ".join(f"{plain(r.emoji)} {len(r.authors) + r.unknown}" for r in line.reactions)

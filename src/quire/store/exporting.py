@@ -24,9 +24,11 @@ from quire.storage import log
 from quire.storage.files import beside, flush_folder, write_error
 from quire.store.local import LocalStore
 from quire.store.proving import proof, proven_names
+from quire.store.taking import Taking
 from quire.store.telling import TO_THE_END, Teller
 
 Progress = Callable[[str, int, int], None]
+MESSAGES_NAME = "messages.jsonl"  # beside the files
 SIGNED_NAME = "signed.jsonl"  # in a folder: what its pages show, and the proof
 
 
@@ -50,20 +52,24 @@ def export(
     format: str = "jsonl",
     span: Span = Span(),  # noqa: B008  (frozen)
     signed: bool = False,
+    attached: bool = False,
     progress: Progress | None = None,
 ) -> ExportSummary:
     """See `ChannelManager.export`."""
     began = wall.monotonic()
     kind = exporter(format)
     if signed:
-        _require_signable(kind, span)
+        _require_signable(kind, span, attached)
+    if attached and kind.NAME == "csv":
+        raise UsageError("a table holds no files", rule="export_files", hint="choose jsonl, html or markdown")
+    is_folder = kind.FOLDER or attached
     place = Path(path)
     if os.path.lexists(place):
         raise UsageError(f"{place.name} is there already", rule="export_exists", hint="choose a new name")
     try:
-        with beside(place, folder=kind.FOLDER) as fresh:
-            summary = _written(store, kind, channels, fresh, span, signed, progress)
-            if kind.FOLDER:
+        with beside(place, folder=is_folder) as fresh:
+            summary = _written(store, kind, channels, fresh, span, signed, attached, progress)
+            if is_folder:
                 flush_folder(fresh)
             if os.path.lexists(place):  # somebody else was quicker
                 raise UsageError(
@@ -85,6 +91,7 @@ def _written(
     fresh: Path,
     span: Span,
     signed: bool,
+    attached: bool,
     progress: Progress | None,
 ) -> ExportSummary:
     """Fill the new file or folder."""
@@ -97,8 +104,10 @@ def _written(
     with store.database.snapshot() as db, Files() as opened:
         rows = [log.channel_by_n(db, channel.n) for channel in channels]  # as they are at this moment
         names = proven_names(db, rows) if signed else None
-        writer = kind.open_writer(fresh, header, opened)
-        teller = Teller(db, names)
+        taking = Taking(store, fresh, opened) if attached else None
+        at = fresh / MESSAGES_NAME if attached and not kind.FOLDER else fresh
+        writer = kind.open_writer(at, header, opened)
+        teller = Teller(db, names, taking)
         messages = write_told(teller, kind, writer, rows, span, progress)
         if signed and kind.FOLDER:
             lossless = exporter("jsonl")
@@ -115,14 +124,21 @@ def _written(
         opened.flush(fresh)
     files = list(files_of(fresh))
     size = sum(path.stat().st_size for path in files)
-    return ExportSummary("", "", len(channels), messages, teller.authors, len(files), size, signed)
+    return ExportSummary(
+        "", "", len(channels), messages, teller.authors, len(files), size, taking.taken if taking else 0,
+        taking.absent if taking else 0, signed,
+    )  # fmt: skip
 
 
-def _require_signable(kind: Exporter, span: Span) -> None:
+def _require_signable(kind: Exporter, span: Span, attached: bool) -> None:
     """Raises: UsageError(rule="export_signed")."""
     if kind.NAME == "csv":
         raise UsageError(
             "a table cannot be signed", rule="export_signed", hint="sign jsonl, html or markdown"
+        )
+    if attached:
+        raise UsageError(
+            "files cannot be signed: they are not in the log", rule="export_signed", hint="export them apart"
         )
     if span != Span():
         raise UsageError(

@@ -7,7 +7,7 @@ one a message. Memory does not grow with history, except for the names of a chan
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apsw
@@ -19,6 +19,7 @@ from quire.core.operation import (
     BROADCAST,
     KINDS,
     NOTICES,
+    Attachment,
     Delete,
     Edit,
     Erase,
@@ -66,10 +67,17 @@ class Teller:
     """Tells channels over one reading connection; introduces everybody once.
 
     names    what people are called, instead of what this vault knows: author key -> (name, bot)
+    take     puts an attachment's bytes into the export: (message, number, itself) -> where they are then
     """
 
-    def __init__(self, db: apsw.Connection, names: Mapping[str, tuple[str, bool]] | None = None) -> None:
+    def __init__(
+        self,
+        db: apsw.Connection,
+        names: Mapping[str, tuple[str, bool]] | None = None,
+        take: Callable[[MessageId, int, Attachment], str] | None = None,
+    ) -> None:
         self._db = db
+        self._take = take
         self._names = names
         self._keys: dict[int, str] = {}  # of the authors introduced
         self._prefixes: dict[bytes, str] = {}
@@ -221,8 +229,7 @@ class Teller:
                 MessageLine(
                     channel, named, time_ms, keys[n], post.body if standing else "", NOTICES[post.notice], thread,
                     thread_ms, post.title if standing else "", answered, answered_ms,
-                    tuple([AttachmentPart(a.name, a.url, a.media_type, a.size_bytes) for a in post.attachments])
-                    if standing else EMPTY,
+                    self._attachments(id, post) if standing else EMPTY,
                     post.mentions if standing else EMPTY, reactions.get(id, EMPTY), texts,
                     edited_ms if not texts else None, deleted, pins.get(id),
                     post_flags & BROADCAST > 0, post_flags & ACTION > 0, origin_id,
@@ -237,6 +244,16 @@ class Teller:
         if start is None:
             start = self._prefixes[prefix] = base64.b32encode(prefix).decode().lower()
         return f"{start}-{int.from_bytes(id[10:14], 'big')}.{int.from_bytes(id[14:], 'big')}"
+
+    def _attachments(self, id: bytes, post: Post) -> tuple[AttachmentPart, ...]:
+        take = self._take
+        return tuple([
+            AttachmentPart(
+                a.name, a.url, a.media_type, a.size_bytes,
+                take(MessageId(id), number, a) if take and a.file else "",
+            )
+            for number, a in enumerate(post.attachments, start=1)
+        ])  # fmt: skip
 
     def _reference(self, target: bytes | None, time_ms: int) -> tuple[str, int | None]:
         """What a line says of a message it names, and its time if that is later."""
