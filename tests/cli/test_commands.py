@@ -227,3 +227,22 @@ def test_starting_imports_little(quire: Quire) -> None:
         "quire.cli.importing", "quire.cli.keys", "quire.exchange.slack",
     }  # fmt: skip
     assert not loaded & (slow - {"cryptography"})  # a key file is opened with it; a raw key is not
+
+
+def test_space(own_here: InProcess) -> None:
+    own_here("channel", "create", "roomy")
+    own_here("post", "roomy", "x" * 2_000)
+    found = own_here("storage", "--json").json
+    assert found["channels"][0]["kinds"]["text"] > 2_000
+    shown = own_here("storage").out
+    assert "#roomy" in shown
+    assert "█" in shown
+    assert "under 30 days" in shown
+    assert own_here("quota", "--soft", "1", "--hard", "1GB", "--json").json["state"] == "soft"
+    assert "the soft quota is reached" in own_here("post", "roomy", "more").err
+    assert own_here("quota", "--hard", "10", "--json").json["state"] == "hard"
+    assert own_here("post", "roomy", "too much", "--json", code=6).error["rule"] == "quota_hard"
+    assert own_here("quota", "--soft", "1GB", "--json", code=2).error["rule"] == "quota_order"
+    assert own_here("quota", "--soft", "off", "--hard", "off", "--json").json["hard"] is None
+    own_here("post", "roomy", "again")
+    assert own_here("compact", "--json").json["freed"] >= 0

@@ -59,7 +59,7 @@ EXITS = (
     Exit(7, "another process is writing: try again", (BusyError,)),
     Exit(8, "the vault is damaged: quire doctor", (CorruptError,)),
     Exit(9, "the vault was written by a newer Quire: upgrade", (SchemaError,)),
-    Exit(6, "the disk is full, read-only or failing", (FullError, StorageError, OSError)),
+    Exit(6, "the disk is full, read-only or failing, or the quota is reached", (FullError, StorageError, OSError)),
     Exit(BUG, "a bug in Quire", (QuireError, Exception)),
     Exit(INTERRUPTED, "interrupted (Ctrl-C)", (KeyboardInterrupt,)),
     Exit(PIPE, "whoever read our output went away", (BrokenPipeError,)),

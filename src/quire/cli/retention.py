@@ -166,7 +166,7 @@ def _changed(
     return Keeping(
         before.age_ms if keep is None else _span(keep),
         before.count if count is None else _number(count),
-        before.size_bytes if size is None else _size(size),
+        before.size_bytes if size is None else size_of(size),
         before.attachments_ms if files is None else _span(files),
         before.exempt if exempt is None else _exempt(exempt),
     )
@@ -187,7 +187,8 @@ def _number(text: str) -> int:
     return int(plain)
 
 
-def _size(text: str) -> int:
+def size_of(text: str) -> int:
+    """Bytes, as people type them; 0 for forever, never and off. Raises: UsageError(rule="size_form")."""
     if text.lower() in FOREVER:
         return 0
     found = SIZE.fullmatch(text.strip())

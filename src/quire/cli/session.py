@@ -104,6 +104,17 @@ def opened(ctx: typer.Context) -> Iterator[Session]:
     settings = settings_of(ctx)
     with _open(settings) as store:
         yield Session(store, ChannelManager(store), Output(settings))
+        if store.has_written:
+            _warn(store, Output(settings))
+
+
+def _warn(store: LocalStore, out: Output) -> None:
+    """Say so if the vault is larger than its owner wants it."""
+    from quire.cli.space import quota_text
+
+    found = store.quota()
+    if found.state != "ok":
+        out.note(f"{quota_text(found)}; quire storage shows what takes room")
 
 
 def _open(settings: Settings) -> LocalStore:

@@ -24,7 +24,9 @@ SECTIONS: dict[str, dict[str, str]] = {
         "init": "vault", "import": "importing", "export": "exporting", "check": "exporting", "stats": "vault",
         "verify": "vault", "doctor": "vault", "rekey": "vault", "passphrase": "keys", "name": "vault",
     },
-    "Keeping": {"backup": "backups", "restore": "backups", "compact": "space"},
+    "Keeping": {
+        "backup": "backups", "restore": "backups", "storage": "space", "quota": "space", "compact": "space",
+    },
     "Channels": {"channels": "channels", "channel": "channels", "mark-read": "channels"},
     "Reading": {
         "read": "reading", "thread": "reading", "threads": "reading", "show": "reading", "history": "reading",

@@ -237,6 +237,73 @@ class Stats(msgspec.Struct, frozen=True, gc=False):
     files_bytes: int = 0  # of those, before they were sealed
 
 
+class CompactReport(msgspec.Struct, frozen=True, gc=False):
+    """What giving space back did."""
+
+    bytes_before: int  # file and write-ahead log
+    bytes_after: int
+
+    @property
+    def freed(self) -> int:
+        """Never negative: what another process wrote meanwhile is not ours."""
+        return max(0, self.bytes_before - self.bytes_after)
+
+
+class QuotaView(msgspec.Struct, frozen=True, gc=False):
+    """A vault's own limits, in bytes."""
+
+    soft: int | None  # beyond it: a warning
+    hard: int | None  # beyond it nothing is written or fetched that makes the vault larger
+    used_bytes: int  # pages that hold something, and attachments
+
+    @property
+    def state(self) -> str:
+        """`ok`, `soft` or `hard`: which limit is reached."""
+        if self.hard is not None and self.used_bytes >= self.hard:
+            return "hard"
+        return "soft" if self.soft is not None and self.used_bytes >= self.soft else "ok"
+
+
+class ChannelSpace(msgspec.Struct, frozen=True, gc=False):
+    """What one channel takes."""
+
+    id: ChannelId
+    name: str
+    messages: int
+    bytes: int
+    kinds: dict[str, int]
+
+
+class AgeSpace(msgspec.Struct, frozen=True, gc=False):
+    """What messages of one age take, with their part of the search index."""
+
+    days: int | None  # younger than that, and not than the one before; None: older than all
+    messages: int
+    bytes: int
+
+
+class PolicySpace(msgspec.Struct, frozen=True, gc=False):
+    """What the retention that is set in a channel would let go now."""
+
+    channel: ChannelId
+    name: str
+    messages: int
+    bytes: int
+
+
+class SpaceReport(msgspec.Struct, frozen=True, gc=False):
+    """Where a vault's space goes."""
+
+    file_bytes: int  # the database and its write-ahead log on the disk
+    used_bytes: int  # what quotas count
+    kinds: dict[str, int]
+    channels: tuple[ChannelSpace, ...]  # the largest first; the self-channel too
+    ages: tuple[AgeSpace, ...]  # the youngest first
+    in_force: tuple[PolicySpace, ...]
+    soft: int | None
+    hard: int | None
+
+
 class BackupReport(msgspec.Struct, frozen=True, gc=False):
     """What a run of a backup wrote."""
 

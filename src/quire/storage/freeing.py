@@ -40,6 +40,11 @@ def forget_words(db: apsw.Connection, shown: Sequence[tuple[int, str, str]]) -> 
     log.set_meta(db, MERGE, BEGIN)
 
 
+def begin_merge(db: apsw.Connection) -> None:
+    """Have the index written anew, though nothing in it was forgotten so."""
+    log.set_meta(db, MERGE, BEGIN)
+
+
 def is_merge_due(db: apsw.Connection) -> bool:
     """Is anything left in the index of words that were forgotten?"""
     return log.get_meta(db, MERGE) is not None

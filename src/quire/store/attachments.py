@@ -40,6 +40,7 @@ from quire.storage import timeline as messages
 from quire.storage.attachments import ASKED, DOOMED, DROPPED, HERE, MISSING, FileRow, Use
 from quire.storage.database import fault, inconsistent
 from quire.store.file_types import HEAD_BYTES, type_of
+from quire.store.quota import require_room
 
 if TYPE_CHECKING:
     from quire.core.views import Message, Problem
@@ -157,6 +158,7 @@ def _sealed(store: LocalStore, channel: int, new: NewFile) -> Sealed:
             rule="attachment_too_large",
             limit=limits.FILE_BYTES_MAX,
         )
+    require_room(store.database.reader, sealed_size(new.size))
     key, hashed, head = os.urandom(KEY_SIZE), hashlib.sha256(), bytearray()
 
     def chunks(stream: BinaryIO) -> Iterator[bytes]:
@@ -415,7 +417,11 @@ def sweep(store: LocalStore) -> int:
 
 
 def ask(db: apsw.Connection, id: bytes, bytes_: int) -> None:
-    """Somebody wants a file here, whatever its size, and whether it was let go or not."""
+    """Somebody wants a file here, whatever its size, and whether it was let go or not.
+
+    Raises: FullError(rule="quota_hard").
+    """
+    require_room(db, sealed_size(bytes_))
     row = rows.get_file(db, id)
     if row is None:
         rows.put_file(db, FileRow(id, ASKED, bytes_, b"", b""))

@@ -25,12 +25,13 @@ from quire.core.backup import (
 )
 from quire.core.bundle import in_parts
 from quire.storage import log, retention
+from quire.store import quota
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
 
 STATE_BYTES = 1 << 20  # items of one pack: what changes is written again, the rest is not
-SETTINGS = ("quota_soft", "quota_hard")  # of this device, that its successor goes on with
+SETTINGS = (quota.SOFT, quota.HARD)  # of this device, that its successor goes on with
 
 
 def state_bodies(store: LocalStore) -> Iterator[PackBody]:
@@ -46,8 +47,6 @@ def put_state(db: apsw.Connection, items: Iterable[StateItem]) -> None:
     """Take items over into a vault, inside a transaction. Identity and parked commits are for the caller."""
     for item in items:
         match item:
-            case SettingItem(key, value) if key in SETTINGS:
-                log.set_meta(db, key, value)
             case EpochItem(channel, epoch, key):
                 log.put_epoch(db, channel, epoch, key)
             case KeptItem(owner, stamp_ms, sealed):
@@ -55,7 +54,14 @@ def put_state(db: apsw.Connection, items: Iterable[StateItem]) -> None:
             case JoiningItem(channel, link, name, since_ms):
                 log.put_joining(db, channel, link, name, since_ms)
             case _:
-                pass  # identity, parked commits, and what needs channels: for the caller
+                pass  # identity, parked commits, and what comes later: for the caller
+
+
+def put_settings(db: apsw.Connection, items: Iterable[StateItem]) -> None:
+    """The device's settings, last: a quota must not stop what brings the history back."""
+    for item in items:
+        if isinstance(item, SettingItem) and item.key in SETTINGS:
+            log.set_meta(db, item.key, item.value)
 
 
 def put_here(db: apsw.Connection, items: Iterable[StateItem]) -> None:

@@ -30,6 +30,7 @@ from quire.storage.database import fault
 from quire.store.attachments import attachment_of
 from quire.store.behind import epoch_of
 from quire.store.people import read_graph
+from quire.store.quota import is_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +51,8 @@ def wanted(store: LocalStore, channels: Iterable[ChannelId], bytes_max: int, pee
     """
     db, people = store.database.reader, store.ledger.people
     found: list[Wanted] = []
+    if is_over(db):  # the vault's quota: nothing comes
+        return found
     for id in channels:
         row = log.channel_by_id(db, id)
         if row is None or row.kind == "self":

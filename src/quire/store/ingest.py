@@ -38,12 +38,12 @@ from quire.core.limits import (
 from quire.core.membership import ControlCommit, Graph
 from quire.core.operation import SALT_SIZE, Erase
 from quire.core.timeline import MAY_ALL, order_time
-from quire.errors import MalformedError, PeerError, UnauthorisedError
+from quire.errors import FullError, MalformedError, PeerError, UnauthorisedError
 from quire.storage import erasures, heights, log, retention
 from quire.storage import timeline as rows
 from quire.storage.attachments import any_doomed
 from quire.storage.erasures import MISSING
-from quire.store import ledger
+from quire.store import ledger, quota
 from quire.store.apply import Item
 from quire.store.arrivals import PARKED, Arrival, Prepared, parked, prepare, targets
 from quire.store.attachments import sweep
@@ -52,6 +52,7 @@ from quire.store.forks import arrange, begin_branch
 from quire.store.people import as_control, content_rights, put_back, takes
 from quire.store.placing import Chain, require_signature
 from quire.store.pruning import drop_expired
+from quire.store.quota import grows
 from quire.store.withdraw import set_aside, take_out
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class IngestReport(msgspec.Struct, frozen=True):
 def ingest(store: LocalStore, encoded_commits: Sequence[bytes]) -> IngestReport:
     """Take commits of any logs; see this module. Memory is bounded by what is given at once.
 
-    Raises: StorageError, with nothing taken; a commit's own faults are in the report.
+    Raises: StorageError, with nothing taken; FullError(rule="quota_hard"), with all taken that makes no vault larger; a
+    commit's own faults are in the report.
     """
     return take(store, prepare(store.database.reader, encoded_commits))
 
@@ -93,13 +95,18 @@ def take(store: LocalStore, given: Prepared, meanwhile: Callable[[], None] | Non
     refused, waiting, repeated = dict(given.refused), 0, given.repeated
     forked: tuple[bytes, ...] = ()
     if given.arrivals:
+        over: list[FullError] = []
 
         def work(db: apsw.Connection) -> _Ingestion:
             run = _Ingestion(store.ledger, store.device, db, refused)
-            run.take(given.arrivals)
+            if store.ledger.is_over and any(grows(one.operations) for one in given.arrivals):
+                over.append(quota.refusal(db))
+            run.take([one for one in given.arrivals if not over or not grows(one.operations)])
             return run
 
         run = store.ledger.run(work, meanwhile)
+        if over:  # who may do what, deletions and erasures were taken
+            raise over[0]
         if any_doomed(store.database.reader):  # files of what was erased
             sweep(store)
         repeated, waiting, forked = repeated + run.repeated, run.parked, tuple(sorted(run.forked))

@@ -33,7 +33,7 @@ from quire.core.timeline import MAY_ALL, MAY_POST, lacks_right
 from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
 from quire.storage import log
 from quire.storage.database import Database, Statement, fault, translate
-from quire.store import epochs, group
+from quire.store import epochs, group, quota
 from quire.store.apply import Applier, Item
 from quire.store.columns import Posts
 from quire.store.people import People, as_control, takes
@@ -90,6 +90,8 @@ class Ledger:
         self._ends: dict[int, tuple[log.LogRow, int, bytes]] = {}  # channel -> our log, its last seq and id
         self._due_ms = -DUE_EVERY_MS  # when we last looked for held operations that are due
         self._last: tuple[bytes, bytes] | None = None  # place and head of the newest commit of a transaction
+        self.has_written = False
+        self.is_over = False  # was the vault's hard quota reached when the transaction began?
         self.signer = signer
         self.applier = Applier(signer)
         self.people = People(IdentityId(bytes.fromhex(signer.partition(":")[2])), key.public)
@@ -227,6 +229,7 @@ class Ledger:
                 channel = beside[0] if beside else _channel(db, request.channel)
                 operations = request.prepare(db, channel)
                 _require_rights(channel, operations)
+                self.require_room(db, operations)
                 encoded = list(
                     map(encode_operation, operations)
                 )  # refused here, where only its caller hears of it
@@ -261,6 +264,8 @@ class Ledger:
         if (db, db.data_version()) != self._version:  # somebody else wrote since, in another process mostly
             self._ends.clear()
             self.applier.others_wrote()
+        self.has_written = True
+        self.is_over = log.get_meta(db, quota.HARD) is not None and quota.is_over(db)
         now = now_ms()
         if abs(now - self._due_ms) >= DUE_EVERY_MS:
             self._due_ms = now
@@ -270,6 +275,11 @@ class Ledger:
                 from quire.store.ingest import retry_due  # which imports this module
 
                 retry_due(self, self._device, db)
+
+    def require_room(self, db: apsw.Connection, operations: Iterable[Operation | None]) -> None:
+        """Raises: FullError(rule="quota_hard") for what would make a vault larger that is as large as it may be."""
+        if self.is_over and quota.grows(operations):
+            raise quota.refusal(db)
 
     def draft(self, db: apsw.Connection, channel: log.ChannelRow) -> Draft:
         """Commits to come in our log of a channel; ids are known as operations are added."""
@@ -558,6 +568,7 @@ class Draft:
 
     def extend_encoded(self, operations: Sequence[Operation], encoded: Sequence[bytes]) -> list[MessageId]:
         """The same for operations and their bytes, as `encode_operation` gave them."""
+        self._ledger.require_room(self._db, operations)
         ids: list[MessageId] = []
         salted = commit.with_salts(encoded, os.urandom)
         signer, rights = self._own.signer, self._channel.rights
@@ -572,6 +583,8 @@ class Draft:
 
     def extend_posts(self, posts: Posts, commitments: Sequence[bytes]) -> list[MessageId]:
         """The same for posts that are encoded and salted. No other device can have named them yet: nothing waits for them."""
+        if self._ledger.is_over:
+            raise quota.refusal(self._db)
         ids = [id for _, some in self._take(posts.salted, commitments) for id in some]
         self._posts.append((ids, posts))
         return ids

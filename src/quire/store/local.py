@@ -24,11 +24,14 @@ from quire.core.ids import ChannelId, DeviceId, MessageId
 from quire.core.operation import Attachment, Operation, Post
 from quire.core.views import (
     BackupReport,
+    CompactReport,
     Hits,
     Message,
     Page,
     Problem,
+    QuotaView,
     RestoreReport,
+    SpaceReport,
     Stats,
     VerifyReport,
 )
@@ -192,6 +195,11 @@ class LocalStore:
         self.close()
 
     # Writing
+
+    @property
+    def has_written(self) -> bool:
+        """Was anything written by this object?"""
+        return self._ledger is not None and self._ledger.has_written
 
     @property
     @guarded
@@ -488,14 +496,42 @@ class LocalStore:
         self.slots.finish_rekey()
 
     @guarded
-    def compact(self) -> int:
-        """Give free space back to the file system and tidy the search index; bytes freed."""
-        before = self.database.path.stat().st_size
-        with self.database.transaction() as db:
-            db.execute("INSERT INTO search(search) VALUES('optimize')")
-        self.database.writer.execute("VACUUM")
-        self.database.checkpoint()
-        return before - self.database.path.stat().st_size
+    def compact(self, progress: Progress | None = None) -> CompactReport:
+        """Give free space back to the file system and tidy the search index, in small steps.
+
+        Raises: FullError, StorageError: what was given back so far is, and the vault is whole.
+        """
+        from quire.store.compacting import compact
+
+        return compact(self, progress)
+
+    @guarded
+    def space(self) -> SpaceReport:
+        """Where the space goes: by kind, channel and age, and what the policies in force would free."""
+        from quire.store.space import space
+
+        return space(self)
+
+    @guarded
+    def quota(self) -> QuotaView:
+        """This vault's own limits, and what counts towards them."""
+        from quire.store.quota import view
+
+        return view(self.database.reader)
+
+    @guarded
+    def set_quota(self, *, soft: int | None = None, hard: int | None = None) -> QuotaView:
+        """Limit what the vault may hold, in bytes; None for no limit.
+
+        Beyond the soft one programs warn. Beyond the hard one posts, edits, reactions, attachments and fetches are
+        refused with FullError(rule="quota_hard"); deleting, erasing, retention and compacting go on.
+
+        Raises: UsageError (rule "quota_order" or "quota_range").
+        """
+        from quire.store.quota import set_quota
+
+        set_quota(self, soft, hard)
+        return self.quota()
 
     @guarded
     def backup(

@@ -43,7 +43,7 @@ from quire.store import group
 from quire.store.arrivals import Prepared, prepare
 from quire.store.backup_files import copy_out
 from quire.store.backup_reading import Backup, damaged_file, open_backup, require_whole
-from quire.store.backup_state import put_here, put_state
+from quire.store.backup_state import put_here, put_settings, put_state
 from quire.store.creation import NewDevice, new_folder, write_database
 from quire.store.erasing import say_let_go
 from quire.store.ingest import take
@@ -229,7 +229,13 @@ class _Restore:
             if self._progress:
                 self._progress("restoring attachments", done, len(self._backup.files()))
         fault("restore_rest")
-        store.ledger.run(lambda db: _forget_restoring(db))
+        state = list(self._state())
+
+        def end(db: apsw.Connection) -> None:
+            put_settings(db, state)
+            db.execute("DELETE FROM meta WHERE key = ?", (RESTORING,))
+
+        store.ledger.run(end)
         return self._report(store)
 
     def _take_file(self, store: LocalStore, file: FileEntry) -> None:
@@ -382,10 +388,6 @@ def _batches(items: Sequence[bytes], *, backwards: bool = False) -> Iterator[lis
             batch, size = [], 0
     if batch:
         yield batch[::-1] if backwards else batch
-
-
-def _forget_restoring(db: apsw.Connection) -> None:
-    db.execute("DELETE FROM meta WHERE key = ?", (RESTORING,))
 
 
 __all__ = ["RESTORING", "BackupProblem", "certify", "restore"]
