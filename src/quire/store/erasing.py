@@ -37,19 +37,31 @@ class Signed(NamedTuple):
 
 def signed(db: apsw.Connection, channel: int, id: bytes) -> Signed | None:
     """Whose an operation is, and when it was signed; None if its commit is not here, or of another channel."""
-    row, head = log.log_by_prefix(db, id[:10]), log.commit_at(db, id[:14])
+    of, count = _signed_commit(db, channel, id[:14])
+    return of if int.from_bytes(id[14:], "big") < count else None
+
+
+def _signed_commit(db: apsw.Connection, channel: int, place: bytes) -> tuple[Signed | None, int]:
+    """The same for all operations of a commit, and how many they are."""
+    row, head = log.log_by_prefix(db, place[:10]), log.commit_at(db, place)
     if row is None or head is None or row.channel != channel:
-        return None
+        return None, 0
     decoded = decode_head(head)
-    return Signed(row.signer, decoded.time) if int.from_bytes(id[14:], "big") < decoded.count else None
+    return Signed(row.signer, decoded.time), decoded.count
 
 
 def standing(db: apsw.Connection, channel: int, ids: Sequence[bytes]) -> dict[bytes, Erasure]:
     """Those of these operations that are here and erased, each with the erasure that counts."""
     found: dict[bytes, Erasure] = {}
+    commits: dict[bytes, tuple[Signed | None, int]] = {}
     for id, said in erasures.erasures_on(db, channel, ids).items():
-        of = signed(db, channel, id)
-        erasure = standing_erasure(of.signer, of.time, said) if of else None
+        place = id[:14]
+        if place not in commits:
+            commits[place] = _signed_commit(db, channel, place)
+        of, count = commits[place]
+        if of is None or int.from_bytes(id[14:], "big") >= count:
+            continue
+        erasure = standing_erasure(of.signer, of.time, said)
         if erasure is not None:
             found[id] = erasure
     return found

@@ -38,11 +38,15 @@ def take_out(
     roots: set[bytes] = set()
     for id in ids:
         roots.update(_take_one(db, channel, id, taken))
+    messages = threads = 0
     for root in roots:
-        _take_thread(db, channel, root, taken)
+        standing, is_thread = _take_thread(db, root, taken)
+        messages, threads = messages + standing, threads + is_thread
+    log.touch_channel(db, channel.n, messages=-messages, threads=-threads)
     applier.forget()
     _recount(db, channel, taken)
-    return [_item(db, id, op) for id, op in sorted(taken.items())]
+    said: dict[bytes, tuple[str, int, int]] = {}  # of each commit: signer, time and rights
+    return [_item(db, id, op, said) for id, op in sorted(taken.items())]
 
 
 def set_aside(db: apsw.Connection, channel: log.ChannelRow, items: Iterable[Item]) -> None:
@@ -98,34 +102,40 @@ def _take_erase(
     return [root for target in holes if target not in taken for root in _take_one(db, channel, target, taken)]
 
 
-def _take_thread(db: apsw.Connection, channel: log.ChannelRow, root: bytes, taken: Taken) -> None:
-    """A message, the replies in its thread, and all that targets any of them."""
+def _take_thread(db: apsw.Connection, root: bytes, taken: Taken) -> tuple[int, bool]:
+    """A message, the replies in its thread, and all that targets any of them; how many stood, and was there a thread."""
+    first = rows.get_row(db, root)
+    if first is None:
+        raise inconsistent("a message of a thread")
+    if not first.flags & rows.THREADED:
+        return _take_message(db, first, taken), False
     replies: Any = db.execute("SELECT id FROM message WHERE root = ?", (root,)).fetchall()
-    for (id,) in [(root,), *replies]:
-        row = rows.get_row(db, id)
-        if row is None:
-            raise inconsistent("a message of a thread")
-        _take_message(db, channel, row, taken)
-    if db.execute("DELETE FROM thread WHERE root = ? RETURNING 1", (root,)).fetchall():
-        log.touch_channel(db, channel.n, threads=-1)
+    found = [first, *(rows.get_row(db, id) for (id,) in replies)]
+    standing = sum(_take_message(db, row, taken) for row in found if row is not None)
+    is_thread = bool(db.execute("DELETE FROM thread WHERE root = ? RETURNING 1", (root,)).fetchall())
     db.execute("DELETE FROM thread_author WHERE root = ?", (root,))
+    return standing, is_thread
 
 
-def _take_message(db: apsw.Connection, channel: log.ChannelRow, row: rows.MessageRow, taken: Taken) -> None:
+def _take_message(db: apsw.Connection, row: rows.MessageRow, taken: Taken) -> int:
+    """A message with what targets it; 1 if it stood."""
     post = stored_operation(row.op)
     assert isinstance(post, Post)
-    if not row.flags & rows.DELETED:
+    standing = not row.flags & rows.DELETED
+    if standing:
         search.remove(db, row.doc, indexed(post, shown_body(db, row, post), row))
-        log.touch_channel(db, channel.n, messages=-1)
     on_it: Any = db.execute("DELETE FROM operation WHERE target = ? RETURNING id, op", (row.id,)).fetchall()
     taken.update(on_it)
     taken[row.id] = None if row.flags & rows.HOLLOW else row.op
-    db.execute("DELETE FROM reaction WHERE target = ?", (row.id,))
-    drop_uses(db, row.id)
+    if row.flags & rows.REACTED:
+        db.execute("DELETE FROM reaction WHERE target = ?", (row.id,))
+    if post.attachments:
+        drop_uses(db, row.id)
     db.execute("DELETE FROM doc WHERE n = ?", (row.doc,))
     db.execute(
         "DELETE FROM message WHERE channel = ? AND time = ? AND id = ?", (row.channel, row.time, row.id)
     )
+    return int(standing)
 
 
 def _recount(db: apsw.Connection, channel: log.ChannelRow, taken: Taken) -> None:
@@ -195,9 +205,15 @@ def _remark(db: apsw.Connection, channel: log.ChannelRow) -> None:
         mark(db, stored_operation(op), time, id)
 
 
-def _item(db: apsw.Connection, id: bytes, op: bytes | None) -> Item:
+def _item(
+    db: apsw.Connection, id: bytes, op: bytes | None, said: dict[bytes, tuple[str, int, int]]
+) -> Item:
     """An operation with what its commit says of it."""
-    row = log.log_by_prefix(db, id[:10])
-    if row is None:
-        raise inconsistent("the log of an operation")
-    return waited(id, log.time_of(db, id), row.signer, op or b"", log.rights_at(db, id))
+    of = said.get(id[:14])
+    if of is None:
+        row = log.log_by_prefix(db, id[:10])
+        if row is None:
+            raise inconsistent("the log of an operation")
+        of = said[id[:14]] = row.signer, log.time_of(db, id), log.rights_at(db, id)
+    signer, time, rights = of
+    return waited(id, time, signer, op or b"", rights)
