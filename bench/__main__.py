@@ -18,7 +18,20 @@ from pathlib import Path
 
 import msgspec
 
-from bench import building, chart, data, exporting, memory, opening, people, reading, report, sending, syncing
+from bench import (
+    building,
+    chart,
+    data,
+    erasing,
+    exporting,
+    memory,
+    opening,
+    people,
+    reading,
+    report,
+    sending,
+    syncing,
+)
 from bench.measuring import ROOT, Row
 
 PARTS = (
@@ -30,6 +43,7 @@ PARTS = (
     people.PART,
     syncing.PART,
     exporting.PART,
+    erasing.PART,
 )
 SIZES = (10_000, 100_000, 1_000_000)
 QUICK = 10_000
@@ -83,7 +97,10 @@ def run(
             if syncing.PART in parts:
                 say(f"{size:,} messages: syncing")
                 keep(syncing.measure(history, size, scratch))
-            if not set(parts) - {people.PART, syncing.PART}:
+            if erasing.PART in parts:
+                say(f"{size:,} messages: erasing")
+                keep(erasing.measure(history, size, scratch))
+            if not set(parts) - {people.PART, syncing.PART, erasing.PART}:
                 continue
             say(f"{size:,} messages: building")
             built, rows = building.build(history, size, scratch)

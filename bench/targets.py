@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from bench import building, exporting, memory, opening, people, reading, sending, syncing
+from bench import (
+    building,
+    erasing,
+    exporting,
+    memory,
+    opening,
+    people,
+    reading,
+    sending,
+    syncing,
+)
 from bench.measuring import FLOOR, OURS, SQLITE, Row
 from bench.ours import KINDS
 
@@ -57,6 +67,7 @@ TARGETS = (
     Target(syncing.PART, "a message by a relay, half within", "at most", 15),
     Target(syncing.PART, "a message by a relay, 99 % within", "at most", 60),
     Target(syncing.PART, "a relay's durable puts", "at least", 2_000),
+    Target(erasing.PART, "erase an author's 10,000 messages", "at most", 3),
 )
 
 

@@ -10,7 +10,7 @@ from quire.core.bundle_file import Kind, Record
 from quire.core.crypto.epochs import EpochKey
 from quire.core.ids import ChannelId, MessageId
 from quire.errors import UnauthorisedError, UsageError
-from quire.storage import erasures, heights, log
+from quire.storage import erasures, heights, log, search
 from quire.storage.erasures import MISSING
 from quire.testing.people import Person, meet
 from tests import oracle, vaults
@@ -318,7 +318,13 @@ def test_an_edit_that_the_eraser_did_not_know_goes_too(
     agree(team, ada, bob, carol, fresh=bob)
 
 
-def test_everything_of_one_author_goes_and_others_stay(people: Make) -> None:
+@pytest.mark.parametrize("many", [10, 1_000])
+def test_everything_of_one_author_goes_and_others_stay(
+    people: Make, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """Of many at once the search index is written anew, of few each word is cut out."""
+    monkeypatch.setattr(search, "TAIL_MAX", 5)
+    monkeypatch.setattr(search, "MANY", many)
     ada, bob = people("ada", "bob")
     team = team_of(ada, bob)
     for number in range(30):

@@ -32,6 +32,8 @@ from quire.storage.schema import SEARCH_COLUMNS
 TAIL_MAX = 256  # messages: a search that meets the tail first indexes it, in about 10 us each
 TAIL_CHARS_MAX = 4_096  # of a message: longer ones, and with them all others, go into the index at once
 
+MANY, REWRITE_RATIO = 200, 256  # messages removed at once, and of how many in all, that are worth a new index
+
 RECENT = f"fts5({SEARCH_COLUMNS}, contentless_delete=1)"
 # From a row of `doc`, d, to its message, m.
 _MESSAGE = (
@@ -144,6 +146,25 @@ def remove(db: apsw.Connection, doc: int, shown: tuple[str, str]) -> None:
     db.execute("DELETE FROM tail WHERE n = ?", (doc,))
     if not db.changes():
         db.execute("INSERT INTO search(search, rowid, body, tags) VALUES('delete', ?, ?, ?)", (doc, *shown))
+
+
+def remove_all(db: apsw.Connection, shown: Sequence[tuple[int, str, str]]) -> None:
+    """Forget the words of many messages: (doc, text, tags) of each, as they were put in.
+
+    With `secure-delete` each word's list is cut where it lies, 0.4 ms for a message. Of many it is cheaper to note them all as
+    gone and to write the whole index anew, 1.5 us for each message in it; that leaves as little of them.
+    """
+    tail_docs = set(tail(db))
+    left = sorted(one for one in shown if one[0] not in tail_docs)
+    db.executemany("DELETE FROM tail WHERE n = ?", [(one[0],) for one in shown if one[0] in tail_docs])
+    total: Any = db.execute("SELECT coalesce(sum(messages), 0) FROM channel").fetchone()
+    anew = len(left) >= MANY and len(left) * REWRITE_RATIO > total[0]
+    if anew:
+        db.execute("INSERT INTO search(search, rank) VALUES('secure-delete', 0)")
+    db.executemany("INSERT INTO search(search, rowid, body, tags) VALUES('delete', ?, ?, ?)", left)
+    if anew:
+        db.execute("INSERT INTO search(search, rank) VALUES('secure-delete', 1)")
+        db.execute("INSERT INTO search(search) VALUES('optimize')")
 
 
 def replace(db: apsw.Connection, doc: int, old: tuple[str, str], new: tuple[str, str]) -> None:

@@ -38,11 +38,10 @@ def take_out(
     roots: set[bytes] = set()
     for id in ids:
         roots.update(_take_one(db, channel, id, taken))
-    messages = threads = 0
-    for root in roots:
-        standing, is_thread = _take_thread(db, root, taken)
-        messages, threads = messages + standing, threads + is_thread
-    log.touch_channel(db, channel.n, messages=-messages, threads=-threads)
+    found: list[tuple[int, str, str]] = []  # what the index holds of them
+    threads = sum(_take_thread(db, root, taken, found) for root in roots)
+    search.remove_all(db, found)
+    log.touch_channel(db, channel.n, messages=-len(found), threads=-threads)
     applier.forget()
     _recount(db, channel, taken)
     said: dict[bytes, tuple[str, int, int]] = {}  # of each commit: signer, time and rights
@@ -102,28 +101,30 @@ def _take_erase(
     return [root for target in holes if target not in taken for root in _take_one(db, channel, target, taken)]
 
 
-def _take_thread(db: apsw.Connection, root: bytes, taken: Taken) -> tuple[int, bool]:
-    """A message, the replies in its thread, and all that targets any of them; how many stood, and was there a thread."""
+def _take_thread(db: apsw.Connection, root: bytes, taken: Taken, found: list[tuple[int, str, str]]) -> bool:
+    """A message, the replies in its thread, and all that targets any of them. Was there a thread?"""
     first = rows.get_row(db, root)
     if first is None:
         raise inconsistent("a message of a thread")
     if not first.flags & rows.THREADED:
-        return _take_message(db, first, taken), False
+        _take_message(db, first, taken, found)
+        return False
     replies: Any = db.execute("SELECT id FROM message WHERE root = ?", (root,)).fetchall()
-    found = [first, *(rows.get_row(db, id) for (id,) in replies)]
-    standing = sum(_take_message(db, row, taken) for row in found if row is not None)
-    is_thread = bool(db.execute("DELETE FROM thread WHERE root = ? RETURNING 1", (root,)).fetchall())
+    for row in [first, *(rows.get_row(db, id) for (id,) in replies)]:
+        if row is not None:
+            _take_message(db, row, taken, found)
     db.execute("DELETE FROM thread_author WHERE root = ?", (root,))
-    return standing, is_thread
+    return bool(db.execute("DELETE FROM thread WHERE root = ? RETURNING 1", (root,)).fetchall())
 
 
-def _take_message(db: apsw.Connection, row: rows.MessageRow, taken: Taken) -> int:
-    """A message with what targets it; 1 if it stood."""
+def _take_message(
+    db: apsw.Connection, row: rows.MessageRow, taken: Taken, found: list[tuple[int, str, str]]
+) -> None:
+    """A message with what targets it; what the index holds of it goes to `found` if it stood."""
     post = stored_operation(row.op)
     assert isinstance(post, Post)
-    standing = not row.flags & rows.DELETED
-    if standing:
-        search.remove(db, row.doc, indexed(post, shown_body(db, row, post), row))
+    if not row.flags & rows.DELETED:
+        found.append((row.doc, *indexed(post, shown_body(db, row, post), row)))
     on_it: Any = db.execute("DELETE FROM operation WHERE target = ? RETURNING id, op", (row.id,)).fetchall()
     taken.update(on_it)
     taken[row.id] = None if row.flags & rows.HOLLOW else row.op
@@ -135,7 +136,6 @@ def _take_message(db: apsw.Connection, row: rows.MessageRow, taken: Taken) -> in
     db.execute(
         "DELETE FROM message WHERE channel = ? AND time = ? AND id = ?", (row.channel, row.time, row.id)
     )
-    return int(standing)
 
 
 def _recount(db: apsw.Connection, channel: log.ChannelRow, taken: Taken) -> None:
@@ -205,9 +205,7 @@ def _remark(db: apsw.Connection, channel: log.ChannelRow) -> None:
         mark(db, stored_operation(op), time, id)
 
 
-def _item(
-    db: apsw.Connection, id: bytes, op: bytes | None, said: dict[bytes, tuple[str, int, int]]
-) -> Item:
+def _item(db: apsw.Connection, id: bytes, op: bytes | None, said: dict[bytes, tuple[str, int, int]]) -> Item:
     """An operation with what its commit says of it."""
     of = said.get(id[:14])
     if of is None:
