@@ -23,6 +23,7 @@ WENT_WITH = 2  # a version of an erased message that the erasure does not name
 POLICY = 3  # by the channel's retention: given as a hole, which who gets it finds justified themselves
 LOCAL = 4  # by this device's own
 KEPT_AWAY = (WENT_WITH, LOCAL)  # never fetched again, and not given as if it were gone for everybody
+LET_GO = (WENT_WITH, POLICY, LOCAL)  # gone, though no erasure names it
 
 _remains, _gone = Codec(Remains, "remains"), Codec(Gone, "gone")
 

@@ -47,7 +47,7 @@ from quire.errors import CorruptError, MalformedError, SchemaError, StorageError
 from quire.storage import erasures, heights, log
 from quire.storage.backup_folder import ATTACHMENTS, MANIFESTS, PACKS, SLOTS, BackupFolder, pack_path
 from quire.storage.database import fault
-from quire.storage.erasures import KEPT_AWAY
+from quire.storage.erasures import LET_GO
 from quire.storage.runs import StoredCommit, control_seqs, holes_digest, holes_in, run, stored
 from quire.store.backup_files import copy_in
 from quire.store.backup_state import state_bodies
@@ -362,7 +362,7 @@ class _Filling:
         if one.holes:
             place = prefix + one.seq.to_bytes(4, "big")
             self._holes += [(place + at.to_bytes(2, "big"), why) for at, why in one.holes.items()]
-            if any(why in KEPT_AWAY for why in one.holes.values()):
+            if any(why in LET_GO for why in one.holes.values()):
                 self._away.append(Away(len(self._items), bytes(one.holes.values())))
         self._items.append(encoded)
         self.size += len(encoded)

@@ -20,7 +20,7 @@ from quire.core.timeline import Erasure, goes_with, remaining_post, standing_era
 from quire.storage import erasures, heights, log
 from quire.storage import timeline as rows
 from quire.storage.database import fault
-from quire.storage.erasures import ERASED, KEPT_AWAY, LOCAL, MISSING, POLICY, WENT_WITH, Hole
+from quire.storage.erasures import ERASED, KEPT_AWAY, LET_GO, LOCAL, MISSING, POLICY, WENT_WITH, Hole
 
 if TYPE_CHECKING:
     from quire.store.apply import Applier, Item
@@ -286,13 +286,13 @@ def say_let_go(
 ) -> None:
     """Of operations that came as holes: they were let go before (a restore), and are not missing.
 
-    whys    of `KEPT_AWAY`; of others nothing is said
+    whys    of `LET_GO`; of others nothing is said
     """
     from quire.store.people import put_back
     from quire.store.withdraw import take_waiting
 
     here = erasures.holes_among(db, sorted(whys))
-    ids = [id for id, hole in here.items() if hole.why == MISSING and whys[id] in KEPT_AWAY]
+    ids = [id for id, hole in here.items() if hole.why == MISSING and whys[id] in LET_GO]
     for id in ids:
         erasures.set_why(db, [id], whys[id])
     _note_heights(db, [], ids)
