@@ -313,9 +313,11 @@ def blind_context() -> ssl.SSLContext:
 
 async def close_stream(writer: asyncio.StreamWriter) -> None:
     writer.close()
-    with contextlib.suppress(OSError, TimeoutError):
+    try:
         async with asyncio.timeout(CLOSING_S):
             await writer.wait_closed()
+    except (OSError, TimeoutError):
+        writer.transport.abort()  # the other side does not answer; TLS would wait for half a minute
 
 
 class ServerContext(ssl.SSLContext):
