@@ -32,6 +32,7 @@ from vector_parts import (
     fixed,
     raw,
 )
+from vector_sync import SYNC_SOURCES
 
 from quire.core import limits
 from quire.core.commit import Commit as CommitBytes
@@ -794,5 +795,5 @@ def chains() -> Iterator[Case]:
 SOURCES = {
     "operation": lambda: itertools.chain(operations(), control_operations()), "head": heads, "commit": commits,
     "message_id": message_ids, "chain": chains, **KEY_SOURCES,
-    **CHANNEL_SOURCES, **FILE_SOURCES, **BACKUP_SOURCES,
+    **CHANNEL_SOURCES, **FILE_SOURCES, **BACKUP_SOURCES, **SYNC_SOURCES,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import functools
 import hashlib
@@ -10,16 +11,19 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 
+from quire.core import relay_frames
 from quire.core.backup import BackupKey, open_manifest, open_pack, pack_name
 from quire.core.bundle import open_bundle
 from quire.core.bundle_file import Record, read_bundle_file
 from quire.core.commit import commit_id, decode_commit, decode_head, encode_commit, to_be_signed
 from quire.core.crypto.cards import card_text, decode_card, encode_card, fingerprint, parse_card, parse_id
 from quire.core.crypto.epochs import EpochKey, open_from, open_link
+from quire.core.crypto.handshake import ClientSide, ServerSide
 from quire.core.crypto.keys import SigningKey, decode_certificate, verify
 from quire.core.crypto.link_code import LinkCode
 from quire.core.crypto.linking import NewDevice
@@ -28,13 +32,19 @@ from quire.core.crypto.secrets import DatabaseKey, RandomBytes
 from quire.core.crypto.slots import decode_slots
 from quire.core.encoding import encode
 from quire.core.file_record import open_file_piece
-from quire.core.ids import IdentityId, log_prefix, message_id_text, parse_message_id
+from quire.core.heights import LogHeight, digest, is_well_formed
+from quire.core.ids import ChannelId, DeviceId, IdentityId, log_prefix, message_id_text, parse_message_id
 from quire.core.invite import open_request, parse_link
 from quire.core.operation import decode_operation, encode_operation
+from quire.core.relay_frames import Open, decode_from_device, decode_from_relay, encode_frame
 from quire.core.sealed_file import PIECE_SIZE, check_outline, check_piece, open_piece, piece_hash
 from quire.core.welcome import open_welcome
-from quire.errors import MalformedError, QuireError
+from quire.errors import MalformedError, QuireError, UnauthorisedError
+from quire.relay.server import signed
 from quire.store.local import LocalStore
+from quire.sync.messages import decode_message, encode_message
+from quire.sync.session import Parted, Send, Session, Take
+from quire.transports.direct import DirectLink
 from tests import vaults
 
 FOLDER = Path(__file__).parent.parent / "vectors"
@@ -233,6 +243,89 @@ def _manifest(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     return {"packs": len(open_manifest(data, BackupKey.of(DatabaseKey(key))).packs)}
 
 
+def _sync_message(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    message = decode_message(data)
+    assert encode_message(message) == data
+    return {"message": type(message).__name__}
+
+
+def _heights(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    found = msgspec.msgpack.decode(data, type=list[LogHeight])
+    if not all(map(is_well_formed, found)):
+        raise MalformedError("no height of a log", rule="sync_heights")
+    return {"digest": digest(found).hex()}
+
+
+def _sync_session(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    """Frames in the order in which a device hears them that has greeted, and has nothing of one channel."""
+    device, peer, channel = _hex(facts, "device", "peer", "channel")
+    session = Session(DeviceId(device), DeviceId(peer), fixed_entropy(facts["entropy"]))
+    [said] = session.greet({ChannelId(channel): digest(())})
+    assert isinstance(said, Send)
+    found: dict[str, Any] = {"said_first": said.frame.hex(), "records": []}
+    for frame in msgspec.msgpack.decode(data, type=list[bytes]):
+        for effect in session.receive(frame):
+            if isinstance(effect, Take):
+                found["records"].append([int(effect.record.kind), effect.record.data.hex()])
+            elif isinstance(effect, Parted):
+                found["parted"] = effect.rule
+    return found
+
+
+def _relay_frame(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    frame = decode_from_relay(data) if facts["from"] == "relay" else decode_from_device(data)
+    assert encode_frame(frame) == data
+    return {"frame": type(frame).__name__}
+
+
+def _mailbox_open(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    frame = decode_from_device(data)
+    assert isinstance(frame, Open)
+    [nonce] = _hex(facts, "nonce")
+    if not signed(frame.mailbox, frame.signature, relay_frames.to_be_signed(nonce, frame.mailbox)):
+        raise UnauthorisedError("the mailbox's key did not sign this", rule="mailbox_signature")
+    return {}
+
+
+def _handshake(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    """A message of the handshake, at the side that it is for."""
+    seed, certificate = _hex(facts, "seed", "certificate")
+    key, random_bytes = SigningKey(seed), fixed_entropy(facts["entropy"])
+    if facts["side"] == "server":
+        server = ServerSide(key, certificate, random_bytes)
+        server.opening()
+        device = server.receive(data)
+        return {"device": device.hex(), "answer": server.proof(device).hex()}
+    client = ClientSide(key, certificate, random_bytes)
+    if "opening" not in facts:
+        return {"answer": client.answer(data).hex()}
+    client.answer(*_hex(facts, "opening"))
+    return {"device": client.finish(data).hex()}
+
+
+def _link_frames(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    """A stream of a direct link: the frames are what the facts say, also where it ends badly."""
+    frames: list[str] = []
+
+    async def read() -> None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(data)
+        reader.feed_eof()
+        writer: Any = SimpleNamespace(transport=SimpleNamespace(set_write_buffer_limits=lambda high: None))
+        link = DirectLink(reader, writer, DeviceId(bytes(32)))
+        try:
+            while (frame := await link.receive()) is not None:
+                frames.append(frame.hex())
+        finally:
+            link._life.cancel()
+
+    try:
+        asyncio.run(read())
+    finally:
+        assert frames == facts["frames"]
+    return {"frames": frames}
+
+
 def _file_record(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     key, channel = _hex(facts, "key", "channel")
     found = open_file_piece(data, EpochKey(key), channel)
@@ -243,6 +336,8 @@ READERS: dict[str, Callable[[bytes, dict[str, Any]], dict[str, Any]]] = {
     "operation": _operation, "head": _head, "commit": _commit, "certificate": _certificate,
     "slots": _slots, "message_id": _message_id, "chain": _chain,
     "epoch": _epoch, "link": _link, "card": _card, "id": _id, "invite": _invite, "request": _request, "bundle": _bundle,
+    "sync_message": _sync_message, "heights": _heights, "sync_session": _sync_session, "relay_frame": _relay_frame,
+    "mailbox_open": _mailbox_open, "handshake": _handshake, "link_frames": _link_frames,
     "welcome": _welcome, "bundle_file": _bundle_file, "link_code": _link_code, "linking": _linking,
     "file": _file, "file_record": _file_record, "pack": _pack, "manifest": _manifest,
 }  # fmt: skip

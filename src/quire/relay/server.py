@@ -308,7 +308,7 @@ class _Connection:
                 fits = memory.fits(self.address, limits.mailbox_cost)
                 if len(self._opened) >= limits.mailboxes_per_connection_max or not fits:
                     self._refuse(number, "too_many_mailboxes")
-                elif not _signed(mailbox, signature, to_be_signed(self._nonce, mailbox)):
+                elif not signed(mailbox, signature, to_be_signed(self._nonce, mailbox)):
                     self._refuse(number, "mailbox_signature")
                 else:
                     self._opened.add(mailbox)
@@ -432,7 +432,7 @@ class JsonLines(logging.Formatter):
         return json.dumps(said)
 
 
-def _signed(mailbox: bytes, signature: bytes, message: bytes) -> bool:
+def signed(mailbox: bytes, signature: bytes, message: bytes) -> bool:
     try:
         Ed25519PublicKey.from_public_bytes(mailbox).verify(signature, message)
     except (InvalidSignature, ValueError):
