@@ -28,12 +28,18 @@ from quire.core.relay_frames import (
 from quire.sync.messages import (
     Asked,
     Bye,
+    Content,
     Have,
     Hello,
+    Here,
+    Lacks,
+    Outline,
     Part,
+    Piece,
     Rest,
     Sent,
     Taken,
+    Want,
     channel_token,
     encode_message,
 )
@@ -79,8 +85,12 @@ def seeds() -> dict[str, dict[str, bytes]]:
     found["text"]["surrogate"] = b"a\xffb c"
     found["source"] = archives()
     found["packing"] = {"text": packed(JSONL.encode()), "empty": packed(b"")}
-    found["sync_session"] = {"round": round_of_sync()}
+    found["sync_session"] = {"round": round_of_sync(), "files": files_of_sync()}
     found["relay_frame"] = relay_frames()
+    found["attached"] = {
+        "name": "../../plan \u202e (1).tar.gz".encode(), "device": b"CON.nul.txt", "jpeg": small_picture("JPEG"),
+        "png": small_picture("PNG"), "elf": b"\x7fELF\2\1\1" + bytes(40), "markup": b" <svg onload=x>",
+    }  # fmt: skip
     found["handshake"] = {"opening": b"\1" + bytes(16), "client": bytes(112), "server": bytes(96)}
     found["pasted"] = {
         "code": b"7K2Q-M9XD",
@@ -101,6 +111,31 @@ def round_of_sync() -> bytes:
         Sent(), Rest(False), Taken(1), Bye("done"),
     ]  # fmt: skip
     return encode([encode_message(one) for one in said])
+
+
+def files_of_sync() -> bytes:
+    """What a peer says of files."""
+    file = bytes(32)
+    hello = Hello(1, bytes(16), ())
+    said = [
+        hello,
+        Want(file, 0, 4),
+        Outline(file, bytes(64)),
+        Piece(file, 0, b"x"),
+        Lacks(file),
+        Here(file),
+        Content(),
+    ]
+    return encode([encode_message(one) for one in said])
+
+
+def small_picture(kind: str) -> bytes:
+    """A few pixels."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", (9, 7), "teal").save(out, kind)
+    return out.getvalue()
 
 
 def relay_frames() -> dict[str, bytes]:

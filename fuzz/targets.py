@@ -8,6 +8,7 @@ A target swallows the errors that its door may raise and lets every other out: a
 from __future__ import annotations
 
 import functools
+import io
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -29,9 +30,10 @@ from quire.core.crypto.linking import NewDevice, OldDevice
 from quire.core.crypto.sealing import PUBLIC_SIZE
 from quire.core.crypto.slots import decode_slots
 from quire.core.encoding import encode
+from quire.core.file_record import open_file_piece
 from quire.core.ids import ChannelId, DeviceId, IdentityId, parse_message_id
 from quire.core.invite import open_request, parse_link, request_tag
-from quire.core.limits import BUNDLE_BYTES_MAX
+from quire.core.limits import BUNDLE_BYTES_MAX, PREVIEW_BYTES_MAX
 from quire.core.operation import decode_operation, encode_operation
 from quire.core.packing import packed, unpacked
 from quire.core.query import parse_query
@@ -44,7 +46,10 @@ from quire.exchange.model import Message, Options
 from quire.exchange.sources import open_source
 from quire.storage.schema import TOKENIZER
 from quire.storage.search import expression
+from quire.store.file_types import NAME_BYTES_MAX, safe_name, type_of
+from quire.store.previews import checked_preview, make_preview
 from quire.store.reader import position
+from quire.sync.files import TakeOutline, TakePiece
 from quire.sync.session import Session, Take
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -136,6 +141,30 @@ def _sealed_by_a_member(plain: bytes) -> bytes:
     header = b"\1" + bundle_tag(EPOCH_KEY, CHANNEL_ID) + salt
     key = derive_key(EPOCH_KEY.reveal(), Label.BUNDLE, salt=salt + CHANNEL_ID)
     return header + aead.encrypt(key, aead.ZERO_NONCE, packed(plain), header)
+
+
+def file_record(data: bytes) -> None:
+    """As it is, and as what a member may have sealed."""
+    salt = bytes(32)
+    header = b"\1" + bundle_tag(EPOCH_KEY, CHANNEL_ID) + salt
+    key = derive_key(EPOCH_KEY.reveal(), Label.FILE_RECORD, salt=salt + CHANNEL_ID)
+    for given in (data, header + aead.encrypt(key, aead.ZERO_NONCE, data, header)):
+        _refused_or(functools.partial(open_file_piece, given, EPOCH_KEY, CHANNEL_ID))
+
+
+def attached(data: bytes) -> None:
+    """What a stranger calls a file, what it is, and its preview."""
+    name = safe_name(data.decode("utf-8", "replace"))
+    assert name == safe_name(name)
+    assert 0 < len(name.encode()) <= NAME_BYTES_MAX + 4
+    assert not set(name) & set("/\\\0\n:")
+    assert not name.startswith(".")
+    assert len(make_preview(io.BytesIO(data))) <= PREVIEW_BYTES_MAX
+    type_of(data)
+    try:
+        assert len(checked_preview(data)) <= PREVIEW_BYTES_MAX
+    except MalformedError:
+        return
 
 
 def request(data: bytes) -> None:
@@ -355,6 +384,7 @@ def sync_session(data: bytes) -> None:
             for effect in session.receive(frame):
                 if isinstance(effect, Take):
                     assert len(effect.record.data) <= BUNDLE_BYTES_MAX
+                assert not isinstance(effect, TakePiece | TakeOutline)  # nobody asked for a file
         except MalformedError:
             continue
 
@@ -381,7 +411,7 @@ def handshake(data: bytes) -> None:
 
 TARGETS: dict[str, Target] = {
     "operation": operation, "commit": commit, "head": head, "certificate": certificate, "slots": slots,
-    "chain": chain, "packing": packing, "card": card, "bundle": bundle, "request": request, "welcome": welcome,
+    "chain": chain, "packing": packing, "card": card, "bundle": bundle, "file_record": file_record, "attached": attached, "request": request, "welcome": welcome,
     "bundle_file": bundle_file, "linking": linking, "pasted": pasted,
     "sync_session": sync_session, "relay_frame": relay_frame, "handshake": handshake,
     "query": query, "message_id": message_id, "cursor": cursor, "text": text, "source": source,

@@ -7,6 +7,7 @@ are open, after a kill, and after closing; and a positive control shows that the
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ from quire.core.operation import Attachment
 from quire.errors import UsageError
 from quire.storage import log, search
 from quire.storage.database import apply_key
+from quire.store.attachments import NewFile
 from quire.store.local import LocalStore
 from tests import vaults
 from tests.security.scanning import found_in
@@ -89,6 +91,13 @@ def session(manager: ChannelManager, source: Path) -> Iterator[str]:
     yield "delete"
     manager.send_message(CHANNEL, f"{BODY} " * 5_000)
     yield "large"
+    content = f"{BODY} ".encode() * 100_000  # two pieces
+    file = NewFile(FILE, len(content), lambda: io.BytesIO(content))
+    filed = manager.send_message(CHANNEL, EDITED, files=[file])
+    yield "file"
+    with manager.open_attachment(filed.id) as stream:
+        assert stream.read() == content
+    yield "open"
     assert manager.search(WORD).hits
     assert manager.search(f'"{BODY}"').hits
     yield "search"
@@ -150,7 +159,7 @@ for number, step in enumerate(session(ChannelManager(store), folder.with_name("e
 """
 
 
-@pytest.mark.parametrize("steps", [2, 5, 8, 9])
+@pytest.mark.parametrize("steps", [2, 5, 7, 10])
 def test_nothing_readable_is_left_by_a_kill(tmp_path: Path, temporary: Path, steps: int) -> None:
     vaults.fresh_store(tmp_path).close()
     export(tmp_path / "export.jsonl")

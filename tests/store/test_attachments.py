@@ -178,6 +178,9 @@ def test_a_flipped_byte_is_named_and_never_read(chat: ChannelManager, tmp_path: 
     with pytest.raises(CorruptError):
         chat.save_attachment(message.id, 1, tmp_path)
     assert not (tmp_path / "plan (2).txt").exists()  # nothing half-written
+    assert chat.store.repair().ok
+    assert [view.state for view in chat.get_attachments(message.id)] == ["asked"]
+    assert on_disk(chat.store) == []
 
 
 def test_a_missing_or_cut_file_is_named(chat: ChannelManager, tmp_path: Path) -> None:

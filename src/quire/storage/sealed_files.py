@@ -53,7 +53,7 @@ class SealedFiles:
             raise CorruptError(
                 "an attachment's file is missing from the vault",
                 rule="attachment_missing",
-                hint="`quire fetch` asks others for it; a backup may have it",
+                hint="`quire doctor --repair` asks others for it; a backup may have it",
             ) from None
         except OSError as error:
             raise read_error(error) from error

@@ -43,7 +43,7 @@ from quire.store.file_types import HEAD_BYTES, type_of
 from quire.store.quota import require_room
 
 if TYPE_CHECKING:
-    from quire.core.views import Message, Problem
+    from quire.core.views import Message
     from quire.storage.sealed_files import SealedFiles
     from quire.store.local import LocalStore
 
@@ -322,7 +322,7 @@ class AttachmentStream(io.RawIOBase):
         except MalformedError as error:
             raise CorruptError(
                 "an attachment's file is not what was written", rule="attachment_damaged",
-                hint="`quire fetch` asks others for it once `quire doctor` has found it; a backup may have it",
+                hint="`quire doctor --repair` asks others for it; a backup may have it",
             ) from error  # fmt: skip
 
     def close(self) -> None:
@@ -530,17 +530,19 @@ def _named(db: apsw.Connection, id: bytes) -> str:
     return f"of {', '.join(named)}" if named else "of no message"
 
 
-def mark_lost(store: LocalStore, problems: Iterable[Problem]) -> int:
-    """Files that `verify` or `doctor` found missing or damaged are not here any more, so that they can come again."""
-    lost = [bytes.fromhex(one.where) for one in problems if one.what.startswith("attachment_")]
+def ask_again(store: LocalStore) -> int:
+    """Files that are missing or damaged are not here, and are asked for: others may have them. How many."""
+    db = store.database.reader
+    lost = [bytes.fromhex(file) for _, file, _ in check_files(store, db, whole=True)]
 
-    def work(db: apsw.Connection) -> int:
+    def work(db: apsw.Connection) -> None:
         for id in lost:
             row = rows.get_file(db, id)
             if row is not None and row.state == HERE:
-                store.files.remove(id)
                 rows.delete_file(db, id)
-                rows.put_file(db, FileRow(id, ASKED, row.size_bytes, b"", row.outline))
-        return len(lost)
+                rows.put_file(db, FileRow(id, ASKED, row.size_bytes, b"", b""))
+                store.files.remove(id)
 
-    return store.ledger.run(work) if lost else 0
+    if lost:
+        store.ledger.run(work)
+    return len(lost)

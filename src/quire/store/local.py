@@ -458,10 +458,12 @@ class LocalStore:
         return verify(self, progress)
 
     def repair(self, progress: Progress | None = None) -> VerifyReport:
-        """Rebuild every view and the search index from the log, then verify."""
+        """Rebuild every view and the search index from the log, ask for damaged files anew, then verify."""
+        from quire.store.attachments import ask_again
         from quire.store.rebuild import rebuild
 
         rebuild(self, progress)
+        ask_again(self)
         return self.verify(progress)
 
     def doctor(self) -> list[Problem]:
