@@ -11,6 +11,7 @@ import unicodedata
 
 HEAD_BYTES = 8_192  # what types are recognised by
 NAME_BYTES_MAX = 200  # of a file that we write: most file systems stop at 255
+ENDING_BYTES_MAX = 32  # what is longer is no ending that any program knows
 TEXT, UNKNOWN = "text/plain", "application/octet-stream"
 
 # What the system's opener may be given, and the ending that it is given under.
@@ -60,18 +61,14 @@ def safe_name(name: str, fallback: str = "attachment") -> str:
     No path, no control or invisible character, no reserved device, no leading dot, nothing too long.
     """
     last = re.split(r"[/\\]", name)[-1]
-    kept = "".join(
-        one
-        for one in unicodedata.normalize("NFC", last)
-        if unicodedata.category(one)[0] not in "CZ" or one == " "
-    )
-    kept = _NOT_IN_NAMES.sub("_", kept).strip(" .")
+    shown = (one for one in last if unicodedata.category(one)[0] not in "CZ" or one == " ")
+    kept = _NOT_IN_NAMES.sub("_", unicodedata.normalize("NFC", "".join(shown))).strip(" .")
     stem, dot, ending = kept.rpartition(".")
     if not dot:
         stem, ending = kept, ""
     if stem.split(".")[0].strip().lower() in _RESERVED:
         stem = f"_{stem}"
-    tail = dot + _cut(ending, 32) if ending else ""
+    tail = (dot + _cut(ending, ENDING_BYTES_MAX)).rstrip(" .") if ending else ""
     return _cut(stem, NAME_BYTES_MAX - len(tail.encode())).rstrip(" .") + tail if stem else fallback
 
 
