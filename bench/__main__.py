@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from bench import (
+    backing,
     building,
     chart,
     data,
@@ -42,6 +43,7 @@ PARTS = (
     memory.PART,
     people.PART,
     syncing.PART,
+    backing.PART,
     exporting.PART,
     erasing.PART,
 )
@@ -120,6 +122,9 @@ def run(
             if memory.PART in parts:
                 say(f"{size:,} messages: memory")
                 keep(memory.measure(built, scratch))
+            if backing.PART in parts:
+                say(f"{size:,} messages: backing up")
+                keep(backing.measure(built, scratch))
             if exporting.PART in parts:
                 say(f"{size:,} messages: exporting")
                 keep(exporting.measure(built, scratch))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from bench import (
+    backing,
     building,
     erasing,
     exporting,
@@ -56,6 +57,12 @@ TARGETS = (
     Target(people.PART, "join, first page", "at most", 1_000),
     Target(people.PART, "join", "at least", 0.6, FLOOR, size_min=100_000),
     Target(people.PART, "join, signature checks", "at most", 1),
+    Target(backing.PART, "first backup", "at least", 60),
+    Target(backing.PART, "backing up", "at most", 200),
+    Target(backing.PART, "a backup after 1,000 messages", "at most", 2),
+    Target(backing.PART, "a backup after 1,000 messages, written", "at most", 2),
+    Target(backing.PART, "restore, first page", "at most", 3),
+    Target(backing.PART, "restoring", "at most", 200),
     Target(exporting.PART, "export, jsonl", "at least", 60_000),
     Target(exporting.PART, "exporting", "at most", 200),
     Target(syncing.PART, "sync", "at least", 0.4, FLOOR, size_min=100_000),

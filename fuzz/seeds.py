@@ -10,6 +10,20 @@ import tarfile
 import zipfile
 
 from fuzz.targets import CORPUS
+from quire.core.backup import (
+    Away,
+    ChannelEntry,
+    EpochItem,
+    FileEntry,
+    HereItem,
+    LogEntry,
+    Manifest,
+    OwnerItem,
+    PackBody,
+    PackEntry,
+    PackSpan,
+    SettingItem,
+)
 from quire.core.encoding import encode
 from quire.core.heights import LogHeight
 from quire.core.ids import ChannelId, DeviceId
@@ -84,6 +98,16 @@ def seeds() -> dict[str, dict[str, bytes]]:
     found["query"]["surrogate"] = b"a\xffb from:\xff"
     found["text"]["surrogate"] = b"a\xffb c"
     found["source"] = archives()
+    span = PackSpan(b"p" * 10, 1, 7, b"i" * 32)
+    found["pack"] = {"plain": encode(PackBody(3, 5, b"", (span,), (b"one", b"two"), (Away(1, b"\3"),)))}
+    entry = PackEntry(b"n" * 32, 9, 3, 5, b"", 2, b"d" * 32, (span,))
+    files, logs = (FileEntry(b"f" * 32, 7, b""),), (LogEntry(b"p" * 10, b"c" * 32),)
+    channels = (ChannelEntry(b"c" * 32, "general", 3),)
+    found["manifest"] = {"plain": encode(Manifest(b"v" * 16, 1, 1, (entry,), files, logs, channels))}
+    found["backup_state"] = {
+        "owner": encode(OwnerItem(b"i" * 32, b"")), "setting": encode(SettingItem("quota_soft", 7)),
+        "epoch": encode(EpochItem(b"c" * 32, b"e" * 32, b"k" * 32)), "here": encode(HereItem(b"c" * 32, "keep", 9)),
+    }  # fmt: skip
     found["packing"] = {"text": packed(JSONL.encode()), "empty": packed(b"")}
     found["sync_session"] = {"round": round_of_sync(), "files": files_of_sync()}
     found["relay_frame"] = relay_frames()

@@ -8,6 +8,7 @@ A target swallows the errors that its door may raise and lets every other out: a
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import apsw
 import msgspec
 from tests.vectors import vault
 
+from quire.core.backup import BackupKey, decode_state, open_manifest, open_pack
 from quire.core.bundle import bundle_tag, open_bundle
 from quire.core.bundle_file import Record, read_bundle_file
 from quire.core.commit import decode_commit, decode_head, encode_commit
@@ -56,6 +58,7 @@ CORPUS = Path(__file__).parent / "corpus"
 TIME_MS_END = 7_258_118_400_000  # year 2200: no importer gives later times
 RECORDS_MAX = 200_000  # an input of some kilobytes that gives more is a bomb
 UNPACKED_MAX = 1 << 16
+BACKUP_KEY = BackupKey(bytes(32))
 EPOCH_KEY, CHANNEL_ID = EpochKey(bytes(32)), ChannelId(bytes(32))
 Target = Callable[[bytes], None]
 
@@ -165,6 +168,29 @@ def attached(data: bytes) -> None:
         assert len(checked_preview(data)) <= PREVIEW_BYTES_MAX
     except MalformedError:
         return
+
+
+def pack(data: bytes) -> None:
+    """As it is, and as what whoever has the passphrase may have sealed."""
+    for given in (data, _sealed_in_backup(b"\x89QBPACK\n", Label.BACKUP_PACK, data)):
+        _refused_or(functools.partial(open_pack, given, BACKUP_KEY))
+
+
+def manifest(data: bytes) -> None:
+    """Likewise."""
+    whole = _sealed_in_backup(b"\x89QBMANI\n", Label.BACKUP_MANIFEST, data)
+    for given in (data, whole + hashlib.sha256(whole).digest()):
+        _refused_or(functools.partial(open_manifest, given, BACKUP_KEY))
+
+
+def _sealed_in_backup(magic: bytes, label: Label, plain: bytes) -> bytes:
+    header = magic + b"\0\1" + bytes(32)
+    key = derive_key(BACKUP_KEY.reveal(), label, salt=bytes(32))
+    return header + aead.encrypt(key, aead.ZERO_NONCE, packed(plain), header)
+
+
+def backup_state(data: bytes) -> None:
+    _refused_or(functools.partial(decode_state, data))
 
 
 def request(data: bytes) -> None:
@@ -411,8 +437,9 @@ def handshake(data: bytes) -> None:
 
 TARGETS: dict[str, Target] = {
     "operation": operation, "commit": commit, "head": head, "certificate": certificate, "slots": slots,
-    "chain": chain, "packing": packing, "card": card, "bundle": bundle, "file_record": file_record, "attached": attached, "request": request, "welcome": welcome,
-    "bundle_file": bundle_file, "linking": linking, "pasted": pasted,
+    "chain": chain, "packing": packing, "card": card, "bundle": bundle, "file_record": file_record,
+    "attached": attached, "request": request, "welcome": welcome, "bundle_file": bundle_file,
+    "pack": pack, "manifest": manifest, "backup_state": backup_state, "linking": linking, "pasted": pasted,
     "sync_session": sync_session, "relay_frame": relay_frame, "handshake": handshake,
     "query": query, "message_id": message_id, "cursor": cursor, "text": text, "source": source,
     **{f"import-{importer.NAME}": functools.partial(imported, importer) for importer in importers()},
