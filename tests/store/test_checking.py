@@ -7,6 +7,7 @@ copy of it in one place.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from quire.core.commit import Commit, decode_commit, encode_commit, peek_commit, with_salts
 from quire.core.crypto.cards import fingerprint
@@ -369,3 +372,24 @@ def test_what_a_policy_would_take_by_now_is_still_checked(
     monkeypatch.setattr("quire.store.ledger.now_ms", lambda: later)
     report = check_export(tmp_path / "old.jsonl")
     assert (found(report), report.messages) == ([], 5)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_export_is_never_taken_for_whole(made: Made, data: st.DataObject) -> None:
+    """Any byte changed, left out or put in, any line moved: it is said, and nothing else happens."""
+    whole = made.file.read_bytes()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    how = data.draw(st.sampled_from(["flip", "cut", "put", "end"]))
+    if how == "flip":
+        changed = whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :]
+    elif how == "cut":
+        changed = whole[:at] + whole[at + data.draw(st.integers(1, 200)) :]
+    elif how == "put":
+        changed = whole[:at] + data.draw(st.binary(min_size=1, max_size=50)) + whole[at:]
+    else:
+        changed = whole[:at]
+    path = made.folder / "damaged.jsonl"
+    path.write_bytes(changed)
+    with contextlib.suppress(FormatError):  # its first line is no longer one
+        assert not check_export(path).ok, (how, at)

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -260,3 +261,18 @@ def test_files_are_new(tmp_path: Path) -> None:
     assert os.path.lexists(tmp_path / "out.jsonl")
     with pytest.raises(FileExistsError):
         files.create_file(tmp_path / "out.jsonl", b"")
+
+
+def test_an_export_is_of_one_moment(manager: ChannelManager, tmp_path: Path) -> None:
+    """Others write while it goes on; what they write is in it nowhere, or in all of it."""
+    for name in ("a", "b"):
+        manager.create_channel(name)
+        manager.send_message(name, "before")
+
+    def write(what: str, done: int, total: int) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(manager.send_message, "b", "meanwhile").result()
+
+    manager.export(tmp_path / "out.jsonl", progress=write)
+    assert "meanwhile" not in (tmp_path / "out.jsonl").read_text()
+    assert sum(message.body == "meanwhile" for message in manager.get_stored_messages("b")) == 2

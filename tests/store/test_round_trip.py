@@ -244,3 +244,28 @@ def test_what_was_erased_is_in_no_export_and_stays_gone(
         ChannelManager(other).import_(tmp_path / "out.jsonl")
         assert contents(other) == contents(store)
     assert check_export(tmp_path / "signed.jsonl").problems == ()
+
+
+def test_a_later_export_brings_only_what_is_new(
+    store: LocalStore, manager: ChannelManager, tmp_path: Path
+) -> None:
+    """Messages, and what came to messages that are there: a text, a reaction, a deletion, a pin."""
+    talk(manager)
+    manager.export(tmp_path / "first.jsonl")
+    first, second, third, _ = manager.get_stored_messages("general")
+    with vaults.fresh_store(tmp_path, "other") as other:
+        chat = ChannelManager(other)
+        assert chat.import_(tmp_path / "first.jsonl").messages == 4
+        manager.send_message("general", "later", thread=first.id)
+        manager.edit_message(second.id, "Gladly, at one")
+        manager.add_reaction(second.id, "🎉")
+        manager.pin(second.id)
+        manager.delete_message(third.id, "no")
+        manager.export(tmp_path / "second.jsonl")
+        summary = chat.import_(tmp_path / "second.jsonl")
+        assert (summary.messages, summary.duplicates, summary.edit_events) == (1, 4, 1)
+        assert (summary.reactions, summary.deleted, summary.pins) == (1, 1, 1)
+        assert contents(other) == contents(store)
+        again = chat.import_(tmp_path / "second.jsonl")
+        assert (again.messages, again.edit_events, again.reactions, again.pins) == (0, 0, 0, 0)
+        assert contents(other) == contents(store)

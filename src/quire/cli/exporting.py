@@ -116,6 +116,7 @@ def _lines(summary: ExportSummary) -> list[Text]:
     lines = [Text(said), Text(NEXT[summary.format].format(path=path))]
     if summary.signed:
         lines.append(Text(f"anybody can verify it, without a vault: quire check {path}"))
+        lines.append(Text("it also holds what was deleted, as it was signed; what is erased is not in it"))
     return lines
 
 

@@ -6,6 +6,7 @@ only somebody can say who had them: the exporter, by this signature. docs/spec/1
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -24,7 +25,7 @@ class Statement(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
     version: int
     channel: bytes
     device: bytes  # the exporter's
-    exported_ms: int
+    header: bytes  # SHA-256 of the first line
     messages: int
     logs: tuple[LogHeight, ...]
 
@@ -35,14 +36,20 @@ _codec = Codec(Statement, "export_seal")
 def seal_export(
     channel: bytes,
     device: bytes,
-    exported_ms: int,
+    header: bytes,
     messages: int,
     logs: Sequence[LogHeight],
     sign: Callable[[bytes], bytes],
 ) -> tuple[bytes, bytes]:
-    """(statement, signature); `sign` is the device's."""
+    """(statement, signature).
+
+    header    the first line, without its end
+    sign      the device's
+    """
     ordered = tuple(sorted(logs, key=lambda height: height.log))
-    statement = encode(Statement(VERSION, channel, device, exported_ms, messages, ordered))
+    statement = encode(
+        Statement(VERSION, channel, device, hashlib.sha256(header).digest(), messages, ordered)
+    )
     return statement, sign(Label.EXPORT.encode() + statement)
 
 

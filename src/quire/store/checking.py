@@ -18,6 +18,7 @@ vault is encrypted like any other, and gone afterwards.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -150,7 +151,7 @@ class _Check:
                 number += 1
                 try:
                     line = decode(data)
-                    if encode(line) != data.rstrip(b"\n"):  # two readers might read it as two things
+                    if encode(line) + b"\n" != data:  # two readers might read it as two things
                         raise msgspec.DecodeError("not as an export writes it")
                     yield number, line
                 except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -168,6 +169,8 @@ class _Check:
             if number == 1:
                 self._begin(line)
             elif isinstance(line, CommitLine):
+                if not _is_of(line):
+                    self._problem("line_broken", f"line {number}", "its commit is of another channel")
                 batch.append((number, line.commit))
                 size += len(line.commit)
                 if size > BATCH_BYTES:
@@ -287,7 +290,7 @@ class _Check:
             if not owner:
                 self._problem("seal_broken", f"#{channel.name}", "its device is nobody's in this channel")
                 continue
-            if seal.exported_ms != self._header.exported_ms:
+            if seal.header != hashlib.sha256(msgspec.json.encode(self._header)).digest():
                 self._problem("seal_broken", f"#{channel.name}", "it is of another export")
             self._exporter = fingerprint(IdentityId(owner))
             here = {height.log: height for of in log.logs_of(db, row.n) if (height := heights.height(db, of))}
@@ -498,6 +501,14 @@ def same_bytes(one: Path, other: Path) -> bool:
                 return False
             if not a:
                 return True
+
+
+def _is_of(line: CommitLine) -> bool:
+    """Is a commit of the channel that its line says? What is no commit is found out later."""
+    try:
+        return peek_commit(line.commit)[1].channel.hex() == line.channel
+    except PeerError:
+        return True
 
 
 def _is_signed(encoded: bytes) -> bool:

@@ -116,9 +116,10 @@ def _written(
             write_told(Teller(db, names), lossless, writer, rows, span, progress)
         if signed:
             assert isinstance(writer, JsonlWriter)
+            first = msgspec.json.encode(header)
             for row in rows:
                 graph = store.ledger.people.graph(db, row)
-                for line in proof(db, row, graph, store.device, exported_ms, store.ledger.sign):
+                for line in proof(db, row, graph, store.device, first, store.ledger.sign):
                     writer.lines([line])
         writer.finish()
         opened.flush(fresh)

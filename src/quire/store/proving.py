@@ -27,7 +27,7 @@ def proof(
     row: log.ChannelRow,
     graph: Graph,
     device: bytes,
-    exported_ms: int,
+    header: bytes,
     sign: Callable[[bytes], bytes],
 ) -> Iterator[CommitLine | SealLine]:
     """Every commit of a channel, the control log first, and the seal."""
@@ -39,7 +39,7 @@ def proof(
         for encoded in _content(db, of):
             yield CommitLine(channel, encoded)
     here = [height for of in logs if (height := heights.height(db, of)) is not None]
-    statement, signature = seal_export(row.id, device, exported_ms, row.messages, here, sign)
+    statement, signature = seal_export(row.id, device, header, row.messages, here, sign)
     yield SealLine(channel, statement, signature)
 
 
