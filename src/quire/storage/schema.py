@@ -118,6 +118,10 @@ CREATE TABLE kept_back(
 CREATE TABLE relay_cursor(
   relay BLOB NOT NULL, mailbox BLOB NOT NULL, cursor INTEGER NOT NULL, PRIMARY KEY(relay, mailbox)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE relay_part(
+  n INTEGER PRIMARY KEY, relay BLOB NOT NULL, mailbox BLOB NOT NULL, whole BLOB NOT NULL, number INTEGER NOT NULL,
+  count INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE(relay, mailbox, whole, number)
+) STRICT;
 CREATE TABLE relay_done(relay BLOB NOT NULL, what BLOB NOT NULL, PRIMARY KEY(relay, what)) STRICT, WITHOUT ROWID;
 CREATE TABLE message(
   channel INTEGER NOT NULL, time INTEGER NOT NULL, id BLOB NOT NULL, spill INTEGER NOT NULL,

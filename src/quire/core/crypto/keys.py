@@ -66,6 +66,7 @@ class Label(StrEnum):
     FILE_MAILBOX = "quire/v1 file mailbox"  # of an epoch's files
     INBOX = "quire/v1 inbox"  # of a person's, from their public key
     INVITE_MAILBOX = "quire/v1 invite mailbox"  # of an invite's, from its public key
+    NEED = "quire/v1 need"
     BEACON = "quire/v1 beacon"  # of an epoch's members on a local network
     INVITE_BEACON = "quire/v1 invite beacon"
     LINK_BEACON = "quire/v1 link beacon"
