@@ -2,11 +2,12 @@
 
 A relay is no peer: it says nothing of what it has. So we note what we put there and what we found there (storage/aboard.py),
 and give it the rest: what we wrote at once; what others wrote only when a connection begins, for they mostly put it there
-themselves. An item is the kind of a record (core/bundle_file.py) and its bytes. docs/spec/10-relay.md, section 4.
+themselves. What items are is in core/relay_items.py. docs/spec/10-relay.md, section 4.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -15,19 +16,32 @@ import apsw
 import msgspec
 
 from quire.channels.manager import ChannelManager
+from quire.channels.needs import Needs, need_of
 from quire.core.bundle import bundle_tag, open_bundle, tag_of
-from quire.core.bundle_file import KNOWN, Kind, Record
+from quire.core.bundle_file import Kind, Record
 from quire.core.commit import peek_commit
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import SigningKey
 from quire.core.crypto.mailboxes import epoch_mailbox, file_mailbox, inbox, invite_mailbox
-from quire.core.heights import lacking
-from quire.core.ids import ChannelId
+from quire.core.heights import lacking, spans_of
+from quire.core.ids import ChannelId, IdentityId
 from quire.core.invite import parse_link
 from quire.core.membership import Graph
-from quire.core.relay_frames import ITEM_BYTES_MAX
-from quire.errors import PeerError
-from quire.storage import aboard, heights, log
+from quire.core.relay_items import (
+    MARK,
+    NEED,
+    PART,
+    Part,
+    assembled,
+    items_of,
+    mark_of,
+    name_of_mark,
+    need_tag,
+    part_of,
+    record_of,
+)
+from quire.errors import MalformedError, PeerError
+from quire.storage import aboard, heights, log, parts
 from quire.storage.attachments import newest_uses
 from quire.storage.database import guarded
 from quire.storage.timeline import OURS
@@ -74,6 +88,9 @@ class Relaying:
         self._chat = chat
         self._store = chat.store
         self._early: list[Record] = []  # pieces of files whose messages are still on their way
+        self._needs = Needs(chat.store)
+        self.needed = False  # did somebody say that they lack what we could put?
+        self.postponed = False  # is there a welcome that another member may be putting just now?
 
     @guarded
     def file_mailboxes(self) -> dict[bytes, SigningKey]:
@@ -107,38 +124,97 @@ class Relaying:
 
     def take(self, relay: bytes, items: Sequence[Found]) -> BundleReport:
         """Take in items; when this returns they need not be fetched again."""
-        came = [Record(Kind(one.data[0]), one.data[1:]) for one in items if one.data and one.data[0] in KNOWN]
+        came, wholes, done = self._records(relay, items)
         files = [*self._early, *(one for one in came if one.kind == Kind.FILE)]
         records = [*(one for one in came if one.kind != Kind.FILE), *files]
         report = self._chat._take(lambda: records, self._chat.fetch_limit())
         self._early = [Record(Kind.FILE, data) for data in report.unnamed[-EARLY_MAX:]]
         places = self._places([record.data for record in records if record.kind == Kind.BUNDLE])
+        needs = [self._needs.heed(relay, one.data) for one in items if one.data[:1] == bytes([NEED])]
+        self.needed = self.needed or any(needs)
 
         def note(db: apsw.Connection) -> None:
             aboard.note_aboard(db, relay, places)
+            for mailbox, whole in wholes:
+                parts.drop_parts(db, relay, mailbox, whole)
+            for name in done:
+                aboard.set_done(db, relay, name)
             for one in items:
                 aboard.set_cursor(db, relay, one.mailbox, one.cursor)
 
         self._store.ledger.run(note)
         return report
 
-    def giving(self, relay: bytes, *, everything: bool) -> Generator[RelayItem, None, None]:
+    def _records(
+        self, relay: bytes, items: Sequence[Found]
+    ) -> tuple[list[Record], list[tuple[bytes, bytes]], list[bytes]]:
+        """What items hold: records, which of these came in parts, and the names of marks. Junk is stepped over."""
+        records = [record for one in items if (record := record_of(one.data)) is not None]
+        coming: list[tuple[bytes, Part]] = []
+        done: list[bytes] = []
+        for one in items:
+            with contextlib.suppress(MalformedError):
+                if one.data[:1] == bytes([PART]):
+                    coming.append((one.mailbox, part_of(one.data)))
+                elif one.data[:1] == bytes([MARK]):
+                    done.append(name_of_mark(one.data))
+        if not coming:
+            return records, [], done
+
+        def keep(db: apsw.Connection) -> list[tuple[bytes, bytes, dict[int, bytes]]]:
+            for mailbox, part in coming:
+                parts.put_part(db, relay, mailbox, *part)
+            wanted = dict.fromkeys((mailbox, part.whole) for mailbox, part in coming)
+            found = ((*one, parts.whole_parts(db, relay, *one)) for one in wanted)
+            return [(mailbox, whole, all_) for mailbox, whole, all_ in found if all_ is not None]
+
+        whole = self._store.ledger.run(keep)
+        for _, name, all_ in whole:
+            with contextlib.suppress(MalformedError):
+                records.append(assembled(name, all_))
+        return records, [(mailbox, name) for mailbox, name, _ in whole], done
+
+    def giving(
+        self, relay: bytes, *, everything: bool, patient: bool = False
+    ) -> Generator[RelayItem, None, None]:
         """What is to go there.
 
         everything    also what others wrote
+        patient       leave welcomes to who let somebody in; `postponed` says if there is one
         """
+        self.postponed = False
         self._chat._prepare_to_give()
         db = self._store.database.reader
         yield from self._requests(relay)
         for row in log.all_channels(db):
             ready = with_key(self._store, row.id) if row.role else row
             if ready is not None:
-                for item in self._channel(relay, ready, everything):
-                    if len(item.data) <= ITEM_BYTES_MAX:
-                        yield item
+                yield from self._channel(relay, ready, everything, patient)
         for row in log.channels(db):
             if row.role:
                 yield from self._files(relay, row)
+
+    def lacks(self, relay: bytes, item: RelayItem) -> bool:
+        """Is an item still to be put, or has another member put what it holds since?"""
+        db = self._store.database.reader
+        logs: dict[int, list[int]] = {}
+        for n, seq in item.places:
+            logs.setdefault(n, []).append(seq)
+        there = [lacking(spans_of(seqs), aboard.aboard(db, relay, n)) for n, seqs in logs.items()]
+        return not there or any(there)
+
+    def needs(self, relay: bytes) -> Generator[RelayItem, None, None]:
+        """What we lack of our channels, for all who read there; when all that lay there is taken in."""
+        db = self._store.database.reader
+        for row in log.channels(db):
+            fresh = not aboard.is_done(db, relay, hashlib.sha256(b"need" + row.id).digest())
+            found = need_of(self._store, row, fresh) if row.role else None
+            if found is not None and not aboard.is_done(db, relay, found[1]):
+                item, name = found
+                key = next(
+                    EpochKey(one) for one in log.epoch_keys(db, row.id).values() if _is_of(item, one, row.id)
+                )
+                yield RelayItem(epoch_mailbox(key, row.id), item, once=name)
 
     def given(self, relay: bytes, item: RelayItem) -> None:
         """It is on the relay's disk."""
@@ -160,10 +236,10 @@ class Relaying:
             if (row is None or not row.role) and not aboard.is_done(db, relay, once):
                 link = parse_link(text)
                 mailbox = invite_mailbox(link.secret.key(link.channel).public, link.channel)
-                yield RelayItem(mailbox, _item(self._chat._request(text, name)), once=once)
+                yield from _items(mailbox, self._chat._request(text, name), once=once)
 
     def _channel(
-        self, relay: bytes, row: log.ChannelRow, everything: bool
+        self, relay: bytes, row: log.ChannelRow, everything: bool, patient: bool
     ) -> Generator[RelayItem, None, None]:
         db = self._store.database.reader
         spans = {}
@@ -179,10 +255,10 @@ class Relaying:
         boxes = {bundle_tag(key, row.id): epoch_mailbox(key, row.id) for key in keys}
         yield from self._control(db, row, graph, spans, boxes)
         if row.role >= 2:
-            yield from self._welcomes(relay, db, row, graph)
+            yield from self._welcomes(relay, db, row, graph, patient)
         epochs = set(log.epoch_keys(db, row.id))
         for part in content_parts(db, row, graph, wanted=Wanted(spans, epochs)):
-            yield RelayItem(boxes[tag_of(part.record.data)], _item(part.record), part.places)
+            yield from _items(boxes[tag_of(part.record.data)], part.record, part.places)
 
     def _files(self, relay: bytes, row: log.ChannelRow) -> Generator[RelayItem, None, None]:
         """Small files of our own newer messages, a piece an item, where they have not been put yet."""
@@ -203,7 +279,7 @@ class Relaying:
                 if last is not None:
                     yield last
                 box = boxes[tag_of(record.data)]
-                last = RelayItem(box, _item(record), once=_piece_once(file, number), may_fail=True)
+                last = RelayItem(box, next(items_of(record)), once=_piece_once(file, number), may_fail=True)
             if last is not None:
                 yield msgspec.structs.replace(last, once=_piece_once(file, -1))
 
@@ -221,17 +297,18 @@ class Relaying:
             if of is not None and any(first <= seq <= last for first, last in spans.get(of.n, ())):
                 wanted[place] = of.n, seq
         if wanted:
-            items = [
-                RelayItem(boxes[tag_of(record.data)], _item(record))
+            found = [
+                (boxes[tag_of(record.data)], record)
                 for record in control_records(db, row, graph, wanted)
                 if tag_of(record.data) in boxes
             ]
-            yield from items[:-1]
-            for last in items[-1:]:  # they are acknowledged in order
-                yield RelayItem(last.mailbox, last.data, tuple(wanted.values()))
+            for mailbox, record in found[:-1]:
+                yield from _items(mailbox, record)
+            for mailbox, record in found[-1:]:  # they are acknowledged in order
+                yield from _items(mailbox, record, tuple(wanted.values()))
 
     def _welcomes(
-        self, relay: bytes, db: apsw.Connection, row: log.ChannelRow, graph: Graph
+        self, relay: bytes, db: apsw.Connection, row: log.ChannelRow, graph: Graph, patient: bool
     ) -> Generator[RelayItem, None, None]:
         state = graph.state
         epoch = state.epochs.current.epoch if state.epochs.current else b""
@@ -244,11 +321,27 @@ class Relaying:
         for identity, devices in wanted.items():
             told = b"".join(graph.heads) if row.kind == "self" else b""
             once = _once("welcome", row.id, epoch, told, *sorted(devices))
-            if not aboard.is_done(db, relay, once):
-                items = [RelayItem(inbox(identity), _item(one)) for one in welcomes(db, row, graph, devices)]
-                yield from items[:-1]
-                for last in items[-1:]:
-                    yield RelayItem(last.mailbox, last.data, once=once)
+            if aboard.is_done(db, relay, once):
+                continue
+            ours = identity == self._chat.identity or self._let_in(db, row, graph, identity)
+            if patient and not ours:
+                self.postponed = True
+                continue
+            found = list(welcomes(db, row, graph, devices))
+            for record in found[:-1]:
+                yield from _items(inbox(identity), record)
+            for record in found[-1:]:
+                yield from _items(inbox(identity), record, once=once)
+            if found and row.kind != "self" and epoch in log.epoch_keys(db, row.id):
+                mailbox = epoch_mailbox(EpochKey(log.epoch_keys(db, row.id)[epoch]), row.id)
+                yield RelayItem(mailbox, mark_of(once))
+
+    def _let_in(self, db: apsw.Connection, row: log.ChannelRow, graph: Graph, identity: bytes) -> bool:
+        """Did this device let somebody in? Then it does not rely on others to welcome them."""
+        member = graph.state.member(IdentityId(identity))
+        place = log.control_places(db, row.n).get(member.admitted) if member else None
+        of = log.log_by_prefix(db, place[:10]) if place else None
+        return of is not None and of.device == self._store.device
 
     # What came
 
@@ -280,8 +373,18 @@ def _place(db: apsw.Connection, encoded: bytes) -> Place | None:
     return None
 
 
-def _item(record: Record) -> bytes:
-    return bytes([record.kind]) + record.data
+def _items(
+    mailbox: SigningKey, record: Record, places: tuple[Place, ...] = (), once: bytes = b""
+) -> Generator[RelayItem, None, None]:
+    """A record as items; with the last of them it is there."""
+    items = list(items_of(record))
+    for item in items[:-1]:
+        yield RelayItem(mailbox, item)
+    yield RelayItem(mailbox, items[-1], places, once)
+
+
+def _is_of(item: bytes, key: bytes, channel: ChannelId) -> bool:
+    return need_tag(item) == bundle_tag(EpochKey(key), channel)
 
 
 def _piece_once(file: bytes, number: int) -> bytes:

@@ -42,6 +42,13 @@ def relay(
     per_address: Annotated[
         int, typer.Option("--per-address", min=1, help="Connections from one address at once.")
     ] = 12_000,
+    backup: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a copy of all items to this new file instead, also of a running relay.",
+        ),
+    ] = None,
 ) -> None:
     """Run a relay: it keeps and forwards what it cannot read, for devices that are not online together.
 
@@ -52,7 +59,16 @@ def relay(
     Examples:
       quire relay /var/lib/quire-relay
       quire relay relay --listen 0.0.0.0:8440 --days 90
+      quire relay /var/lib/quire-relay --backup monday.db
     """
+    if backup is not None:
+        from quire.relay.backend import back_up
+
+        back_up(folder, backup)
+        output_of(ctx).done(
+            {"backup": str(backup)}, f"all items are in {backup}; as {folder}/relay.db they are a relay"
+        )
+        return
     from quire.relay.backend import SqliteBackend
     from quire.relay.limits import Limits
     from quire.relay.server import JsonLines, Relay

@@ -47,7 +47,7 @@ class Part(NamedTuple):
 
     whole: bytes  # which record: the first bytes of SHA-256(kind || record)
     number: int  # from 0
-    count: int
+    parts: int  # that there are of it
     data: bytes
 
 

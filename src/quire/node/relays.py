@@ -7,8 +7,10 @@ peer, it can break at any point: what was taken in, and what was put, is noted i
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,6 +29,7 @@ from quire.transports.relay import RelayClient, connect
 TAKE_BYTES = 16 << 20  # taken in at once
 ITEM_COST = 256  # in memory, besides its data
 INBOX_BYTES_MAX = 64 << 20  # for a recovery: the newest; whoever knows a person may leave things there
+OTHERS_S = (1.0, 4.0)  # before what any member can put: one of them is enough
 IN_FLIGHT_MAX = 16  # puts that are not acknowledged
 
 
@@ -98,6 +101,7 @@ class RelaySync:
         self._known: set[bytes] = set()
         self._with_files = False  # are their mailboxes read, too? When all others have been
         self._due = True  # is there anything to give, for all we know?
+        self._again_s: float | None = None  # when to give what others may be giving now, in the loop's time
         self._ended: BaseException | None = None
         self.report = RelayReport(url)
 
@@ -127,7 +131,7 @@ class RelaySync:
         self._wake.set()
 
     async def _work(self, client: RelayClient) -> None:
-        everything = True
+        everything, loop = True, asyncio.get_running_loop()
         await self._subscribe(client)
         while True:
             if self._came:
@@ -137,18 +141,30 @@ class RelaySync:
                 await self._subscribe(client)
             elif not self._behind and self._due:
                 self._due = False
-                await self._give(client, everything)
+                await self._give(
+                    client, self._vault.giving(client.relay, everything=everything, patient=self._live)
+                )
+                if everything:
+                    await self._give(client, self._vault.needs(client.relay))
                 everything = False
-            elif not self._behind and not self._live:
+            elif not self._behind and self._again_s is not None and loop.time() >= self._again_s:
+                self._again_s, self._vault.needed = None, False
+                await self._give(client, self._vault.giving(client.relay, everything=True))
+            elif not self._behind and self._again_s is None and not self._live:
                 self._notify(self.report)
                 return
             else:
                 if not self._behind:
                     self._notify(self.report)
-                await self._wake.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(self._again_s):
+                        await self._wake.wait()
                 self._wake.clear()
             if self._ended is not None:
                 raise self._ended
+            if (self._vault.needed or self._vault.postponed) and self._again_s is None:
+                pause = random.uniform(*OTHERS_S) if self._live else 0.0  # noqa: S311 - not all at once
+                self._again_s = loop.time() + pause
 
     async def _read(self, client: RelayClient) -> None:
         try:
@@ -197,11 +213,10 @@ class RelaySync:
             self._due = True
             await self._subscribe(client)
 
-    async def _give(self, client: RelayClient, everything: bool) -> None:
-        giving = self._vault.giving(client.relay, everything=everything)
+    async def _give(self, client: RelayClient, giving: Generator[RelayItem, None, None]) -> None:
         flying: deque[tuple[RelayItem, asyncio.Task[int]]] = deque()
         try:
-            while (item := await self._on_disk(next, giving, None)) is not None:
+            while (item := await self._on_disk(self._next, client.relay, giving)) is not None:
                 await client.open(item.mailbox)
                 flying.append((item, asyncio.create_task(client.put(item.mailbox.public, item.data))))
                 if len(flying) >= IN_FLIGHT_MAX:
@@ -216,6 +231,9 @@ class RelaySync:
                 task.cancel()
             await asyncio.gather(*(task for _, task in flying), return_exceptions=True)
         await self._subscribe(client)  # a new key may have been made
+
+    def _next(self, relay: bytes, giving: Generator[RelayItem, None, None]) -> RelayItem | None:
+        return next((item for item in giving if self._vault.lacks(relay, item)), None)
 
     async def _stored(self, client: RelayClient, item: RelayItem, task: asyncio.Task[int]) -> None:
         while not task.done():  # its answer may stand behind more than we hold: that is taken in first

@@ -5,6 +5,7 @@ Its suite is testing/relay_suite.py.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -17,8 +18,10 @@ import apsw
 import msgspec
 
 from quire.core.relay_frames import RELAY_ID_SIZE
-from quire.errors import BusyError, FullError, StorageError
+from quire.errors import BusyError, FullError, NotFoundError, StorageError
 
+FILE_NAME = "relay.db"
+BUSY_MS = 10_000  # for a backup that begins or ends
 EXPIRE_BATCH = 500  # items that go in one transaction, so that no put waits long
 SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
@@ -89,13 +92,13 @@ class SqliteBackend:
         """Raises: StorageError."""
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._db = apsw.Connection(str(folder / "relay.db"))
+            self._hold = _held(folder / "relay.lock")
+            self._db = apsw.Connection(str(folder / FILE_NAME))
             self._lock = threading.Lock()
-            self._db.set_busy_timeout(0)
-            self._db.execute(
-                "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA cache_size=-65536"
-            )
+            self._db.set_busy_timeout(BUSY_MS)
+            # One at a time: of several that give rows, a call runs the first only.
+            for setting in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "cache_size=-65536"):
+                self._db.execute(f"PRAGMA {setting}").fetchall()
             with self._db:
                 if not self._db.pragma("user_version"):
                     self._db.execute(SCHEMA)
@@ -198,6 +201,43 @@ class SqliteBackend:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+            self._hold.close()
+
+
+def back_up(folder: Path, path: Path) -> None:
+    """A copy of a relay's items, as they are at this moment, as a new file; the relay may go on meanwhile.
+
+    Raises: NotFoundError(rule="no_relay"), StorageError with rule "backup_exists" or "backup_failed".
+    """
+    source = folder / FILE_NAME
+    if not source.is_file():
+        raise NotFoundError(f"there is no relay in {folder}", rule="no_relay")
+    if path.exists():
+        raise StorageError(f"{path} exists already", rule="backup_exists", hint="give the name of a new file")
+    try:
+        reader = apsw.Connection(
+            str(source), flags=apsw.SQLITE_OPEN_READWRITE
+        )  # of a WAL, readers write its index
+        with contextlib.closing(reader), contextlib.closing(apsw.Connection(str(path))) as target:
+            reader.set_busy_timeout(BUSY_MS)
+            target.execute("PRAGMA synchronous=FULL")
+            with target.backup("main", reader, "main") as copying:
+                copying.step(-1)  # in one read transaction: what comes meanwhile is not in it
+    except apsw.Error as error:
+        path.unlink(missing_ok=True)
+        raise StorageError(f"the copy failed: {error}", rule="backup_failed") from error
+
+
+def _held(path: Path) -> apsw.Connection:
+    """A lock on a folder for as long as this connection is open; a killed process leaves none. Raises: apsw.BusyError."""
+    hold = apsw.Connection(str(path))
+    try:
+        hold.set_busy_timeout(0)
+        hold.execute("BEGIN EXCLUSIVE")
+    except BaseException:
+        hold.close()
+        raise
+    return hold
 
 
 def _carray(rows: Any) -> Any:

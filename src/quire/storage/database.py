@@ -110,6 +110,12 @@ def one_moment(db: apsw.Connection) -> Iterator[None]:
             db.execute("ROLLBACK")
 
 
+def run_all(connection: apsw.Connection, script: str) -> None:
+    """Every statement of a script. `execute` alone stops at the first that gives a row, as many a PRAGMA does."""
+    for _ in connection.execute(script):
+        pass
+
+
 class Database:
     """The file, opened. Thread-safe; several processes may have it open at once."""
 
@@ -152,9 +158,10 @@ class Database:
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         # Otherwise this build plans a statement anew whenever another place or limit is bound to it: 15 us.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-        connection.execute(
+        run_all(
+            connection,
             "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"
-            f"PRAGMA cache_size=-{READ_CACHE_KIB}; PRAGMA trusted_schema=OFF"
+            f"PRAGMA cache_size=-{READ_CACHE_KIB}; PRAGMA trusted_schema=OFF",
         )
         return connection
 
@@ -246,7 +253,7 @@ class Database:
         with self._write_lock:
             self.close()
             self.writer.set_busy_timeout(1_000)
-            self.writer.execute("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")
+            run_all(self.writer, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")
             self.checkpoint()
             self.writer.execute(f'PRAGMA rekey="raw:{key.reveal().hex()}"')
             self.key = key

@@ -19,7 +19,8 @@ def put_part(
     )
     while True:
         row: Any = db.execute(
-            "SELECT sum(length(data)), count(DISTINCT whole) FROM relay_part WHERE relay = ? AND mailbox = ?", (relay, mailbox)
+            "SELECT sum(length(data)), count(DISTINCT whole) FROM relay_part WHERE relay = ? AND mailbox = ?",
+            (relay, mailbox),
         ).fetchone()
         if row[0] <= PARTS_BYTES_MAX or row[1] == 1:
             return
@@ -42,4 +43,6 @@ def whole_parts(db: apsw.Connection, relay: bytes, mailbox: bytes, whole: bytes)
 
 
 def drop_parts(db: apsw.Connection, relay: bytes, mailbox: bytes, whole: bytes) -> None:
-    db.execute("DELETE FROM relay_part WHERE relay = ? AND mailbox = ? AND whole = ?", (relay, mailbox, whole))
+    db.execute(
+        "DELETE FROM relay_part WHERE relay = ? AND mailbox = ? AND whole = ?", (relay, mailbox, whole)
+    )
