@@ -19,3 +19,11 @@ class TestMemory(BackendSuite):
 
     def opened(self, folder: Path) -> Backend:
         return MemoryBackend(os.urandom(16))
+
+
+def test_every_setting_of_the_database_is_on(tmp_path: Path) -> None:
+    """A script of several PRAGMAs stops at the first that gives a row: it once ran in another mode than it said."""
+    backend = SqliteBackend(tmp_path)
+    found = {name: backend._db.pragma(name) for name in ("journal_mode", "synchronous", "auto_vacuum")}
+    assert found == {"journal_mode": "wal", "synchronous": 2, "auto_vacuum": 2}
+    backend.close()

@@ -18,10 +18,11 @@ import msgspec
 
 from quire.channels.manager import ChannelManager
 from quire.channels.relaying import Found, Relaying, RelayItem
-from quire.core.bundle_file import KNOWN, Kind, Record
+from quire.core.bundle_file import Record
 from quire.core.crypto.mailboxes import inbox
 from quire.core.relay_frames import CaughtUp, Item
-from quire.errors import PeerError, TransportError
+from quire.core.relay_items import assembled, part_of, record_of
+from quire.errors import MalformedError, PeerError, TransportError
 from quire.node.peer import MUCH, REFUSED_MAX
 from quire.transports.interface import PATIENCE, Patience
 from quire.transports.relay import RelayClient, connect
@@ -51,7 +52,7 @@ class RelayReport(msgspec.Struct):
 async def fetch_inbox(url: str, identity: bytes) -> list[Record]:
     """All that lies in a person's inbox: enough to begin a recovery with. Raises: TransportError, MalformedError."""
     found: deque[Record] = deque()
-    size = 0
+    gathered, size = _Gathered(), 0
     async with await connect(url) as client:
         key = inbox(identity)
         await client.open(key)
@@ -59,12 +60,31 @@ async def fetch_inbox(url: str, identity: bytes) -> list[Record]:
         async for frame in client.frames():
             if isinstance(frame, CaughtUp):
                 break
-            if frame.data and frame.data[0] in KNOWN:
-                found.append(Record(Kind(frame.data[0]), frame.data[1:]))
-                size += len(frame.data)
+            record = record_of(frame.data) or gathered.add(frame.data)
+            if record is not None:
+                found.append(record)
+                size += len(record.data)
                 while size > INBOX_BYTES_MAX:
-                    size -= len(found.popleft().data) + 1
+                    size -= len(found.popleft().data)
     return list(found)
+
+
+class _Gathered:
+    """Records that come in parts, one after the other: who puts another between spoils their own."""
+
+    def __init__(self) -> None:
+        self._whole, self._parts = b"", dict[int, bytes]()
+
+    def add(self, item: bytes) -> Record | None:
+        """The record that this item was the last part of."""
+        with contextlib.suppress(MalformedError):
+            part = part_of(item)
+            if part.whole != self._whole:
+                self._whole, self._parts = part.whole, {}
+            self._parts[part.number] = part.data
+            if len(self._parts) == part.parts:
+                return assembled(self._whole, self._parts)
+        return None
 
 
 class RelaySync:

@@ -97,7 +97,12 @@ class SqliteBackend:
             self._lock = threading.Lock()
             self._db.set_busy_timeout(BUSY_MS)
             # One at a time: of several that give rows, a call runs the first only.
-            for setting in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "cache_size=-65536"):
+            for setting in (
+                "auto_vacuum=INCREMENTAL",
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "cache_size=-65536",
+            ):
                 self._db.execute(f"PRAGMA {setting}").fetchall()
             with self._db:
                 if not self._db.pragma("user_version"):

@@ -96,7 +96,7 @@ class Relay:
 
     @contextlib.asynccontextmanager
     async def _living(self, app: Starlette) -> AsyncIterator[None]:
-        self._usage = await self.on_disk(self.backend.usage)
+        await self.on_disk(self._count)
         tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._expire())]
         log.info("started")
         try:
@@ -205,12 +205,16 @@ class Relay:
         )  # at most: counted anew each minute
         return cursors
 
+    def _count(self) -> None:
+        """How much there is, counted where puts are: between two of them."""
+        self._usage = self.backend.usage()
+
     async def _expire(self) -> None:
         while True:
             try:
                 while await self.on_disk(self.backend.expire, now_ms() - self.limits.ttl_ms):
                     await asyncio.sleep(0)
-                self._usage = await self.on_disk(self.backend.usage)
+                await self.on_disk(self._count)
                 self._kept.set(self._usage.bytes)
             except StorageError as error:
                 log.warning("expiring failed", extra={"rule": error.rule})
