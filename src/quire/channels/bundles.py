@@ -125,11 +125,17 @@ class Bundles:
         self,
         records: Callable[[], Iterable[Record | MalformedError]],
         file_bytes_max: int = FILE_BYTES_MAX,
+        *,
+        goes_on: bool = False,
     ) -> BundleReport:
         from quire.store.unbundling import Reading
 
         report = Reading(
-            self.store, records, on_request=self.answer_request, file_bytes_max=file_bytes_max
+            self.store,
+            records,
+            on_request=self.answer_request,
+            file_bytes_max=file_bytes_max,
+            goes_on=goes_on,
         ).run()
         for file in report.files:
             publish_came(self.store, self._hub, file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -54,6 +54,8 @@ class Syncing:
     def __init__(self, chat: ChannelManager) -> None:
         self._chat = chat
         self._store = chat.store
+        self._bulk = ExitStack()
+        self._is_in_bulk = False
 
     @property
     def device(self) -> DeviceId:
@@ -115,10 +117,22 @@ class Syncing:
             or bool(log.joinings(db))
         )
 
-    def take(self, records: Iterable[Record]) -> BundleReport:
-        """Take in records that came on any road."""
+    def take(self, records: Iterable[Record], *, much: bool = False) -> BundleReport:
+        """Take in records that came on any road.
+
+        much    more than a page of it is there, and more comes: then `rest` is to be called
+        """
         given = list(records)
-        return self._chat._take(lambda: given)
+        if much and not self._is_in_bulk:
+            self._bulk.enter_context(self._store.database.bulk())
+            self._is_in_bulk = True
+        return self._chat._take(lambda: given, goes_on=much)
+
+    @guarded
+    def rest(self) -> None:
+        """No more comes for now."""
+        self._is_in_bulk = False
+        self._bulk.close()
 
     @guarded
     def wanted_files(self, channels: Iterable[ChannelId], peer: bytes) -> list[Wanted]:

@@ -14,6 +14,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -35,6 +36,7 @@ REFUSED_MAX = 1_000  # kept in a report: a liar's go on for ever
 ROUNDS_MAX = 32  # of one sync, unless it is to go on: who always has something new is left
 MUCH = 500  # commits taken in at once: history comes, not talk
 TAKE_BYTES = 16 << 20  # taken in at once: several bundles share a transaction
+MUCH_BYTES = 128 << 10  # of records, from which on the writer is set for more: some 1,500 messages
 
 
 class SyncReport(msgspec.Struct):
@@ -133,6 +135,7 @@ class PeerSync:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._over = True
+            self._taking.submit(self._vault.rest)  # if it broke off while much came
             for pool in (self._taking, self._giving):  # what is being written is completed
                 await asyncio.to_thread(pool.shutdown)
             await self._files.close()
@@ -287,6 +290,7 @@ class PeerSync:
             if item is None:
                 if self._given is not None:
                     await self._given
+                await self._in(self._taking, self._vault.rest)
                 await self._carry_out(self._session.rest(again=self._news))
                 continue
             number, record = item
@@ -299,13 +303,13 @@ class PeerSync:
                 number, record = following
                 batch.append(record)
                 size += len(record.data)
-            await self._take(batch)
+            await self._take(batch, much=size >= MUCH_BYTES and bool(self.report.messages))
             await self._carry_out(self._session.taken(number))
             if ends:
                 self._records.put_nowait(None)
 
-    async def _take(self, batch: list[Record]) -> None:
-        found = await self._in(self._taking, self._vault.take, batch)
+    async def _take(self, batch: list[Record], *, much: bool = False) -> None:
+        found = await self._in(self._taking, partial(self._vault.take, batch, much=much))
         self.report.new += found.new
         self.report.messages.update(channel for channel, _ in found.messages)
         if found.new >= MUCH:

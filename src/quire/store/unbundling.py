@@ -102,9 +102,11 @@ class Reading:
         *,
         on_request: Callable[[bytes], bool],
         file_bytes_max: int = limits.FILE_BYTES_MAX,
+        goes_on: bool = False,
     ) -> None:
         """
         file_bytes_max    larger files are taken only if somebody here asked for them
+        goes_on           more of what came before: the first page is there, and the writer is set for much (`Database.bulk`)
         """
         self._files = FileRecords(store, file_bytes_max)
         self._store = store
@@ -116,9 +118,11 @@ class Reading:
         self._crowded: list[PeerError] = []  # what found none in this pass
         self._keys: dict[bytes, tuple[ChannelId, EpochKey]] = {}  # by bundle tag
         self._tagged: set[tuple[bytes, bytes]] = set()  # (channel, key) that are in it
-        self._batch_bytes = 0  # until the first page is there: one bundle at a time
+        self._batch_bytes = (
+            BATCH_BYTES if goes_on else 0
+        )  # until the first page is there: one bundle at a time
         self._left: Iterator[tuple[int, Record]] = iter(())
-        self._in_bulk = False
+        self._in_bulk = goes_on
         self._held: tuple[int, Record] | None = None  # read, and not yet looked at
         self.report = BundleReport()
 
