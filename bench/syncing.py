@@ -1,13 +1,16 @@
 """Sync: a history over a direct link on loopback, nothing new, one message by a relay, and a relay's puts.
 
-The floor of a sync copies the same rows, all tables that a message is in, from one bare SQLite file to another in transactions
-of 10,000 messages; the vaults' cipher and pragmas, no search index, no network. Each end of a link is a process of its own, as it
-is at home; both share this machine's processors.
+The floor of a sync copies the same rows, all tables that a message is in, from one bare SQLite file to another in
+transactions of 10,000 messages; the vaults' cipher and pragmas, no index of any kind, no network. Beside it stands a second
+one, which writes what the receiver has in the end: rows, their indexes and the search index, in the receiver's transactions,
+as the floor of an import does. Each end of a link is a process of its own, as it is at home; both share this machine's
+processors.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -21,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data import History
+from bench.floor import Caught, Floor, catching
 from bench.measuring import FLOOR, OURS, ROOT, Row, environment, python
 from bench.people import with_history
 from quire.channels.manager import ChannelManager
@@ -58,10 +62,19 @@ def measure(history: History, size: int, scratch: Path) -> list[Row]:
     ada, bob, team = with_history(history, size, folder)
     asyncio.run(_sync(ada, bob))  # their devices are known to each other from here on
     bob.chat.join_channel(ada.chat.create_invite(team).text())
-    seconds, first_page, report = asyncio.run(_join(ada, bob, team, size))
-    floor = _copied(ada, folder)
+    with catching() as caught:
+        came = _kept_apart(bob, caught)
+        seconds, first_page, report = asyncio.run(_join(ada, bob, team, size))
+    floor, indexed = _copied(ada, folder), _written(came, folder)
     rows = [
         Row(PART, size, "sync", "messages/s", {OURS: size / seconds, FLOOR: size / floor}),
+        Row(
+            PART,
+            size,
+            "sync, beside rows and indexes",
+            "messages/s",
+            {OURS: size / seconds, FLOOR: size / indexed},
+        ),
         Row(PART, size, "sync, on the wire", "bytes a message", {OURS: report.received_bytes / size}),
         Row(PART, size, "sync, first page", "ms", {OURS: first_page * 1e3}),
     ]
@@ -193,10 +206,10 @@ async def _nothing_new(ada: Person, bob: Person) -> tuple[float, int]:
 
 
 def _copied(ada: Person, folder: Path) -> float:
-    """Seconds that copying the same rows takes."""
+    """Seconds that copying the same rows takes, read and written."""
     source = ada.store.database
     key = DatabaseKey.generate(os.urandom)
-    target = Database(folder / "floor.db", key)
+    target = Database(folder / "copy.db", key)
     target.connect(create=True).execute("PRAGMA journal_mode=WAL")
     seconds = 0.0
     db = source.reader
@@ -204,15 +217,38 @@ def _copied(ada: Person, folder: Path) -> float:
         sql: Any = db.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
         with target.transaction() as writing:
             writing.execute(sql[0])
-        found: Any = db.execute(f"SELECT * FROM {table}").fetchall()
         start = time.perf_counter()
-        for at in range(0, len(found), COPY_AT_ONCE):
-            some = found[at : at + COPY_AT_ONCE]
+        found = iter(db.execute(f"SELECT * FROM {table}"))
+        while some := list(itertools.islice(found, COPY_AT_ONCE)):
             with target.transaction() as writing:
                 writing.executemany(f"INSERT INTO {table} VALUES({','.join('?' * len(some[0]))})", some)
         seconds += time.perf_counter() - start
     target.close()
     return seconds
+
+
+def _kept_apart(bob: Person, caught: Caught) -> list[Caught]:
+    """What each of his transactions is going to write."""
+    run, came = bob.store.ledger.run, list[Caught]()
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        result = run(*arguments, **named)
+        if caught.posts:
+            came.append(caught.take())
+        return result
+
+    bob.store.ledger.run = watched  # type: ignore[method-assign]
+    return came
+
+
+def _written(came: list[Caught], folder: Path) -> float:
+    """Seconds that writing the same rows takes, with all that finds them again."""
+    floor = Floor(folder)
+    for one in came:
+        floor.load(one)
+    floor.finish()
+    floor.close()
+    return floor.seconds
 
 
 async def _messages(folder: Path, url: str) -> list[float]:

@@ -66,6 +66,7 @@ TARGETS = (
     Target(exporting.PART, "export, jsonl", "at least", 60_000),
     Target(exporting.PART, "exporting", "at most", 200),
     Target(syncing.PART, "sync", "at least", 0.4, FLOOR, size_min=100_000),
+    Target(syncing.PART, "sync, beside rows and indexes", "at least", 0.4, FLOOR, size_min=100_000),
     Target(syncing.PART, "sync", "at least", 30_000, size_min=100_000),
     Target(syncing.PART, "sync, on the wire", "at most", 110),
     Target(syncing.PART, "sync, first page", "at most", 1_500),
