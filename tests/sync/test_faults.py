@@ -65,9 +65,9 @@ class Counting:
         self.records = 0
         take = Syncing.take
 
-        def counted(vault: Syncing, records: Any) -> Any:
+        def counted(vault: Syncing, records: Any, **named: Any) -> Any:
             given = list(records)
-            report = take(vault, given)
+            report = take(vault, given, **named)
             self.records += len(given)
             return report
 
