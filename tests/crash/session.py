@@ -27,6 +27,7 @@ from quire.testing.authors import Author
 from quire.testing.faults import FaultyDisk, Kill, Plan, PowerCut, die
 from tests.vaults import FORKS
 
+ERASED = ("reply one", "a banana")  # by the steps of that name, in order
 EXPORT = [
     {"type": "channel", "key": "old", "name": "old-days", "topic": "long ago"},
     {"type": "author", "key": "u1", "name": "Una"},
@@ -114,6 +115,8 @@ class Session:
             ("large", lambda: self.post("large", "apple " * 20_000, channel="random")),
             ("delete", lambda: m().delete_message(ids["r2"], "a mistake")),
             ("mark", lambda: m().mark_read("general", ids["a"])),
+            ("erase", lambda: m().erase_message(ids["r1"], "a slip")),
+            ("erase", lambda: m().erase_version(ids["b"], 1)),
             ("bookmark", lambda: m().bookmark(ids["a"])),
             ("name", lambda: m().set_name("Ada")),
             ("several", self.several_at_once),
@@ -157,9 +160,10 @@ def look(store: LocalStore) -> Any:
             "pinned": [place[message.id] for message in manager.pinned(info.id)],
             "messages": [
                 [
-                    m.body[:50], len(m.body), _name(m.author), m.root and place_of(m.root), m.deleted and m.deleted.reason,
+                    m.body[:50], len(m.body), _name(m.author), m.root and place_of(m.root),
+                    m.deleted and [m.deleted.reason, m.deleted.erased],
                     [a.name for a in m.attachments], [[r.emoji, r.count, r.own] for r in m.reactions],
-                    [v.body[:50] for v in manager.get_edit_history(m.id)],
+                    [[v.body[:50], v.erased] for v in manager.get_edit_history(m.id)],
                     m.thread and [m.thread.replies, m.thread.participants, place_of(m.thread.last_reply or m.id)],
                 ]
                 for m in messages

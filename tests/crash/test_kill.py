@@ -20,7 +20,7 @@ from quire.channels.manager import ChannelManager
 from quire.core.crypto.secrets import KeyFile
 from quire.errors import UnlockError
 from quire.store.local import LocalStore
-from tests.crash.session import Spec, in_doomed_process, look, prepare
+from tests.crash.session import ERASED, Spec, in_doomed_process, look, prepare
 from tests.oracle import check
 
 SAMPLE = 26
@@ -36,6 +36,7 @@ class Reference(NamedTuple):
     states: list[Any]
     writes: int
     points: int
+    ends: list[tuple[int, int]]  # writes and points up to the end of each step
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
         if line[0] == "done":
             states.append(line[4] if line[4] is not None else states[-1])
     names = [line[2] for line in said if line[0] == "begin"]
-    return Reference(names, states, said[-1][2], said[-1][3])
+    ends = [(line[2], line[3]) for line in said if line[0] == "done"]
+    return Reference(names, states, said[-1][2], said[-1][3], ends)
 
 
 def specs(reference: Reference) -> Iterator[Spec]:
@@ -72,6 +74,26 @@ def test_the_session_has_many_places_to_die(reference: Reference) -> None:
 def test_nothing_acknowledged_is_lost_in_a_sample(reference: Reference, tmp_path: Path, number: int) -> None:
     every = list(specs(reference))
     survive(reference, tmp_path, random.Random(number).choice(every))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sample", [pytest.param(6, marks=pytest.mark.bounded), 0])
+def test_a_death_while_erasing_leaves_all_or_nothing(
+    reference: Reference, tmp_path: Path, sample: int
+) -> None:
+    """At every point that is named, and every second write, of the two steps that erase; or at some of them."""
+    first = reference.names.index("erase")
+    assert reference.names[first : first + 2] == ["erase", "erase"]
+    (writes, points), (writes_end, points_end) = reference.ends[first - 1], reference.ends[first + 1]
+    assert points_end - points > 6
+    places: list[Spec] = [{"kind": "hook", "at": at} for at in range(points + 1, points_end + 1)]
+    places += [
+        {"kind": "kill", "at": at, **TEARS[at % len(TEARS)]} for at in range(writes + 1, writes_end, 2)
+    ]
+    for number, spec in enumerate(random.Random(1).sample(places, sample) if sample else places):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        survive(reference, folder, spec)
 
 
 @pytest.mark.slow
@@ -102,6 +124,8 @@ def survive(reference: Reference, folder: Path, spec: Spec) -> None:
             seen, allowed = look(store), [reference.states[begun]]
         assert seen in allowed, f"after {names[done]}, during {names[begun]}"
         check(store)
+        for text in ERASED[: names[: done + 1].count("erase")]:
+            assert text.encode() not in store.database.reader.serialize("main")
         report = store.verify()  # also: who is in has the present key
         assert report.ok, report.problems
         ChannelManager(store).create_channel("life goes on")

@@ -36,7 +36,7 @@ from quire.storage.outside import create_key_file
 from quire.store.linking import LinkGuest, LinkHost
 from quire.store.local import LocalStore
 from quire.store.unbundling import BundleReport
-from quire.testing import world_checks, world_letting, world_steps
+from quire.testing import world_checks, world_erasing, world_letting, world_steps
 from quire.testing.people import Person, key_of
 from quire.testing.world_edge import Edge
 
@@ -253,6 +253,11 @@ class World:
         """From here on people let go of what they wrote, too, by policies and timers (testing/world_letting.py)."""
         self._steps.update(world_letting.STEPS)
         self._weights.update(world_letting.WEIGHT)
+
+    def erase(self) -> None:
+        """From here on people erase what they wrote, too (testing/world_erasing.py)."""
+        self._steps.update(world_erasing.STEPS)
+        self._weights.update(world_erasing.WEIGHT)
 
     def run(self, steps: int) -> None:
         """So many steps. Who reads what is written is checked as it is written; everything now and then and at the end."""

@@ -67,7 +67,7 @@ class Scene(NamedTuple):
 
     def message(self) -> bytes:
         """Somebody's message."""
-        found = self.liar.chat.get_stored_messages_paginated(self.channel, limit=20).messages
+        found = self.liar.store.get_channel_messages_paginated(self.channel, limit=20).messages
         return self.world.random.choice(found).id if found else self.draw(16)
 
     def sealed(self, *commits: bytes) -> list[Record]:

@@ -22,7 +22,7 @@ from quire.storage import log
 from quire.store.behind import epoch_of
 from quire.store.epochs import devices_in
 from quire.store.people import control_commits
-from quire.testing import world_letting
+from quire.testing import world_erasing, world_letting
 
 if TYPE_CHECKING:
     from quire.core.views import Message
@@ -146,6 +146,7 @@ def check_safety(world: World) -> None:
         _check_log(world, machine)
         _check_bounds(world, machine)
         world_letting.check_gone(world, machine)
+        world_erasing.check_erased(world, machine)
         for channel in world.channels:
             if log.channel_by_id(machine.store.database.reader, channel) is not None:
                 world.ancestry.learn(machine, channel)
