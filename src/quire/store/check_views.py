@@ -232,18 +232,17 @@ class Views:
             if isinstance(operation, Edit):
                 operation = msgspec.structs.replace(operation, body="")
             placed = Placed(id, time, self._run.signer(id), operation, self._run.rights(id))
-            right = False
-            if lacks_right(operation, placed.rights):
-                right = True
-            elif isinstance(operation, Edit):
-                right = not may_edit(post_by, post_signer, placed.by, placed.author)
+            lacks = lacks_right(operation, placed.rights)
+            is_void = lacks
+            if isinstance(operation, Edit):
+                is_void |= not may_edit(post_by, post_signer, placed.by, placed.author)
             elif isinstance(operation, Delete):
-                right = not may_delete(post_signer, placed.author, placed.rights)
-            if bool(void) != right:
+                is_void |= not may_delete(post_signer, placed.author, placed.rights)
+            if bool(void) != is_void:
                 self._add("operation_view", named(id), "void")
             if channel_n != channel:
                 self._add("target_missing", named(id), "its target is in another channel")
-            else:
+            elif not lacks:
                 yield placed
 
     def _flags(self, post: Post, of: log.LogRow, others: list[Placed]) -> int:
