@@ -31,6 +31,7 @@ def made(size: int, chunk: int = 70_001) -> tuple[bytes, list[bytes]]:
 @pytest.mark.parametrize("size", SIZES)
 def test_a_file_is_padded_cut_and_comes_back(size: int) -> None:
     plain, pieces = made(size)
+    assert made(size, PIECE_PLAIN) == made(size, PIECE_SIZE) == (plain, pieces)  # however it was cut
     assert [len(one) for one in pieces] == [
         sealed.piece_size(size, n) for n in range(sealed.piece_count(size))
     ]

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from quire.storage.sealed_files import SealedFiles
     from quire.store.local import LocalStore
 
-READ_BYTES = 1 << 18  # of a file being sealed, at once
 PREVIEW_SOURCE_MAX = 64 << 20  # a picture larger than this gets no preview
 
 
@@ -162,7 +161,7 @@ def _sealed(store: LocalStore, channel: int, new: NewFile) -> Sealed:
     key, hashed, head = os.urandom(KEY_SIZE), hashlib.sha256(), bytearray()
 
     def chunks(stream: BinaryIO) -> Iterator[bytes]:
-        while chunk := stream.read(READ_BYTES):
+        while chunk := stream.read(PIECE_PLAIN):
             hashed.update(chunk)
             if len(head) < HEAD_BYTES:
                 head.extend(chunk[: HEAD_BYTES - len(head)])
