@@ -66,7 +66,7 @@ def import_(
 
     Slack, Discord, Zulip, Telegram, Matrix, IRC logs and more: see --formats.
     Zips and tars are read in place. Messages keep their times, threads, reactions, edits and authors, and the
-    files that lie in the export (not in a tar).
+    files that lie in the export.
     Importing the same export again, or one that overlaps it, adds only what is new, so after an
     interruption the same command goes on. Nothing is downloaded.
 

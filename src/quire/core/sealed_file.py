@@ -89,7 +89,9 @@ def seal_pieces(key: bytes, size: int, chunks: Iterable[bytes]) -> Iterator[byte
         left -= len(chunk)
         if left < 0:
             raise _other_size()
-        if not held and len(chunk) == PIECE_PLAIN and number < count - 1:  # as who reads large files cuts them
+        if (
+            not held and len(chunk) == PIECE_PLAIN and number < count - 1
+        ):  # as who reads large files cuts them
             yield seal_piece(key, size, number, chunk)
             number += 1
             continue

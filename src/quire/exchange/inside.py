@@ -44,6 +44,10 @@ class Watched(Source):
         """One of them, while others are being read."""
         return self._raw.open(name)
 
+    def walk_files(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, BinaryIO]]:
+        """All of them that are wanted, in one pass."""
+        yield from self._raw.walk(wanted)
+
     def walk(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, BinaryIO]]:
         for name, stream in self._source.walk(wanted):
             self.current = name

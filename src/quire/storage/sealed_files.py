@@ -281,6 +281,14 @@ class NewFile:
         self._kept = True
         return id
 
+    def set_aside(self) -> str:
+        """Close it and leave it where it is; its path. The caller removes it, or the next opening does."""
+        file, self._file = self._file, None
+        assert file is not None
+        os.close(file)
+        self._kept = True
+        return self._path
+
     def close(self) -> None:
         file, self._file = self._file, None
         if file is not None:

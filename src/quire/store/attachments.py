@@ -44,7 +44,7 @@ from quire.store.quota import require_room
 
 if TYPE_CHECKING:
     from quire.core.views import Message
-    from quire.storage.sealed_files import SealedFiles
+    from quire.storage.sealed_files import SealedFile, SealedFiles
     from quire.store.local import LocalStore
 
 PREVIEW_SOURCE_MAX = 64 << 20  # a picture larger than this gets no preview
@@ -277,12 +277,9 @@ class AttachmentStream(io.RawIOBase):
     Reading raises: CorruptError(rule="attachment_damaged" or "attachment_missing").
     """
 
-    def __init__(self, files: SealedFiles, attachment: Attachment, row: FileRow) -> None:
-        assert attachment.file is not None
-        self.attachment = attachment
-        self._key, self._size = attachment.file.key, row.size_bytes
-        self._outline = row.outline
-        self._sealed = files.open(row.id)
+    def __init__(self, sealed: SealedFile, key: bytes, size: int, outline: bytes) -> None:
+        self._sealed = sealed
+        self._key, self._size, self._outline = key, size, outline
         self._at = 0
         self._piece: tuple[int, bytes] = (-1, b"")
 
@@ -315,8 +312,7 @@ class AttachmentStream(io.RawIOBase):
     def _read(self, number: int) -> bytes:
         sealed = self._sealed.piece(number)
         try:
-            if self._outline:
-                check_piece(self._outline, self._size, number, sealed)
+            check_piece(self._outline, self._size, number, sealed)
             return open_piece(self._key, self._size, number, sealed)
         except MalformedError as error:
             raise CorruptError(
@@ -359,7 +355,7 @@ def open_attachment(store: LocalStore, message: MessageId, n: int = 1) -> Attach
         )
     if row.size_bytes != attachment.size_bytes:
         raise NotFoundError("no file of that name has this size: its author lies", rule="attachment_absent")
-    return AttachmentStream(store.files, attachment, row)
+    return AttachmentStream(store.files.open(row.id), attachment.file.key, row.size_bytes, row.outline)
 
 
 # Letting go

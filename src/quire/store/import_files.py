@@ -6,33 +6,57 @@ message keeps the name; when there is no room left, the rest of the files is lef
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import apsw
 import msgspec
 
+from quire.core.limits import FILE_BYTES_MAX
 from quire.core.operation import Attachment, Post
-from quire.errors import BusyError, FormatError, FullError, NotFoundError, QuireError, UsageError
+from quire.core.sealed_file import KEY_SIZE, PIECE_PLAIN, seal_pieces
+from quire.errors import (
+    BusyError,
+    FormatError,
+    FullError,
+    MalformedError,
+    NotFoundError,
+    QuireError,
+    UsageError,
+)
 from quire.exchange import model
 from quire.exchange.inside import Watched
 from quire.storage import attachments as rows
-from quire.store.attachments import NewFile, Sealed
+from quire.storage.sealed_files import SealedFile
+from quire.store.attachments import AttachmentStream, NewFile, Sealed
 
 if TYPE_CHECKING:
+    from quire.store.local import LocalStore
     from quire.store.tally import Tally
 
+READ_ITSELF = (".json", ".jsonl", ".mbox", ".html")  # what holds messages, and is not put aside from a tar
 REPEATED_MAX = 20_000  # files that are remembered in case another message of the channel has them
 
 
 class ImportFiles:
     """The files of one import."""
 
-    def __init__(self, source: Watched, seal: Callable[[int, NewFile], Sealed] | None, tally: Tally) -> None:
+    def __init__(
+        self,
+        source: Watched,
+        seal: Callable[[int, NewFile], Sealed] | None,
+        tally: Tally,
+        open_file: Callable[[str], BinaryIO],
+    ) -> None:
         """
-        seal    None: only count
+        seal         None: only count
+        open_file    gives a file of the export
         """
         self.source = source
+        self._open_file = open_file
         self._seal = seal
         self._tally = tally
         self._named: dict[int, tuple[str, ...]] = {}  # slot -> files of a message that is on its way
@@ -83,7 +107,7 @@ class ImportFiles:
             return None
         size = self.source.file_sizes()[name]
         new = NewFile(
-            attachment.name or name.rpartition("/")[2], size, lambda: self.source.open_file(name),
+            attachment.name or name.rpartition("/")[2], size, lambda: self._open_file(name),
             url=attachment.url, preview=False,
         )  # fmt: skip
         try:
@@ -121,6 +145,44 @@ class ImportFiles:
         """A message was here already, or is broken."""
         self._named.pop(slot, None)
         self._sealed.pop(slot, None)
+
+
+class Spool:
+    """Files of a tar, which is read forwards only: sealed aside in one pass, each under a key that nobody keeps."""
+
+    def __init__(self, store: LocalStore, source: Watched, tally: Tally) -> None:
+        self._files: dict[str, tuple[str, bytes, int, bytes]] = {}
+        self._store = store
+        try:
+            for name, stream in source.walk_files(lambda name: not name.lower().endswith(READ_ITSELF)):
+                self._put(name, source.file_sizes()[name], stream)
+        except (FullError, FormatError, MalformedError) as error:  # what is there is used
+            tally.warn(f"not all files of the tar could be read: {_reason(error)}")
+
+    def _put(self, name: str, size: int, stream: BinaryIO) -> None:
+        if size > FILE_BYTES_MAX:
+            return
+        key = os.urandom(KEY_SIZE)
+        with self._store.files.new() as fresh:
+            for piece in seal_pieces(key, size, iter(lambda: stream.read(PIECE_PLAIN), b"")):
+                fresh.write(piece)
+            outline = fresh.outline
+            self._files[name] = fresh.set_aside(), key, size, outline
+
+    def open(self, name: str) -> BinaryIO:
+        """A file of the tar. Raises: NotFoundError(rule="file_absent")."""
+        if name not in self._files:
+            raise NotFoundError(f"{name} was not read", rule="file_absent", file=name)
+        path, key, size, outline = self._files[name]
+        sealed = SealedFile(open(path, "rb"))  # noqa: SIM115 - the stream closes it
+        return cast(BinaryIO, io.BufferedReader(AttachmentStream(sealed, key, size, outline), PIECE_PLAIN))
+
+    def close(self) -> None:
+        """Take them away."""
+        for path, _, _, _ in self._files.values():
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        self._files.clear()
 
 
 def slot_of(channel: str, message: model.Message) -> int:

@@ -50,7 +50,7 @@ from quire.storage import timeline as rows
 from quire.store.additions import EVENTS, Additions, Event, actors
 from quire.store.attachments import sealing
 from quire.store.columns import Posts
-from quire.store.import_files import ImportFiles, slot_of
+from quire.store.import_files import ImportFiles, Spool, slot_of
 from quire.store.ledger import Draft
 from quire.store.origins import Origins
 from quire.store.tally import Tally
@@ -62,7 +62,6 @@ BATCH = 10_000  # records in a transaction
 REMEMBERED_MAX = 1_000_000  # messages of a run that are remembered: about 100 MB
 _time = attrgetter("time_ms")
 WAITING_MAX = 100_000  # records of a run that wait for their target
-READ_ITSELF = (".json", ".jsonl", ".txt", ".log", ".mbox", ".html", ".csv")  # what holds messages, mostly
 NOTICE_NUMBERS = {name: number for number, name in enumerate(NOTICES)}
 
 
@@ -105,13 +104,16 @@ def _files(
     store: LocalStore, source: Watched, tally: Tally, dry_run: bool, held: ExitStack
 ) -> ImportFiles | None:
     """What takes the export's files in, if it has any that can be."""
-    if source.forwards_only:
-        if any(not name.endswith(READ_ITSELF) for name in source.file_sizes()):
-            tally.warn("files inside a tar stay there: unpack it, and import the folder to bring them along")
-        return None
     if len(source.file_sizes()) < 2:
         return None
-    return ImportFiles(source, None if dry_run else held.enter_context(sealing(store)), tally)
+    if dry_run:
+        return ImportFiles(source, None, tally, source.open_file)
+    seal, open_file = held.enter_context(sealing(store)), source.open_file
+    if source.forwards_only:
+        spool = Spool(store, source, tally)
+        held.callback(spool.close)
+        open_file = spool.open
+    return ImportFiles(source, seal, tally, open_file)
 
 
 def _batches(records: Iterable[model.Record]) -> Iterator[list[model.Record]]:
