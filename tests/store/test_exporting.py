@@ -94,14 +94,24 @@ def test_nothing_is_replaced_and_nothing_half_written_stays(
     assert list(place.parent.iterdir()) == [place]
 
 
-def test_a_killed_export_leaves_nothing_under_its_name(chat: ChannelManager, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "where",
+    [
+        'manager.export("{path}", format="markdown", progress=die)',
+        'os.rename = die; manager.export("{path}", format="html")',
+        'os.rename = die; manager.export("{path}")',
+    ],
+)
+def test_a_killed_export_leaves_nothing_under_its_name(
+    chat: ChannelManager, tmp_path: Path, where: str
+) -> None:
     """What it left is taken away by the next."""
     place = tmp_path / "exports" / "out"
     place.parent.mkdir()
     code = f"""
 import os, signal
-def die(what, done, total): os.kill(os.getpid(), signal.SIGKILL)
-manager.export({str(place)!r}, format="markdown", progress=die)
+def die(*_): os.kill(os.getpid(), signal.SIGKILL)
+{where.format(path=str(place))}
 """
     with pytest.raises(AssertionError):  # it gave no answer
         vaults.in_fresh_process(chat.store.folder, code)
