@@ -294,7 +294,13 @@ class HtmlWriter:
             page.before is not None
             and page.before[0] == line.author
             and 0 <= line.time_ms - page.before[1] < TOGETHER_MS
-            and not (line.title or line.reply_to or (line.thread and within is None and not again))
+            and not (
+                line.title
+                or line.reply_to
+                or line.broadcast
+                or line.pinned
+                or (line.thread and within is None and not again)
+            )
         )
         page.before = (line.author, line.time_ms)
         head = stamp if joined else self._head(line, author, stamp)
