@@ -25,6 +25,7 @@ from bench import (
     data,
     erasing,
     exporting,
+    letting,
     memory,
     opening,
     people,
@@ -44,6 +45,7 @@ PARTS = (
     people.PART,
     syncing.PART,
     backing.PART,
+    letting.PART,
     exporting.PART,
     erasing.PART,
 )
@@ -102,7 +104,10 @@ def run(
             if erasing.PART in parts:
                 say(f"{size:,} messages: erasing")
                 keep(erasing.measure(history, size, scratch))
-            if not set(parts) - {people.PART, syncing.PART, erasing.PART}:
+            if letting.PART in parts:
+                say(f"{size:,} messages: letting go")
+                keep(letting.measure(history, size, scratch))
+            if not set(parts) - {people.PART, syncing.PART, erasing.PART, letting.PART}:
                 continue
             say(f"{size:,} messages: building")
             built, rows = building.build(history, size, scratch)

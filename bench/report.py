@@ -19,7 +19,7 @@ PACKAGES = ("apsw-sqlite3mc", "cryptography", "msgspec", "sqlcipher3")
 TITLES = {
     "import": "Bulk import and disk", "send": "Durable sends", "read": "Reading and searching",
     "open": "Opening", "memory": "Peak memory", "people": "People", "sync": "Sync",
-    "export": "Export", "backup": "Backup and restore",
+    "export": "Export", "backup": "Backup and restore", "retention": "Letting go",
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from bench import (
     building,
     erasing,
     exporting,
+    letting,
     memory,
     opening,
     people,
@@ -76,6 +77,8 @@ TARGETS = (
     Target(syncing.PART, "a message by a relay, 99 % within", "at most", 60),
     Target(syncing.PART, "a relay's durable puts", "at least", 2_000),
     Target(erasing.PART, "erase an author's 10,000 messages", "at most", 3),
+    Target(letting.PART, "half let go", "at least", 8_333, size_min=100_000),
+    Target(letting.PART, "a post meanwhile, the slowest", "at most", 50),
 )
 
 

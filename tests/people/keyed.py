@@ -78,6 +78,9 @@ class Shelf:
     def epoch_keys(self, channel: bytes) -> dict[bytes, bytes]:
         return dict(self.keys)
 
+    def forgotten_epochs(self, channel: bytes) -> set[bytes]:
+        return set()
+
     def control_rows(self, channel: int, kind: int | None = None) -> list[tuple[bytes, bytes]]:
         return [(id, data) for id, (of, data, _) in sorted(self.rows.items()) if kind in (None, of)]
 
@@ -99,6 +102,7 @@ LOG = SimpleNamespace(
         name: lambda shelf, *rest, _name=name: getattr(shelf, _name)(*rest)
         for name in (
             "epoch_keys",
+            "forgotten_epochs",
             "control_rows",
             "control_places",
             "control_operation",

@@ -25,7 +25,7 @@ import msgspec
 from quire.core import limits
 from quire.core.encoding import Codec, encode
 from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation
-from quire.core.operation import SALT_SIZE
+from quire.core.operation import END_OF_TAGS, FIRST_CONTROL_BYTE, SALT_SIZE
 from quire.errors import MalformedError
 
 VERSION = 1
@@ -67,6 +67,7 @@ class HoledCommit(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 AnyCommit: TypeAlias = Commit | HoledCommit
 COMMITMENT_SIZE = 32
+KEY_BYTES = (b"\x2d", b"\x2e")  # the second byte of a Seal, of a Link
 _ARRAY_OF_FOUR = b"\x94"
 
 _head_codec = Codec(Head, "head")
@@ -85,7 +86,9 @@ def channel_id(create: bytes) -> ChannelId:
 
 
 def commitments_of(salted: Sequence[bytes]) -> list[bytes]:
-    """SHA-256 of each salt || operation."""
+    """The commitment of each salt || operation."""
+    if salted and FIRST_CONTROL_BYTE <= salted[0][SALT_SIZE + 1 : SALT_SIZE + 2] < END_OF_TAGS:
+        return [commitment(operation) for operation in salted]
     sha256 = hashlib.sha256
     return [sha256(operation).digest() for operation in salted]
 
@@ -96,8 +99,24 @@ def content_root(salted: Sequence[bytes]) -> bytes:
 
 
 def commitment(salted: bytes) -> bytes:
-    """What of an operation (salt || operation) the root commits to."""
+    """What of an operation (salt || operation) the root commits to.
+
+    Of one that carries sealed keys, their hashes: so what is sealed can be destroyed, and what is left says all the rest.
+    """
+    if salted[SALT_SIZE + 1 : SALT_SIZE + 2] in KEY_BYTES:
+        salted = salted[:SALT_SIZE] + keyless(salted[SALT_SIZE:])
     return hashlib.sha256(salted).digest()
+
+
+def keyless(operation: bytes) -> bytes:
+    """An encoded Seal or Link without what is sealed in it; other bytes as they are."""
+    from quire.core.control import Link, Seal, decode_control, without_keys  # which content never needs
+
+    try:
+        decoded = decode_control(operation)
+    except MalformedError:  # whoever decodes it next refuses it
+        return operation
+    return encode(without_keys(decoded)) if isinstance(decoded, Seal | Link) else operation
 
 
 def root_of(commitments: Iterable[bytes]) -> bytes:

@@ -6,6 +6,7 @@ finds that their author had the right to it; here is their form.
 
 from __future__ import annotations
 
+import hashlib
 from enum import IntEnum
 
 import msgspec
@@ -208,6 +209,7 @@ CONTROL_KINDS: dict[type, int] = {type_: FIRST_KIND + place for place, type_ in 
 SEALING_PUBLIC_SIZE = 1216
 SEALED_KEY_SIZE = 32 + 1136
 LINK_SIZE = 12 + 32 + 16
+HASH_SIZE = 32  # in the place of what was sealed, once that is destroyed
 EPOCH_SIZE = 32
 SIGNATURE_SIZE = 64
 
@@ -220,6 +222,19 @@ def decode_control(data: bytes) -> ControlOperation:
     operation: ControlOperation = _codec.decode(data)
     check_control(operation)
     return operation
+
+
+def without_keys(operation: Seal | Link) -> Seal | Link:
+    """The same with SHA-256 in the place of all that is sealed: what a commit commits to, so that keys can be destroyed."""
+    if isinstance(operation, Link):
+        return Link(operation.epoch, operation.parent, _hashed(operation.sealed))
+    return Seal(
+        operation.epoch, tuple(SealedKey(one.recipient, _hashed(one.sealed)) for one in operation.keys)
+    )
+
+
+def _hashed(sealed: bytes) -> bytes:
+    return sealed if len(sealed) == HASH_SIZE else hashlib.sha256(sealed).digest()
 
 
 def kind_of(operation: ControlOperation) -> int:
@@ -271,12 +286,12 @@ def check_control(operation: ControlOperation) -> None:
             _check_epoch(epoch)
             require(0 < len(keys) <= limits.SEALS_PER_OPERATION_MAX, "seal_count")
             require(all(len(key.recipient) == 32 for key in keys), "recipient_size")
-            require(all(len(key.sealed) == SEALED_KEY_SIZE for key in keys), "sealed_size")
+            require(all(len(key.sealed) in (SEALED_KEY_SIZE, HASH_SIZE) for key in keys), "sealed_size")
         case Link(epoch, parent, sealed):
             _check_epoch(epoch)
             _check_epoch(parent)
             require(epoch != parent, "link_to_itself")
-            require(len(sealed) == LINK_SIZE, "link_size")
+            require(len(sealed) in (LINK_SIZE, HASH_SIZE), "link_size")
 
 
 def _check_create(create: Create) -> None:

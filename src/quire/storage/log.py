@@ -411,8 +411,25 @@ def commit_at(db: apsw.Connection, place: bytes) -> bytes | None:
 
 
 def put_epoch(db: apsw.Connection, channel: bytes, epoch: bytes, key: bytes) -> None:
-    """Remember an epoch's key."""
-    db.execute("INSERT OR IGNORE INTO epoch(channel, id, key) VALUES(?,?,?)", (channel, epoch, key))
+    """Remember an epoch's key, unless it was destroyed here."""
+    db.execute(
+        "INSERT OR IGNORE INTO epoch(channel, id, key) SELECT ?1, ?2, ?3 WHERE NOT EXISTS("
+        "SELECT 1 FROM forgotten WHERE channel = ?1 AND epoch = ?2)",
+        (channel, epoch, key),
+    )
+
+
+def forgotten_epochs(db: apsw.Connection, channel: bytes) -> set[bytes]:
+    """Epochs of a channel whose keys were destroyed here."""
+    rows: Any = db.execute("SELECT epoch FROM forgotten WHERE channel = ?", (channel,)).fetchall()
+    return {epoch for (epoch,) in rows}
+
+
+def forget_epochs(db: apsw.Connection, channel: bytes, epochs: Iterable[bytes]) -> None:
+    """Destroy these keys, and take them no more."""
+    for epoch in epochs:
+        db.execute("INSERT OR IGNORE INTO forgotten(channel, epoch) VALUES(?,?)", (channel, epoch))
+        drop_epoch(db, channel, epoch)
 
 
 def drop_epoch(db: apsw.Connection, channel: bytes, epoch: bytes) -> None:
@@ -557,6 +574,19 @@ def operations_of(db: apsw.Connection, channel: int, kind: int) -> list[Operatio
         "SELECT op FROM operation WHERE channel = ? AND kind = ? AND void = 0", (channel, kind)
     )
     return [stored_operation(op) for (op,) in rows]
+
+
+def operations_with_ids(db: apsw.Connection, channel: int, kind: int) -> list[tuple[bytes, bytes]]:
+    """(id, salt || operation) of a channel's standing operations of one kind."""
+    rows: Any = db.execute(
+        "SELECT id, op FROM operation WHERE channel = ? AND kind = ? AND void = 0", (channel, kind)
+    ).fetchall()
+    return list(rows)
+
+
+def set_control(db: apsw.Connection, id: bytes, op: bytes) -> None:
+    """Another salt || operation for a control operation, with the same commitment."""
+    db.execute("UPDATE control SET op = ? WHERE id = ?", (op, id))
 
 
 def take_control(db: apsw.Connection, place: bytes) -> list[tuple[bytes, int, int, bytes]]:

@@ -163,6 +163,9 @@ CREATE INDEX parked_device ON parked(device);
 CREATE TABLE epoch(
   channel BLOB NOT NULL, id BLOB NOT NULL, key BLOB NOT NULL, PRIMARY KEY(channel, id)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE forgotten(
+  channel BLOB NOT NULL, epoch BLOB NOT NULL, PRIMARY KEY(channel, epoch)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE policy(
   channel INTEGER NOT NULL, name TEXT NOT NULL, place INTEGER NOT NULL, time INTEGER NOT NULL, value INTEGER NOT NULL,
   PRIMARY KEY(channel, name, place)

@@ -21,6 +21,8 @@ from quire.core.membership import EpochInfo, Graph
 from quire.core.operation import SALT_SIZE
 from quire.storage import log
 from quire.store.epochs import TrueLink, parents_by, reach_of
+from quire.store.forgetting import over
+from quire.store.ledger import now_ms
 
 
 def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> set[bytes]:
@@ -38,10 +40,10 @@ def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> se
         if heads := _newest_content_heads(db, branch, by_place):
             held.setdefault(branch.device, set()).add(epoch_of(graph, heads))
             shown.setdefault(branch.device, set()).update(heads)
-    unheard = _Unheard(db, graph, places)
+    unheard, gone = _Unheard(db, graph, places), over(db, row, graph, now_ms())
     behind: set[bytes] = set()
     for device in graph.state.devices:
-        has = held.get(device, set())
+        has = held.get(device, set()) - gone  # it may have destroyed these
         if epochs_.current.epoch not in has:
             needed = {epochs_.current.epoch, *unheard.epochs(frozenset(shown.get(device, ())))}
             if not all(_leads(epoch, device, has, roads) for epoch in needed):

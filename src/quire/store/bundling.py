@@ -195,6 +195,7 @@ def content_parts(
     held = _keys(db, row)
     if wanted is not None:
         held = {epoch: key for epoch, key in held.items() if epoch in wanted.epochs}
+    over, current = log.forgotten_epochs(db, row.id), graph.state.epochs.current
     under: dict[tuple[bytes, ...], bytes] = {}
     parts: dict[bytes, tuple[list[Piece], int]] = {}  # epoch -> the bundle being filled, and its size
     logs = [of for of in log.logs_of(db, row.n) if not own or of.signer == own]
@@ -207,7 +208,10 @@ def content_parts(
         heads = piece.head.control_heads
         epoch = under.get(heads)
         if epoch is None:
-            epoch = under[heads] = epoch_of(graph, heads)
+            epoch = epoch_of(graph, heads)
+            if epoch in over and current and epochs.all_may_read(graph.state, epoch):
+                epoch = current.epoch  # what stands though its key is gone goes under the present one
+            under[heads] = epoch
         if epoch not in held:  # ours to keep, not to hand on
             continue
         more = len(piece.encoded) + COMMIT_OVERHEAD

@@ -15,6 +15,7 @@ import apsw
 
 from quire.core.control import CONTROL_KINDS as KINDS
 from quire.core.control import (
+    HASH_SIZE,
     AddDevice,
     Admit,
     ControlOperation,
@@ -54,8 +55,8 @@ def learn(
         links = links or isinstance(operation, Link)
         if isinstance(operation, Seal) and operation.epoch not in known:
             for one in operation.keys:
-                if one.recipient not in seeds:
-                    continue
+                if one.recipient not in seeds or len(one.sealed) == HASH_SIZE:
+                    continue  # not ours, or destroyed
                 try:
                     seed = seeds[one.recipient]
                     known[operation.epoch] = crypto.open_from(
@@ -65,8 +66,19 @@ def learn(
                     wrong.append(operation.epoch)
     if links or len(known) > len(before):
         walk_back(db, channel, known)
-    fresh = {id: key for id, key in known.items() if id not in before}
-    return fresh, [epoch for epoch in wrong if epoch not in known]
+    gone = log.forgotten_epochs(db, channel.id)
+    fresh = {id: key for id, key in known.items() if id not in before and id not in gone}
+    return fresh, [epoch for epoch in wrong if epoch not in known and epoch not in gone]
+
+
+def withheld(operations: Iterable[ControlOperation], device: bytes) -> list[bytes]:
+    """Epochs whose key was sealed to a device, of which only the hash has come."""
+    return [
+        operation.epoch
+        for operation in operations
+        if isinstance(operation, Seal)
+        and any(one.recipient == device and len(one.sealed) == HASH_SIZE for one in operation.keys)
+    ]
 
 
 def is_key(channel: bytes, epoch: bytes, key: bytes) -> bool:

@@ -35,7 +35,7 @@ from quire.core.limits import (
     PARKED_PER_DEVICE_MAX,
     WAITING_PER_DEVICE_MAX,
 )
-from quire.core.membership import ControlCommit, Graph
+from quire.core.membership import ControlCommit, EpochInfo, Graph
 from quire.core.operation import SALT_SIZE, Erase
 from quire.core.timeline import MAY_ALL, order_time
 from quire.errors import FullError, MalformedError, PeerError, UnauthorisedError
@@ -44,10 +44,12 @@ from quire.storage import timeline as rows
 from quire.storage.attachments import any_doomed
 from quire.storage.erasures import MISSING
 from quire.store import ledger, quota
+from quire.store import retention as retention_of
 from quire.store.apply import Item
 from quire.store.arrivals import PARKED, Arrival, Prepared, parked, prepare, targets
 from quire.store.attachments import sweep
 from quire.store.columns import empty
+from quire.store.forgetting import is_over
 from quire.store.forks import arrange, begin_branch
 from quire.store.people import as_control, content_rights, put_back, takes
 from quire.store.placing import Chain, require_signature
@@ -413,9 +415,17 @@ class _Ingestion:
         if heads not in self._under:
             epoch = graph.epoch_at(heads)
             held = log.epoch_keys(self._db, head.channel) if epoch else {}
-            self._under[heads] = epoch is None or epoch.epoch in held
+            self._under[heads] = epoch is None or epoch.epoch in held or self._is_over(graph, epoch)
         if not self._under[heads]:
             raise PeerError("it was written under a key that is not here", rule="epoch_key_unknown")
+
+    def _is_over(self, graph: Graph, epoch: EpochInfo) -> bool:
+        """Is it an epoch whose key nobody is to have any more? What stands of it goes under the present one."""
+        channel = log.channel_by_id(self._db, graph.channel)
+        if channel is None:
+            return False
+        bounds, _ = retention_of.bounds_apart(self._db, channel, self._now, counted=False)
+        return is_over(graph, bounds, epoch)
 
     @staticmethod
     def _rights(graph: Graph, head: commit.Head) -> int:

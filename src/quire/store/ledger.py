@@ -27,8 +27,8 @@ from quire.core.crypto.secrets import Secret
 from quire.core.ids import ChannelId, DeviceId, IdentityId, Incarnation, MessageId, log_prefix, message_id
 from quire.core.limits import CONTROL_HEADS_MAX, OPERATIONS_PER_COMMIT_MAX
 from quire.core.membership import Graph
-from quire.core.operation import KINDS, Operation, encode_operation
 from quire.core.operation import EpochKey as EpochKeyOperation
+from quire.core.operation import Operation, encode_operation
 from quire.core.timeline import MAY_ALL, MAY_POST, lacks_right
 from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
 from quire.storage import log
@@ -454,9 +454,14 @@ class Ledger:
             and channel.role
             and any(isinstance(one, RevokeDevice) for one in operations)
         ):
-            self._note_kept_back(db, channel)
+            self.note_keys_again(db)
             channel = log.channel_by_n(db, n)
         known = graph.state.epochs
+        if withheld := epochs.withheld(operations, self._device):
+            held = log.epoch_keys(db, channel.id)
+            wrong += [
+                one.epoch for one in known.candidates if one.epoch in withheld and one.epoch not in held
+            ]
         reports = [
             one
             for one in dict.fromkeys(wrong)
@@ -485,12 +490,13 @@ class Ledger:
         ended, state = graph.state.revoked(self.people.identity), self.people.state(db, own)
         return not all(state.is_revoked(device) for device in ended)
 
-    def _note_kept_back(self, db: apsw.Connection, own: log.ChannelRow) -> None:
-        """Note in the self-channel the keys that it has not, now that a device came to its end there too."""
-        noted: set[tuple[bytes, bytes]] = set()
-        for operation in log.operations_of(db, own.n, KINDS[EpochKeyOperation]):
-            assert isinstance(operation, EpochKeyOperation)
-            noted.add((operation.channel, operation.epoch))
+    def note_keys_again(self, db: apsw.Connection) -> None:
+        """Note in the self-channel the keys that our other devices do not get there: those that were kept back until a
+        device came to its end there, too, and those that are in one commit with a key that was destroyed."""
+        from quire.store.forgetting import noted_where_it_goes
+
+        own = log.self_channel(db)
+        noted = noted_where_it_goes(db, own)
         missing = [
             EpochKeyOperation(row.id, epoch, key)
             for row in log.channels(db)

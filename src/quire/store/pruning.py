@@ -28,7 +28,7 @@ from quire.storage import retention as policies
 from quire.storage import timeline as rows
 from quire.storage.database import fault
 from quire.storage.erasures import LOCAL, POLICY
-from quire.store import attachments, erasing, ledger
+from quire.store import attachments, erasing, forgetting, ledger
 from quire.store import retention as deciding
 from quire.store.apply import Applier, Item, indexed, shown_body
 
@@ -84,6 +84,7 @@ def steps(store: LocalStore, only: ChannelId | None, done: Pruned) -> Iterator[f
             yield from _timed(_channel_steps(store, row, done), done)
             yield from _timed(_file_steps(store, row), done)
             yield from _timed(_hole_steps(store, row), done)
+            yield from _timed(_epoch_steps(store, row), done)
     yield from _timed(_index_steps(store), done)
     yield from _timed(_space_steps(store, done), done)
     if only is None:
@@ -365,6 +366,20 @@ def justify(db: apsw.Connection, applier: Applier, channel: log.ChannelRow, now_
         from quire.store.people import put_back
 
         put_back(db, applier, channel, waiting, now_ms)
+
+
+def _epoch_steps(store: LocalStore, row: log.ChannelRow) -> Iterator[None]:
+    """Destroy the keys of epochs that are over."""
+    db, now_ms = store.database.reader, ledger.now_ms()
+    if forgetting.to_forget(db, row, store.ledger.people.graph(db, row), now_ms):
+
+        def work(db: apsw.Connection) -> None:
+            channel = log.channel_by_n(db, row.n)
+            gone = forgetting.to_forget(db, channel, store.ledger.people.graph(db, channel), now_ms)
+            forgetting.forget(store.ledger, db, channel, gone, now_ms)
+
+        store.ledger.run(work)
+        yield
 
 
 # What arrives
