@@ -30,6 +30,7 @@ from quire.store.ledger import now_ms
 from quire.store.local import LocalStore
 from quire.testing.people import Person, meet
 from tests import vaults
+from tests.crash import flows
 from tests.oracle import check
 
 
@@ -533,3 +534,38 @@ def test_a_damaged_attachment_of_the_vault_keeps_nothing_else_from_the_backup(ow
         report = store.backup(owner.backup)
         assert (report.files, report.unreadable) == (0, 1)
     assert problems(owner) == []
+
+
+def test_a_log_that_was_continued_twice_is_restored_with_both_its_branches(tmp_path: Path) -> None:
+    world, apart = tmp_path / "world", tmp_path / "apart"
+    world.mkdir()
+    ada, bob = Person.create(world, "ada"), Person.create(world, "bob")
+    team = ada.chat.create_channel("team").id
+    bob.chat.join_channel(ada.chat.create_invite(team).text())
+    meet(ada, bob)
+    ada.say(team, "before")
+    meet(ada, bob)
+    ada.store.close()
+    flows.duplicate(world, apart)  # a copy that does not know it is one
+    for number, folder in enumerate((world, apart)):
+        one = Person("ada", LocalStore.open(folder / "ada", vaults.key_of(folder / "ada")))
+        for more in range(number + 2):
+            one.say(team, f"on branch {number}, {more}")
+        bob.take(one.give())
+        one.store.close()
+    assert bob.chat.forks(team), "the copy did fork"
+    assert bob.store.recovery_phrase is not None
+    words = bob.store.recovery_phrase.words()
+    before, digest = bob.reads(team), timeline_digest(bob.store, team)
+    assert len(before) == 6
+    bob.store.backup(tmp_path / "backup")
+    assert bob.store.backup(tmp_path / "backup").packs_written == 0
+    key = vaults.key_of(bob.store.folder)
+    bob.store.close()
+    report = LocalStore.restore(tmp_path / "backup", tmp_path / "again", key, phrase=words)
+    assert report.ok, report
+    again = Person("bob", LocalStore.open(tmp_path / "again", key))
+    assert (again.reads(team), timeline_digest(again.store, team)) == (before, digest)
+    assert again.chat.forks(team)
+    assert again.store.verify().ok
+    again.store.close()
