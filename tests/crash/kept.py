@@ -7,7 +7,7 @@ from typing import Any
 
 from quire.channels.manager import ChannelManager
 from quire.core.crypto.secrets import RecoveryPhrase
-from quire.store import backing_up, restoring
+from quire.store import backup_packing, restoring
 from quire.store.backup_reading import check_backup
 from quire.store.digest import timeline_digest
 from quire.store.local import LocalStore
@@ -21,7 +21,7 @@ class Kept(World):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        backing_up.PACK_BYTES = 2_000
+        backup_packing.PACK_BYTES = 2_000
         restoring.PAGE_COMMITS = 5
         restoring.BATCH_BYTES = 2_500
 

@@ -14,7 +14,7 @@ from quire.core.views import BackupReport
 from quire.errors import BusyError, QuireError, SchemaError, UsageError
 from quire.storage import database, files, log
 from quire.storage.outside import create_key_file
-from quire.store import backing_up
+from quire.store import backup_found, backup_packing
 from quire.store.backup_reading import check_backup, open_backup
 from quire.store.local import LocalStore
 from tests import vaults
@@ -100,19 +100,19 @@ def test_no_key_of_the_device_is_in_it(chat: ChannelManager, target: Path) -> No
 
 
 def test_many_small_packs_become_one(chat: ChannelManager, target: Path) -> None:
-    for number in range(backing_up.SMALL_COUNT + 2):
+    for number in range(backup_found.SMALL_COUNT + 2):
         chat.send_message("general", f"run {number}")
         report = chat.store.backup(target)
-        assert report.packs <= backing_up.SMALL_COUNT + 2
-    assert len(list((target / "packs").iterdir())) == report.packs < backing_up.SMALL_COUNT
-    assert all(holds(chat, target, f"run {number}") for number in range(backing_up.SMALL_COUNT + 2))
+        assert report.packs <= backup_found.SMALL_COUNT + 2
+    assert len(list((target / "packs").iterdir())) == report.packs < backup_found.SMALL_COUNT
+    assert all(holds(chat, target, f"run {number}") for number in range(backup_found.SMALL_COUNT + 2))
     assert is_whole(chat, target)
 
 
 def test_large_histories_are_many_packs(
     chat: ChannelManager, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backing_up, "PACK_BYTES", 500)
+    monkeypatch.setattr(backup_packing, "PACK_BYTES", 500)
     report = chat.store.backup(target)
     assert report.packs > 10
     spans = [span for body in packs(chat, target) for span in body.spans]
@@ -124,7 +124,7 @@ def test_what_is_gone_from_the_vault_leaves_the_backup(
     chat: ChannelManager, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However it went: here, commits that were pruned."""
-    monkeypatch.setattr(backing_up, "PACK_BYTES", 500)
+    monkeypatch.setattr(backup_packing, "PACK_BYTES", 500)
     chat.store.backup(target)
     assert holds(chat, target, "general 0")
     row = next(row for row in log.channels(chat.store.database.reader) if row.name == "general")
@@ -146,8 +146,8 @@ def test_what_is_gone_from_the_vault_leaves_the_backup(
 def test_a_run_that_was_killed_is_taken_up(
     chat: ChannelManager, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backing_up, "PACK_BYTES", 500)
-    monkeypatch.setattr(backing_up, "SMALL_COUNT", 1_000)
+    monkeypatch.setattr(backup_packing, "PACK_BYTES", 500)
+    monkeypatch.setattr(backup_found, "SMALL_COUNT", 1_000)
     chat.store.backup(target)
     before = (target / "manifest").read_bytes()
     for number in range(30):
@@ -291,7 +291,7 @@ def test_one_writes_at_a_time(chat: ChannelManager, target: Path, monkeypatch: p
 def test_what_is_written_meanwhile_comes_with_the_next_run(
     chat: ChannelManager, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backing_up, "PACK_BYTES", 500)
+    monkeypatch.setattr(backup_packing, "PACK_BYTES", 500)
     said: list[str] = []
 
     def speak(point: str) -> None:

@@ -22,7 +22,7 @@ from quire.core.views import BackupProblem, RestoreReport
 from quire.errors import CorruptError, QuireError, SchemaError, UnlockError, UsageError
 from quire.storage import database, log
 from quire.storage.erasures import LOCAL, POLICY, holes_between, is_missing_any
-from quire.store import backing_up, restoring
+from quire.store import backup_found, backup_packing, restoring
 from quire.store.backup_reading import check_backup
 from quire.store.digest import timeline_digest
 from quire.store.erasing import destroy
@@ -37,8 +37,8 @@ from tests.oracle import check
 @pytest.fixture(autouse=True)
 def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a small history is in many."""
-    monkeypatch.setattr(backing_up, "PACK_BYTES", 2_000)
-    monkeypatch.setattr(backing_up, "SMALL_COUNT", 1_000)
+    monkeypatch.setattr(backup_packing, "PACK_BYTES", 2_000)
+    monkeypatch.setattr(backup_found, "SMALL_COUNT", 1_000)
     monkeypatch.setattr(restoring, "PAGE_COMMITS", 3)
     monkeypatch.setattr(restoring, "BATCH_BYTES", 1_500)
 

@@ -17,8 +17,9 @@ from quire.storage.backup_folder import (
     BackupFolder,
     pack_path,
 )
-from quire.store.backing_up import SLOTS_BYTES_MAX, read_manifest
+from quire.store.backing_up import SLOTS_BYTES_MAX
 from quire.store.backup_files import file_path
+from quire.store.backup_found import read_manifest
 
 if TYPE_CHECKING:
     from quire.store.local import Progress

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from quire.core import limits
 from quire.core.backup import (
     BackupKey,
@@ -28,8 +26,9 @@ from quire.core.views import BackupCheck, BackupProblem
 from quire.errors import CorruptError, MalformedError, NotFoundError, SchemaError, StorageError
 from quire.storage.backup_folder import DAMAGED_HINT, MANIFESTS, PACKS, SLOTS, BackupFolder, pack_path
 from quire.storage.keyslots import KeySlots
-from quire.store.backing_up import SLOTS_BYTES_MAX, entry_of
+from quire.store.backing_up import SLOTS_BYTES_MAX
 from quire.store.backup_files import file_path, is_whole
+from quire.store.backup_found import digest_of, entry_of
 
 if TYPE_CHECKING:
     from quire.store.local import Progress
@@ -222,23 +221,9 @@ def _checked(backup: Backup, entries: list[PackEntry]) -> Iterator[None]:
     for entry in entries:
         try:
             body = backup.pack(entry)
-            if _digest(encode_body(body)) != entry.plain:
+            if digest_of(encode_body(body)) != entry.plain:
                 backup._note(pack_path(entry.name), "pack_damaged", backup.lost_with(entry))
         except StorageError as error:
             if error.rule not in ("backup_damaged", "backup_newer"):
                 raise
         yield
-
-
-def _digest(data: bytes) -> bytes:
-    import hashlib
-
-    return hashlib.sha256(data).digest()
-
-
-class Lost(msgspec.Struct, frozen=True):
-    """A pack that could not be restored, and why."""
-
-    file: str
-    detail: str
-    lost: str
