@@ -21,6 +21,7 @@ from quire.core.sealed_file import PIECE_PLAIN
 from quire.errors import TransportError
 from quire.node.node import Node
 from quire.testing.people import Person
+from quire.transports.interface import parse_address
 from quire.transports.relay import RelayClient
 from tests.security.scanning import found_in
 from tests.sync.links import sync
@@ -194,3 +195,25 @@ def test_a_file_beyond_our_limit_is_not_taken_from_a_relay_unless_asked_for(
     assert Relaying(bob.chat).take(relay, items).files == []
     bob.chat.fetch_attachment(id)
     assert len(Relaying(bob.chat).take(relay, items).files) == 1
+
+
+def test_live_over_a_socket_a_file_comes_and_is_told(two: tuple[Person, Person]) -> None:
+    ada, bob = two
+
+    async def live() -> tuple[MessageId, bytes]:
+        async with (
+            asyncio.timeout(30),
+            Node(bob.chat, listen=parse_address("127.0.0.1:0")) as theirs,
+            Node(ada.chat) as ours,
+        ):
+            assert theirs.address is not None
+            ours.keep(theirs.address)
+            id = await asyncio.to_thread(post, ada)
+            async for event in theirs.events():
+                if event.kind == "file":
+                    return id, event.message
+        raise AssertionError
+
+    id, told = asyncio.run(live())
+    assert id == told
+    assert has(bob, id)

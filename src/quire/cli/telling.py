@@ -6,7 +6,8 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from quire.cli.text import line, plural
+from quire.cli.text import bytes_text, line, plural
+from quire.core.ids import MessageId, message_id_text
 
 if TYPE_CHECKING:
     from quire.cli.session import Session
@@ -35,6 +36,7 @@ class Teller:
                     "kind": event.kind, "address": event.address, "peer": event.peer.hex(), "new": event.new,
                     "given": event.given, "rule": event.rule, "again_s": round(event.again_s, 1),
                     "messages": {channel.hex(): count for channel, count in event.messages},
+                    "message": message_id_text(MessageId(event.message)) if event.message else None,
                 }
             )  # fmt: skip
         elif words := self._words(event):
@@ -53,6 +55,8 @@ class Teller:
                 return f"{who}: {said}" if (said := self._brought(event)) else ""
             case "coming":
                 return self._coming(who, event)
+            case "file":
+                return self._file(MessageId(event.message))
             case "refused":
                 return f"{who}: refused something: {event.rule}"
             case "lost":
@@ -62,6 +66,16 @@ class Teller:
             case "resumed":
                 return "this machine was asleep: connecting anew"
         return event.kind
+
+    def _file(self, message: MessageId) -> str:
+        """`plan.pdf (12 kB) of mzxw-1042.17 is here`."""
+        found = [view for view in self._session.manager.get_attachments(message) if view.state == "here"]
+        names = ", ".join(f"{line(view.name, 60)} ({bytes_text(view.size_bytes or 0)})" for view in found)
+        return (
+            f"{names} of {self._session.short(message)} {'is' if len(found) == 1 else 'are'} here"
+            if found
+            else ""
+        )
 
     def _brought(self, event: NodeEvent) -> str:
         """`3 messages in #team, 1 in #ops; 2 records given`."""

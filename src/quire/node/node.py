@@ -47,7 +47,8 @@ EVENTS_MAX = 10_000  # who does not read loses the oldest
 
 class NodeEvent(msgspec.Struct, frozen=True):
     """Something happened. `kind`: listening, connected, coming (of much, some; `new` is the sum), synced, refused, lost;
-    resumed (the machine was asleep); lan (the local network cannot be used: `rule`)."""
+    resumed (the machine was asleep); lan (the local network cannot be used: `rule`); file (an attachment of `message` is
+    here now)."""
 
     kind: str
     address: str = ""
@@ -57,6 +58,7 @@ class NodeEvent(msgspec.Struct, frozen=True):
     rule: str = ""
     again_s: float = 0.0  # when it is tried again
     messages: tuple[tuple[bytes, int], ...] = ()  # of `new`, by channel, as far as they were named
+    message: bytes = b""  # whose file came
 
 
 class Node:
@@ -109,6 +111,9 @@ class Node:
 
         def wake(event: Event) -> None:
             loop.call_soon_threadsafe(self._wake.set)
+            if event.kind == "attachment" and event.message is not None:
+                came = NodeEvent("file", message=event.message)
+                loop.call_soon_threadsafe(lambda: self._begin(self._tell(came)))
 
         self._stack.enter_context(self._vault.delivering(wake))
         if self._listen is not None:

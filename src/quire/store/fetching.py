@@ -20,6 +20,7 @@ from quire.core.sealed_file import (
     check_piece,
     open_piece,
     piece_count,
+    sealed_size,
 )
 from quire.errors import MalformedError
 from quire.storage import attachments as rows
@@ -160,9 +161,12 @@ class Incoming:
 
 def begin(store: LocalStore, file: Wanted) -> Incoming | None:
     """Begin or go on with a file; None if it is here, or another process or peer brings it already."""
+    db = store.database.reader
+    if is_over(db, sealed_size(file.size_bytes)):  # the vault's quota: smaller ones may still come
+        return None
     with ExitStack() as held:
         part = held.enter_context(store.files.part(file.file))
-        row = rows.get_file(store.database.reader, file.file)
+        row = rows.get_file(db, file.file)
         if part is None or (row is not None and row.state >= HERE):
             return None
         return Incoming(store, file, part, held.pop_all())
