@@ -24,7 +24,9 @@ from quire.core.backup import (
     PackSpan,
     SettingItem,
 )
+from quire.core.crypto.keys import SigningKey
 from quire.core.encoding import encode
+from quire.core.export_seal import seal_export
 from quire.core.heights import LogHeight
 from quire.core.ids import ChannelId, DeviceId
 from quire.core.packing import packed
@@ -115,6 +117,16 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "name": "../../plan \u202e (1).tar.gz".encode(), "device": b"CON.nul.txt", "jpeg": small_picture("JPEG"),
         "png": small_picture("PNG"), "elf": b"\x7fELF\2\1\1" + bytes(40), "markup": b" <svg onload=x>",
     }  # fmt: skip
+    height = LogHeight(b"d" * 32, b"i" * 16, b"", 9, b"n" * 32, ((2, 3), (5, 5)))
+    device = SigningKey(bytes(32))
+    statement, _ = seal_export(b"c" * 32, device.public, b"{}", 3, [height], device.sign)
+    found["export_seal"] = {"statement": statement}
+    found["export_text"] = {
+        "signs": b"a **b** *c* _d_ ~~e~~ `f` [g](https://h.example/i) https://j.example/k.\n> l\n- m",
+        "fences": b"```py\n<b>\n```\n~~~\n</code><script>\n ~~~\n- n\n  ```\n<img src=x onerror=o>",
+        "links": b'[x](javascript:y) [x]: javascript:y\nhttps://z"onclick=1 <a href=x>',
+        "cell": "\t=1+1 \uff1d2 @x |y".encode(),
+    }
     found["handshake"] = {"opening": b"\1" + bytes(16), "client": bytes(112), "server": bytes(96)}
     found["pasted"] = {
         "code": b"7K2Q-M9XD",

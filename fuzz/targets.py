@@ -10,12 +10,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 import msgspec
+from lxml import html
 from tests.vectors import vault
 
 from quire.core.backup import BackupKey, decode_state, open_manifest, open_pack
@@ -32,6 +34,7 @@ from quire.core.crypto.linking import NewDevice, OldDevice
 from quire.core.crypto.sealing import PUBLIC_SIZE
 from quire.core.crypto.slots import decode_slots
 from quire.core.encoding import encode
+from quire.core.export_seal import open_seal
 from quire.core.file_record import open_file_piece
 from quire.core.ids import ChannelId, DeviceId, IdentityId, parse_message_id
 from quire.core.invite import open_request, parse_link, request_tag
@@ -44,8 +47,12 @@ from quire.core.welcome import open_welcome
 from quire.core.words import index_text, spans, words
 from quire.errors import FormatError, MalformedError, NotFoundError, UnauthorisedError, UsageError
 from quire.exchange.detect import Importer, detect, importers
+from quire.exchange.html_text import rendered
 from quire.exchange.model import Message, Options
+from quire.exchange.out_csv import harmless
+from quire.exchange.out_markdown import quotable
 from quire.exchange.sources import open_source
+from quire.exchange.writing import safe_name as export_name
 from quire.storage.schema import TOKENIZER
 from quire.storage.search import expression
 from quire.store.file_types import NAME_BYTES_MAX, safe_name, type_of
@@ -55,6 +62,9 @@ from quire.sync.files import TakeOutline, TakePiece
 from quire.sync.session import Session, Take
 
 CORPUS = Path(__file__).parent / "corpus"
+ELEMENTS = frozenset(
+    ["div", "p", "blockquote", "pre", "code", "strong", "em", "s", "a"]
+)  # of a body in a page
 TIME_MS_END = 7_258_118_400_000  # year 2200: no importer gives later times
 RECORDS_MAX = 200_000  # an input of some kilobytes that gives more is a bomb
 UNPACKED_MAX = 1 << 16
@@ -435,12 +445,44 @@ def handshake(data: bytes) -> None:
         assert found != key.public
 
 
+# Exports
+
+
+def export_seal(data: bytes) -> None:
+    """A statement that a stranger wrote, and signed themselves."""
+    signature = SigningKey(bytes(32)).sign(Label.EXPORT.encode() + data)
+    for given in (signature, bytes(64)):
+        _refused_or(functools.partial(open_seal, data, given))
+
+
+def export_text(data: bytes) -> None:
+    """A body of anybody's in a page, in Markdown and in a table: text stays text."""
+    body = data.decode("utf-8", "replace")
+    for element in html.fragment_fromstring(rendered(body), create_parent="div").iter():
+        assert element.tag in ELEMENTS, element.tag
+        assert set(element.keys()) <= {"href", "rel"}
+        assert element.get("href", "https://").lower().startswith(("http://", "https://"))
+    fence = ""
+    for line in quotable(body):
+        runs = re.match(r" {0,3}(`{3,}|~{3,})", line)
+        assert fence or "<" not in line
+        if not fence and runs and line[:1] in "`~" and "`" not in line.lstrip("`") * (line[0] == "`"):
+            fence = runs[1]
+        elif fence and runs and runs[1].startswith(fence) and not line.strip(" ").strip(fence[0]):
+            fence = ""
+    assert not harmless(body).lstrip().startswith(("=", "+", "-", "@"))
+    name = export_name(body[:500], set())
+    assert name == Path(name).name
+    assert 0 < len(name.encode()) <= NAME_BYTES_MAX
+
+
 TARGETS: dict[str, Target] = {
     "operation": operation, "commit": commit, "head": head, "certificate": certificate, "slots": slots,
     "chain": chain, "packing": packing, "card": card, "bundle": bundle, "file_record": file_record,
     "attached": attached, "request": request, "welcome": welcome, "bundle_file": bundle_file,
     "pack": pack, "manifest": manifest, "backup_state": backup_state, "linking": linking, "pasted": pasted,
     "sync_session": sync_session, "relay_frame": relay_frame, "handshake": handshake,
+    "export_seal": export_seal, "export_text": export_text,
     "query": query, "message_id": message_id, "cursor": cursor, "text": text, "source": source,
     **{f"import-{importer.NAME}": functools.partial(imported, importer) for importer in importers()},
 }  # fmt: skip

@@ -143,7 +143,7 @@ def quotable(body: str) -> Iterator[str]:
             yield line
         elif found := OPENS.match(line):
             fence = found[1]
-            yield line
+            yield line.replace("<", "&lt;")
         else:
             yield DEFINITION.sub(r"\1\\[", LINK.sub(r"]\\(", line.replace("<", "&lt;")))
 
