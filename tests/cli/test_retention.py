@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.cli.conftest import InProcess as Quire
@@ -44,6 +47,30 @@ def test_a_dry_run_says_what_would_go(own_here: Quire) -> None:
     assert "2 messages would go" in own_here("retention", "plans", "--keep-count", "1", "--dry-run").out
     assert own_here("retention", "plans", "--dry-run").out == "#plans: nothing would go\n"
     assert own_here("retention", "plans", "--json").json["policy"]["keep_count"] == 0
+    done = own_here("retention", "plans", "--keep-count", "1", "--run", "--json").json
+    assert (done["messages"], len(done["channels"])) == (2, 1)
+    assert [one["body"] for one in own_here("read", "plans", "--json").json["messages"]] == ["three"]
+    assert own_here("retention", "--run").out == "0 messages let go\n"
+
+
+def test_an_import_says_what_will_not_stay(own_here: Quire, tmp_path: Path) -> None:
+    export = tmp_path / "old.jsonl"
+    lines = [
+        {"type": "channel", "key": "old", "name": "old-days"},
+        {
+            "type": "message",
+            "channel": "old",
+            "id": "1",
+            "time": 1_500_000_000_000,
+            "author": "u1",
+            "body": "first",
+        },
+    ]
+    export.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    assert "keeps" not in own_here("import", str(export)).err
+    own_here("retention", "old-days", "--keep", "1y", "--run")
+    assert own_here("read", "old-days", "--json").json["messages"] == []
+    assert "#old-days keeps 1 year: older messages" in own_here("import", str(export)).err
 
 
 @pytest.mark.parametrize(

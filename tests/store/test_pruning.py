@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from quire import ChannelManager, Keeping, LocalStore
-from quire.core.ids import ChannelId
-from tests import oracle
+from quire.core.ids import ChannelId, MessageId
+from quire.core.operation import Edit, Origin, Post
+from quire.errors import NotFoundError
+from quire.store import ledger
+from quire.store.scanning import scan
+from tests import oracle, vaults
 from tests.clocks import Clock
 
 DAY = 86_400_000
@@ -66,3 +72,94 @@ def test_what_is_too_old_goes_with_all_that_is_on_it(
     chat.unpin(pinned)
     assert chat.enforce_retention(channel).messages == 1
     sound(store)
+
+
+def test_files_are_let_go_apart_from_their_messages(
+    store: LocalStore, chat: ChannelManager, channel: ChannelId, clock: Clock, tmp_path: Path
+) -> None:
+    def file(name: str) -> Path:
+        (tmp_path / name).write_text(f"the bytes of {name}")
+        return tmp_path / name
+
+    old = chat.send_message(channel, "with a plan", files=[file("plan.txt")]).id
+    pinned = chat.send_message(channel, "with a map", files=[file("map.txt")]).id
+    chat.pin(pinned)
+    clock.ahead_ms = 100 * DAY
+    shared = chat.send_message(channel, "with a plan again", files=[file("list.txt")]).id
+    chat.set_retention(channel, Keeping(attachments_ms=90 * DAY))
+    assert store.stats().files == 3
+    chat.enforce_retention()
+    assert store.stats().files == 2
+    assert len(texts(chat, channel)) == 3
+    with pytest.raises(NotFoundError):
+        chat.open_attachment(old, 1)
+    for id in (pinned, shared):
+        with chat.open_attachment(id, 1) as stream:
+            assert stream.read().startswith(b"the bytes of")
+    chat.set_retention(channel, Keeping(90 * DAY, attachments_ms=90 * DAY, exempt=0))
+    chat.enforce_retention()
+    assert (store.stats().files, texts(chat, channel)) == (1, ["with a plan again"])
+    sound(store)
+
+
+def test_what_waits_or_does_not_count_goes_when_it_is_too_old(
+    store: LocalStore, chat: ChannelManager, channel: ChannelId, clock: Clock
+) -> None:
+    nowhere = MessageId(bytes(16))
+    store.write_operations(
+        channel, Edit(nowhere, nowhere, "of what never came"), Post("a reply to nothing", nowhere)
+    )
+    assert chat.get_channel(channel).waiting == 2
+    clock.ahead_ms = 40 * DAY
+    chat.set_retention(channel, Keeping(30 * DAY))
+    chat.enforce_retention()
+    assert chat.get_channel(channel).waiting == 0
+    assert scan(store, ["of what never came", "a reply to nothing"]).ok
+    sound(store)
+
+
+def test_a_program_that_only_writes_and_opens_lets_go_too(
+    store: LocalStore, chat: ChannelManager, channel: ChannelId, clock: Clock
+) -> None:
+    for n in range(5):
+        chat.send_message(channel, f"old {n}")
+    chat.set_retention(channel, Keeping(30 * DAY))
+    clock.ahead_ms = 31 * DAY
+    chat.send_message(channel, "new")
+    assert texts(chat, channel) == ["new"]
+    chat.set_retention(channel, Keeping(1 * DAY))
+    clock.ahead_ms = 40 * DAY
+    again = vaults.reopened(store)
+    assert texts(ChannelManager(again), channel) == []
+    again.close()
+
+
+def test_in_fresh_processes_what_went_is_in_no_byte(
+    store: LocalStore, chat: ChannelManager, channel: ChannelId
+) -> None:
+    """Hundreds at once: their words leave the index in steps, and the file gets smaller."""
+    now = ledger.now_ms()
+    posts = [
+        Post(f"secretword{n} {'x' * 200}", origin=Origin("old", "a", str(n), now - (500 - n) * DAY))
+        for n in range(400)
+    ]
+    store.write_operations(channel, *posts)
+    store.database.checkpoint()
+    before = store.database.path.stat().st_size
+    code = (
+        "from quire import Keeping\n"
+        "manager.set_retention('general', Keeping(365 * 86_400_000))\n"
+        "done = manager.enforce_retention()\n"
+        "answer = [done.messages, done.freed_bytes > 0]"
+    )
+    freeing_all = "from quire.storage import freeing\nfreeing.KEPT_PAGES = 0\n"
+    assert vaults.in_fresh_process(store.folder, freeing_all + code) == [136, True]
+    look = (
+        "from quire.store.scanning import scan\n"
+        "found = scan(store, [f'secretword{n} ' for n in range(136)])\n"
+        "left = [m.body.split()[0] for m in manager.get_stored_messages('general')]\n"
+        "answer = [found.ok, found.looked_for > 100, left[0], len(left), manager.search('secretword7').hits == (),"
+        " store.verify().ok]"
+    )
+    assert vaults.in_fresh_process(store.folder, look) == [True, True, "secretword136", 264, True, True]
+    assert store.database.path.stat().st_size < before

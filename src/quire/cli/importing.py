@@ -14,6 +14,7 @@ import typer
 
 from quire.cli import records
 from quire.cli.output import Output
+from quire.cli.periods import duration_text
 from quire.cli.progress import Meter
 from quire.cli.session import Session, opened, output_of
 from quire.cli.text import bytes_text, line, plural
@@ -87,6 +88,7 @@ def import_(
     options = msgspec.structs.replace(_options(timezone, date, date_order, channel), files=not no_files)
     with opened(ctx) as session:
         title = _announce(session, path, format)
+        _warn(session)
         with Meter(session.out, "Reading" if dry_run else "Importing") as meter:
             summary = session.manager.import_(
                 path, format=format, options=options, dry_run=dry_run, progress=meter.imported
@@ -106,6 +108,19 @@ def _announce(session: Session, path: Path, format: str) -> str:
     size = f"{plural(len(sizes), 'file')}, {bytes_text(sum(sizes.values()))}"
     session.out.note(f"{line(source.path.name)}: {importer.TITLE}; {size}")
     return importer.TITLE
+
+
+def _warn(session: Session) -> None:
+    """Say before anything is written that what is too old for a channel that lets go by age will not stay."""
+    for info in session.manager.list_channels():
+        found = session.manager.get_retention(info.id)
+        kept = (
+            [one.age_ms for one in (found.channel, found.here) if one and one.age_ms] if info.source else []
+        )
+        if kept:
+            session.out.note(
+                f"#{line(info.name)} keeps {duration_text(min(kept))}: older messages that this brings there go at once"
+            )
 
 
 def _options(timezone: str, date: str, date_order: str, channel: str) -> Options:

@@ -14,6 +14,7 @@ from quire.core.operation import KINDS, ReadMarker, stored_operation
 from quire.storage import log
 from quire.storage.timeline import DELETED
 
+STRAYS_MAX = 500  # let go of at once
 DUE = "retention_due_ms"  # meta: when to look next for what is to go
 Acts = list[tuple[int, int]]
 
@@ -185,6 +186,22 @@ def missing(db: apsw.Connection, channel: int) -> list[bytes]:
         (channel,),
     ).fetchall()
     return [id for (id,) in rows]
+
+
+def strays(db: apsw.Connection, channel: int, before: int) -> list[tuple[bytes, bytes]]:
+    """(id, salt || operation) of what is in no view and was signed before a hybrid time: it waits, or does not count."""
+    waiting: Any = db.execute(
+        "SELECT id, op FROM waiting WHERE channel = ? AND time < ? AND due IS NULL AND op <> x'' LIMIT ?",
+        (channel, before, STRAYS_MAX),
+    ).fetchall()
+    voided: Any = db.execute("SELECT id, op FROM voided WHERE channel = ?", (channel,)).fetchall()
+    old = [(id, op) for id, op in voided if log.time_of(db, id) < before]
+    return [*waiting, *old[:STRAYS_MAX]]
+
+
+def drop_strays(db: apsw.Connection, ids: Sequence[bytes]) -> None:
+    for table in ("waiting", "voided"):
+        db.execute(f"DELETE FROM {table} WHERE id IN carray(?)", (apsw.carray(tuple(ids)),))
 
 
 def old_files(db: apsw.Connection, channel: int, before: int) -> list[tuple[bytes, bytes]]:

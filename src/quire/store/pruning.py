@@ -84,6 +84,7 @@ def steps(store: LocalStore, only: ChannelId | None, done: Pruned) -> Iterator[f
             yield from _timed(_channel_steps(store, row, done), done)
             yield from _timed(_file_steps(store, row), done)
             yield from _timed(_hole_steps(store, row), done)
+            yield from _timed(_stray_steps(store, row), done)
             yield from _timed(_epoch_steps(store, row), done)
     yield from _timed(_index_steps(store), done)
     yield from _timed(_space_steps(store, done), done)
@@ -366,6 +367,22 @@ def justify(db: apsw.Connection, applier: Applier, channel: log.ChannelRow, now_
         from quire.store.people import put_back
 
         put_back(db, applier, channel, waiting, now_ms)
+
+
+def _stray_steps(store: LocalStore, row: log.ChannelRow) -> Iterator[None]:
+    """Let go of what is in no view: it waits for something, or does not count, and is too old for everybody."""
+    everybody, _ = deciding.bounds_apart(store.database.reader, row, ledger.now_ms(), counted=False)
+
+    def work(db: apsw.Connection) -> int:
+        found = policies.strays(db, row.n, everybody.floor)
+        policies.drop_strays(db, [id for id, _ in found])
+        erasing.leave_holes(db, row.n, found, POLICY)
+        fault("strays_gone")
+        return len(found)
+
+    while everybody.floor and policies.strays(store.database.reader, row.n, everybody.floor):
+        store.ledger.run(work)
+        yield
 
 
 def _epoch_steps(store: LocalStore, row: log.ChannelRow) -> Iterator[None]:
