@@ -227,6 +227,7 @@ class HtmlWriter:
         where += f" › {up}" if up else f" › <b>{_day(page.first_ms)}</b>"
         self._files.write(self._path / page.url, _document(page.title, "../", where, body))
         self._search.page(page.url, self._channel.name, page.last_ms, page.texts)
+        page.parts, page.texts = [], []  # a long thread keeps its pages to the end
 
     def _end_channel(self) -> None:
         self._end_thread()

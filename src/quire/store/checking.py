@@ -292,6 +292,9 @@ class _Check:
                 continue
             if seal.header != hashlib.sha256(msgspec.json.encode(self._header)).digest():
                 self._problem("seal_broken", f"#{channel.name}", "it is of another export")
+            if seal.messages != row.messages:
+                told = f"the exporter counted {seal.messages:,} messages, here they are {row.messages:,}"
+                self._notes.append(f"#{channel.name}: {told}")
             self._exporter = fingerprint(IdentityId(owner))
             here = {height.log: height for of in log.logs_of(db, row.n) if (height := heights.height(db, of))}
             for said in seal.logs:
