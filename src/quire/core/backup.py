@@ -77,7 +77,9 @@ class PackBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fiel
 
     kind: Annotated[int, msgspec.Meta(ge=1, le=255)]
     newest: Time  # hybrid time of the newest commit in it
-    holes: Holes  # which operations' bytes had been destroyed, and why
+    holes: (
+        Holes  # which operations' bytes had been destroyed, and why; of control commits, which epochs' keys
+    )
     spans: tuple[PackSpan, ...]
     items: tuple[bytes, ...]  # encoded commits, by log and seq; or encoded `StateItem`s
     away: tuple[Away, ...] = ()  # of those with holes that retention made
@@ -184,7 +186,16 @@ class HereItem(msgspec.Struct, array_like=True, tag=6, frozen=True, forbid_unkno
     value: Count
 
 
-StateItem = OwnerItem | SettingItem | HereItem | EpochItem | KeptItem | ParkedItem | JoiningItem
+class ForgottenItem(msgspec.Struct, array_like=True, tag=7, frozen=True, forbid_unknown_fields=True):
+    """An epoch whose key was destroyed, and is not to come back."""
+
+    channel: Digest
+    epoch: bytes
+
+
+StateItem = (
+    ForgottenItem | OwnerItem | SettingItem | HereItem | EpochItem | KeptItem | ParkedItem | JoiningItem
+)
 
 _body_codec = Codec(PackBody, "pack_form")
 _state_codec = Codec(StateItem, "pack_state")

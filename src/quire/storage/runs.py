@@ -112,6 +112,18 @@ def holes_digest(holes: Iterable[tuple[bytes, int]]) -> bytes:
     return digest.digest()[:HOLES_DIGEST_SIZE] if found else b""
 
 
+def forgotten(db: apsw.Connection) -> dict[bytes, list[tuple[bytes, int]]]:
+    """Log prefix -> (channel || epoch, 0) of the keys that were destroyed in its channel, in order."""
+    rows: Any = db.execute(
+        "SELECT l.prefix, f.channel, f.epoch FROM forgotten f JOIN channel c ON c.id = f.channel"
+        " JOIN log l ON l.channel = c.n ORDER BY 1, 2, 3"
+    )
+    found: dict[bytes, list[tuple[bytes, int]]] = {}
+    for prefix, channel, epoch in rows:
+        found.setdefault(prefix, []).append((channel + epoch, 0))
+    return found
+
+
 def holes_in(db: apsw.Connection, prefix: bytes, first: int, last: int) -> Iterator[tuple[bytes, int]]:
     """(id, why) of the holes of a log's commits from `first` to `last`, in order."""
     bounds = (prefix + first.to_bytes(4, "big") + b"\0\0", prefix + last.to_bytes(4, "big") + b"\xff\xff")

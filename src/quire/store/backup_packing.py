@@ -19,9 +19,12 @@ from quire.core.commit import commit_id, decode_head, encode_commit, with_holes
 from quire.core.heights import Span, joined, lacking
 from quire.storage import erasures, heights, log
 from quire.storage.erasures import LET_GO
-from quire.storage.runs import StoredCommit, control_seqs, holes_digest, holes_in, run, stored
+from quire.storage.runs import StoredCommit, control_seqs, forgotten, holes_digest, holes_in, run, stored
 
 PACK_BYTES = 4 << 20  # encoded commits of one pack: 20,000 messages, and what a restore decides at once
+
+
+Forgotten = dict[bytes, list[tuple[bytes, int]]]  # by log prefix
 
 
 class Holdings:
@@ -37,6 +40,7 @@ class Holdings:
             self._runs[Kind.CONTROL, prefix] = control.get(prefix, [])
             self._runs[Kind.CONTENT, prefix] = lacking(here, control.get(prefix, []))
         self._has_holes = erasures.any_here(db)
+        self._forgotten = forgotten(db)
         channels = log.all_channels(db)
         ids = {row.n: row.id for row in channels}
         self.logs = [LogEntry(prefix, ids[row.channel]) for prefix, row in self.rows.items()]
@@ -46,7 +50,9 @@ class Holdings:
         """Is all that a pack holds still here, and just so?"""
         if not all(self._has(entry.kind, span) for span in entry.spans):
             return False
-        if entry.kind == Kind.CONTROL or not (entry.holes or self._has_holes):
+        if entry.kind == Kind.CONTROL:
+            return _marks(self._forgotten, entry.spans) == entry.holes
+        if not (entry.holes or self._has_holes):
             return True
         found = (
             one for span in entry.spans for one in holes_in(self._db, span.prefix, span.first, span.last)
@@ -73,11 +79,18 @@ class Holdings:
         return found
 
 
+def _marks(gone: Forgotten, spans: Iterable[PackSpan]) -> bytes:
+    """What tells a pack of control commits from the same without keys that were destroyed since."""
+    marks = {mark for span in spans for mark in gone.get(span.prefix, ())}
+    return holes_digest(sorted(marks))
+
+
 def bodies(
     db: apsw.Connection, kind: Kind, runs: Iterable[tuple[log.LogRow, list[Span]]]
 ) -> Iterator[PackBody]:
     """Packs of these runs of logs, each filled before the next is begun."""
-    filling = _Filling(kind)
+    gone = forgotten(db) if kind == Kind.CONTROL else {}  # first: what goes meanwhile is for the next run
+    filling = _Filling(kind, gone)
     for row, wanted in runs:
         for first, last in wanted:
             begun = first
@@ -94,7 +107,7 @@ def bodies(
                 begun = seq + 1
                 if filling.size >= PACK_BYTES:
                     yield filling.body()
-                    filling = _Filling(kind)
+                    filling = _Filling(kind, gone)
     if filling.size:
         yield filling.body()
 
@@ -102,8 +115,9 @@ def bodies(
 class _Filling:
     """A pack to be."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, gone: Forgotten) -> None:
         self._kind = kind
+        self._gone = gone
         self._spans: list[PackSpan] = []
         self._items: list[bytes] = []
         self._holes: list[tuple[bytes, int]] = []
@@ -126,7 +140,8 @@ class _Filling:
         self._newest = max(self._newest, time)
 
     def body(self) -> PackBody:
-        holes = holes_digest(self._holes)
+        is_control = self._kind == Kind.CONTROL
+        holes = _marks(self._gone, self._spans) if is_control else holes_digest(self._holes)
         return PackBody(
             self._kind, self._newest, holes, tuple(self._spans), tuple(self._items), tuple(self._away)
         )

@@ -12,6 +12,7 @@ import apsw
 
 from quire.core.backup import (
     EpochItem,
+    ForgottenItem,
     HereItem,
     JoiningItem,
     KeptItem,
@@ -47,6 +48,8 @@ def put_state(db: apsw.Connection, items: Iterable[StateItem]) -> None:
     """Take items over into a vault, inside a transaction. Identity and parked commits are for the caller."""
     for item in items:
         match item:
+            case ForgottenItem(channel, epoch):
+                log.forget_epochs(db, channel, [epoch])
             case EpochItem(channel, epoch, key):
                 log.put_epoch(db, channel, epoch, key)
             case KeptItem(owner, stamp_ms, sealed):
@@ -82,7 +85,10 @@ def _meta(db: apsw.Connection) -> Iterator[StateItem]:
 
 
 def _keys(db: apsw.Connection) -> Iterator[StateItem]:
-    rows: Any = db.execute("SELECT channel, id, key FROM epoch ORDER BY channel, id")
+    rows: Any = db.execute("SELECT channel, epoch FROM forgotten ORDER BY channel, epoch")
+    for channel, epoch in rows:
+        yield ForgottenItem(channel, epoch)
+    rows = db.execute("SELECT channel, id, key FROM epoch ORDER BY channel, id")
     for channel, epoch, key in rows:
         yield EpochItem(channel, epoch, key)
 
