@@ -9,6 +9,7 @@ from quire.core.bundle import open_bundle
 from quire.core.bundle_file import Kind, Record
 from quire.core.crypto.epochs import EpochKey
 from quire.core.ids import ChannelId, MessageId
+from quire.core.operation import Erase, Gone, Post, Remains
 from quire.errors import UnauthorisedError, UsageError
 from quire.storage import erasures, heights, log, search
 from quire.storage.erasures import MISSING
@@ -173,8 +174,6 @@ def test_a_partly_withheld_commit_shows_the_rest_and_fills_up(people: Make) -> N
     team = team_of(ada, bob)
 
     def two(db: object, row: object) -> list[object]:
-        from quire.core.operation import Post
-
         return [Post("first"), Post("second")]
 
     first, second = ada.store.write(team, two)  # type: ignore[arg-type]
@@ -214,6 +213,38 @@ def test_a_control_commit_is_never_hidden_for_good(people: Make) -> None:
     agree(team, ada, bob, carol, fresh=bob)
 
 
+def test_a_control_commit_that_a_moderator_erased_is_asked_for_again(people: Make) -> None:
+    """An erasure of it makes the hole count as here, until somebody names it as what it is."""
+    ada, bob, carol = people("ada", "bob", "carol")
+    team = team_of(ada, bob, carol)
+    ada.chat.promote_member(team, carol.identity)
+    meet(ada, carol)
+    db = ada.store.database.reader
+    places = list(log.control_places(db, ada.store.channel_row(team).n).values())
+    newest = max(places, key=lambda place: log.time_of(db, place + bytes(2)))
+    row = log.log_by_prefix(db, newest[:10])
+    assert row is not None
+    stored = log.get_commit(db, row.n, int.from_bytes(newest[10:], "big"))
+    assert stored is not None
+    salted = [op for _, op in log.commit_operations(db, row.prefix, int.from_bytes(newest[10:], "big"))]
+    true = commit.encode_commit(commit.with_holes(*stored, salted, set()))
+    ids = [newest + index.to_bytes(2, "big") for index in range(len(salted))]
+    bob.store.ingest([with_all_holes(true)])
+    before = bob.store.channel_row(team)
+    erase = Erase((), tuple(Gone(id) for id in ids))
+    ada.store.write_operations(team, erase)  # who may erase, and is in no need to see what it is
+    named = commits_of(ada, team)[-1]
+    assert erasures.holes_among(bob.store.database.reader, ids)
+    report = bob.store.ingest([named])  # it names the control commit, which is a hole here
+    assert report.parked == 1
+    assert erasures.holes_among(bob.store.database.reader, ids) == {}
+    sync(bob, ada)
+    assert bob.role(team, carol) == "moderator"
+    assert bob.store.channel_row(team).heads != before.heads
+    meet(ada, bob, carol)
+    agree(team, ada, bob, carol, fresh=bob)
+
+
 def test_nobody_erases_what_others_wrote_but_who_moderates(people: Make) -> None:
     ada, bob, carol = people("ada", "bob", "carol")
     team = team_of(ada, bob, carol)
@@ -222,8 +253,6 @@ def test_nobody_erases_what_others_wrote_but_who_moderates(people: Make) -> None
     with pytest.raises(UnauthorisedError) as refused:
         carol.chat.erase_message(said)
     assert refused.value.rule == "erase_not_author"
-    from quire.core.operation import Erase, Remains
-
     carol.store.write_operations(team, Erase((Remains(said),)))  # as a program that does not ask
     meet(ada, bob, carol)
     for one in (ada, bob, carol):

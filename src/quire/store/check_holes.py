@@ -39,6 +39,8 @@ class HoleCheck:
         """An operation whose bytes are here: nobody may have erased it."""
         if isinstance(operation, Erase):
             self._check_rows(channel, of, time, id, operation)
+        elif isinstance(operation, ControlOperation):
+            return  # which nobody can erase
         elif self._is_any and self._standing(channel, of, time, id):
             self._add("erasure_view", named(id), "its bytes are here, though it is erased")
 

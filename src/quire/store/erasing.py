@@ -198,7 +198,7 @@ def erase_here(
     }
     new = {item.id for item in erases}
     found = standing(db, channel.n, sorted(targets))
-    ids = [id for id, erasure in found.items() if erasure.id in new and not _is_erase(db, id)]
+    ids = [id for id, erasure in found.items() if erasure.id in new and not _stays(db, id)]
     if not ids:
         return
     fault("before_erase")
@@ -230,9 +230,9 @@ def _drop_files(db: apsw.Connection, files: Iterable[bytes]) -> None:
     drop(db, [file for file in files if not is_used(db, file)])
 
 
-def _is_erase(db: apsw.Connection, id: bytes) -> bool:
-    """An erasure is not erased: what it destroyed would have no reason any more."""
-    sql = "SELECT 1 FROM operation WHERE id = ? AND kind = 17"
+def _stays(db: apsw.Connection, id: bytes) -> bool:
+    """An erasure is not erased, since what it destroyed would have no reason any more, nor a control operation."""
+    sql = "SELECT 1 FROM operation WHERE id = ?1 AND kind = 17 UNION ALL SELECT 1 FROM control WHERE id = ?1"
     return db.execute(sql, (id,)).fetchone() is not None
 
 

@@ -42,20 +42,20 @@ from quire.errors import FullError, MalformedError, PeerError, UnauthorisedError
 from quire.storage import erasures, heights, log, retention
 from quire.storage import timeline as rows
 from quire.storage.attachments import any_doomed
-from quire.storage.erasures import MISSING
 from quire.store import ledger, quota
 from quire.store import retention as retention_of
 from quire.store.apply import Item
 from quire.store.arrivals import PARKED, Arrival, Prepared, parked, prepare, targets
 from quire.store.attachments import sweep
 from quire.store.columns import empty
+from quire.store.filling import Filling
 from quire.store.forgetting import is_over
 from quire.store.forks import arrange, begin_branch
-from quire.store.people import as_control, content_rights, put_back, takes
+from quire.store.people import as_control, content_rights, takes
 from quire.store.placing import Chain, require_signature
 from quire.store.pruning import drop_expired
 from quire.store.quota import grows
-from quire.store.withdraw import set_aside, take_out
+from quire.store.withdraw import set_aside
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
@@ -148,7 +148,7 @@ class _Ingestion:
         self._full: dict[tuple[bytes, str], bool] = {}  # device and table: does it hold all it may there?
         self._tangled: dict[bytes, set[tuple[bytes, bytes]]] = {}  # by channel: logs with branches that grew
         self._accepted: dict[bytes, list[tuple[Arrival, log.LogRow, int]]] = {}  # by channel, with rights
-        self._filled: dict[bytes, list[tuple[Arrival, log.LogRow, int, set[bytes]]]] = {}  # and ids that came
+        self._filling = Filling(db, pen.applier, self._now)
 
     def take(self, arrivals: list[Arrival]) -> None:
         """Keep and apply what may be."""
@@ -258,51 +258,24 @@ class _Ingestion:
         self.repeated += repeated
         return repeated
 
-    # Holes
-
     def _fills(self, arrival: Arrival) -> bool:
-        """Does a commit bring bytes that were missing of it? They are kept, whoever withheld them."""
+        """Does a commit that is here bring something that is not?"""
         row = self._moved(arrival)
-        if row is None:
+        if row is None or not self._filling.fills(arrival, row):
             return False
-        place = row.prefix + arrival.head.seq.to_bytes(4, "big")
-        holes = erasures.holes_between(self._db, place + bytes(2), place + b"\xff\xff")
         if arrival.is_control:
-            return len(holes) == arrival.head.count and self._forget_hollow(arrival, row, list(holes))
-        missing = [id for id, hole in holes.items() if hole.why == MISSING]
-        brought = {id for id in missing if arrival.operations[int.from_bytes(id[14:], "big")] is not None}
-        if not brought:
-            return False
-        erasures.fill_holes(self._db, sorted(brought))
-        if len(brought) == len(missing):
-            heights.note_whole(self._db, row.n, [arrival.head.seq])
-        rights = log.rights_at(self._db, place + bytes(2))
-        self._filled.setdefault(arrival.head.channel, []).append((arrival, row, rights, brought))
-        self._settled.add(arrival.id)
+            self._chains[arrival.log].forget(row, arrival.head.seq)
+        else:
+            self._settled.add(arrival.id)
         return True
 
-    def _forget_hollow(self, arrival: Arrival, row: log.LogRow, holes: list[bytes]) -> bool:
-        """A control commit came before as nothing but holes, which told nobody that it is one."""
-        channel = log.channel_by_n(self._db, row.channel)
-        items = take_out(self._db, self._pen.applier, channel, holes)
-        erasures.fill_holes(self._db, holes)
-        left = [item for item in items if item.id not in holes]
-        put_back(self._db, self._pen.applier, channel, left, self._now)
-        log.delete_commit(self._db, row.n, arrival.head.seq)
-        heights.recount(self._db, row.n)
-        self._chains[arrival.log].forget(row, arrival)
-        return True
-
-    def _note_holes(self, arrival: Arrival, of: log.LogRow) -> None:
-        """Of what came without its bytes the commitment is kept; until an erasure justifies that, it is missing."""
-        holes = arrival.holes
-        if holes:
-            place = of.prefix + arrival.head.seq.to_bytes(4, "big")
-            rows = [
-                (place + at.to_bytes(2, "big"), of.channel, found, MISSING) for at, found in holes.items()
-            ]
-            erasures.put_holes(self._db, rows)
-            heights.note_partial(self._db, of.n, [arrival.head.seq])
+    def _doubt(self, n: int, graph: Graph, head: commit.Head) -> None:
+        """What a commit names as control commits is none of what is here as nothing but holes."""
+        unknown = [id for id in head.control_heads if id not in graph]
+        for row, seq in self._filling.forget_control(n, unknown):
+            chain = self._chains.get((row.device, row.incarnation))
+            if chain is not None:
+                chain.forget(row, seq)
 
     # Control commits
 
@@ -357,7 +330,7 @@ class _Ingestion:
             if self._is_repeated(arrival):
                 continue
             try:
-                decided = self._decide(graph, chain, arrival)
+                decided = self._decide(n, graph, chain, arrival)
             except PeerError as error:
                 self._refuse(arrival, error)
                 continue
@@ -380,7 +353,7 @@ class _Ingestion:
         self._note_kept(commits)
         log.insert_commits(self._db, commits)
 
-    def _decide(self, graph: Graph, chain: Chain, arrival: Arrival) -> tuple[str, int] | None:
+    def _decide(self, n: int, graph: Graph, chain: Chain, arrival: Arrival) -> tuple[str, int] | None:
         """Who a content commit speaks for and what they may in it, by the right that its author has where it was
         written. None: it was parked."""
         head = arrival.head
@@ -390,6 +363,7 @@ class _Ingestion:
         if not (is_known and chain.continues(arrival)):
             self._require_own_signature(arrival)
         if not is_known:
+            self._doubt(n, graph, head)
             self._park(arrival, reason="control_head_unknown")
             return None
         identity = graph.at(head.control_heads).owner_of(head.device)
@@ -586,7 +560,7 @@ class _Ingestion:
             accepted = [self._settled_place(*one) for one in accepted]
         erased = self._named_by_erasures(n, accepted)
         for arrival, of, rights in accepted:
-            self._note_holes(arrival, of)
+            self._filling.note(arrival, of)
             every = _ids(arrival, of, range(len(arrival.operations))) if erased else ()
             if not rights:
                 set_aside(self._db, row, _items(arrival, of, rights))
@@ -600,7 +574,7 @@ class _Ingestion:
                 posts.add(arrival.posts, of.signer, rows.OURS if of.signer == self._pen.signer else 0)
                 ids += _ids(arrival, of, arrival.places)
                 items += _items(arrival, of, rights, arrival.others)
-        for arrival, of, rights, brought in self._filled.pop(row.id, []):
+        for arrival, of, rights, brought in self._filling.take_filled(row.id):
             found = [item for item in _items(arrival, of, rights) if item.id in brought]
             if rights:
                 items += found

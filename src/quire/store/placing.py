@@ -53,9 +53,9 @@ class Chain:
         """It is in this row now."""
         self._at.setdefault(arrival.head.seq, {})[row.n] = arrival.id, arrival.head.previous
 
-    def forget(self, row: log.LogRow, arrival: Arrival) -> None:
+    def forget(self, row: log.LogRow, seq: int) -> None:
         """What was kept in this row was not what it seemed."""
-        self._at.get(arrival.head.seq, {}).pop(row.n, None)
+        self._at.get(seq, {}).pop(row.n, None)
 
     def row_for(self, arrival: Arrival) -> log.LogRow | None:
         """The log itself, or the branch, that a commit has its place in. None: it begins a branch, or the log."""
