@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from quire.cli.render import FAINT, author_text, stamp
+from quire.cli.render import FAINT, author_text, faint, stamp
 from quire.cli.text import block
 from quire.core.views import Version
 
@@ -41,6 +41,8 @@ def history_lines(versions: list[Version], *, colour: bool) -> Iterator[Text]:
         )
         yield body
         earlier = version
+    if not versions:
+        yield faint("no version is left of it: its bytes were destroyed")
 
 
 def changes(old: str, new: str, *, colour: bool) -> Text:

@@ -26,6 +26,7 @@ __all__ = ["app"]
 
 app = typer.Typer(rich_markup_mode=None)
 
+EVERYTHING = "keeps everything"
 FOREVER = ("forever", "never", "off")
 SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*(|k|m|g|t)b?", re.IGNORECASE)
 UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "t": 1_000_000_000_000}
@@ -219,10 +220,18 @@ def _list(session: Session) -> None:
             {"channels": [{"id": info.id.hex(), "name": info.name, **_plain(one)} for info, one in found]}
         )
         return
-    for info, one in found:
+    bounded = [(info, one) for info, one in found if _kept(one.channel) != EVERYTHING or _is_narrower(one)]
+    for info, one in bounded:
         session.out.show(_words(info, one))
+    if rest := len(found) - len(bounded):
+        session.out.note(f"{plural(rest, 'other channel' if bounded else 'channel')}: everything is kept")
     if not found:
         session.out.note("no channels yet")
+
+
+def _is_narrower(found: Retention) -> bool:
+    """Does something else than the channel's bounds let messages go?"""
+    return bool(found.here or found.disappear_ms or found.disappear_read_ms)
 
 
 def _show(session: Session, info: ChannelInfo, found: Retention) -> None:
@@ -250,7 +259,7 @@ def _kept(keeping: Keeping) -> str:
     if keeping.attachments_ms:
         bounds.append(f"files {duration_text(keeping.attachments_ms)}")
     if not bounds:
-        return "keeps everything"
+        return EVERYTHING
     spared = [word for word, bit in EXEMPTIONS.items() if keeping.exempt & bit]
     also = f"; spares {', '.join(spared)}" if spared else ""
     return f"keeps {', '.join(bounds)}{also}"
