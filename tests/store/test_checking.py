@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quire.core.commit import Commit, decode_commit, encode_commit, peek_commit, with_salts
+from quire.core.control import HASH_SIZE, Link, Seal, decode_control
 from quire.core.crypto.cards import fingerprint
 from quire.core.crypto.keys import SigningKey
-from quire.core.operation import SALT_SIZE, Post, encode_operation
+from quire.core.operation import SALT_SIZE, Post, encode_operation, is_control
 from quire.core.retention import Keeping
 from quire.errors import FormatError, UsageError
 from quire.store import ledger
@@ -111,6 +112,23 @@ def test_nothing_stays_outside_and_no_vault_is_needed(
     assert check_export(made.file).ok
     assert list((tmp_path / "tmp").iterdir()) == []
     assert [path for path in (tmp_path / "state").rglob("*") if path.is_file()] == []
+
+
+def test_no_sealed_key_is_handed_on(made: Made) -> None:
+    """The vault has them, sealed to members' devices; the export has what they commit to."""
+    rows: Any = made.ada.store.database.reader.execute("SELECT op FROM control").fetchall()
+    sealed = [decode_control(op[SALT_SIZE:]) for (op,) in rows]
+    assert any(isinstance(one, Seal) and len(one.keys[0].sealed) > HASH_SIZE for one in sealed)
+    shown = [
+        decode_control(operation[SALT_SIZE:])
+        for line in commit_lines(made.lines)
+        for operation in peek_commit(base64.b64decode(line["commit"]))[0].operations
+        if is_control(operation[SALT_SIZE:])
+    ]
+    seals = [one for one in shown if isinstance(one, Seal)]
+    assert seals
+    assert {len(key.sealed) for one in seals for key in one.keys} == {HASH_SIZE}
+    assert {len(one.sealed) for one in shown if isinstance(one, Link)} <= {HASH_SIZE}
 
 
 MESSAGE_CHANGES: list[tuple[str, int, Any]] = [

@@ -11,10 +11,10 @@ from typing import Any
 
 import apsw
 
-from quire.core.commit import decode_head, encode_commit, with_holes
+from quire.core.commit import Commit, decode_head, encode_commit, keyless, peek_commit, with_holes
 from quire.core.export_seal import seal_export
 from quire.core.membership import Graph
-from quire.core.operation import Profile, stored_operation
+from quire.core.operation import SALT_SIZE, Profile, stored_operation
 from quire.exchange.exported import CommitLine, SealLine
 from quire.storage import heights, log
 from quire.store.bundling import control_log
@@ -33,7 +33,7 @@ def proof(
     """Every commit of a channel, the control log first, and the seal."""
     channel = row.id.hex()
     for encoded in control_log(db, row, graph):
-        yield CommitLine(channel, encoded)
+        yield CommitLine(channel, _without_keys(encoded))
     logs = log.logs_of(db, row.n)
     for of in logs:
         for encoded in _content(db, of):
@@ -41,6 +41,18 @@ def proof(
     here = [height for of in logs if (height := heights.height(db, of)) is not None]
     statement, signature = seal_export(row.id, device, header, row.messages, here, sign)
     yield SealLine(channel, statement, signature)
+
+
+def _without_keys(encoded: bytes) -> bytes:
+    """A control commit without the keys that are sealed in it: it verifies all the same, and whoever is shown who wrote
+    what is not handed what only members' devices are to open."""
+    commit, _ = peek_commit(encoded)
+    assert isinstance(commit, Commit)  # control operations are never destroyed whole
+    return encode_commit(Commit(commit.head, commit.signature, tuple(map(_keyless, commit.operations))))
+
+
+def _keyless(salted: bytes) -> bytes:
+    return salted[:SALT_SIZE] + keyless(salted[SALT_SIZE:])
 
 
 def _content(db: apsw.Connection, of: log.LogRow) -> Iterator[bytes]:
