@@ -223,7 +223,7 @@ def test_what_comes_slowly_is_no_silence(
     ada, bob, team = two
     sync(ada, bob)
     ada.chat.send_message(
-        team, "".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(40_000))
+        team, "".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(120_000))
     )  # it hardly shrinks
     slow, patience = Fault(bytes_per_s=60_000), Patience(alive_s=0.2, silence_s=1.0)
 

@@ -42,6 +42,12 @@ class Mailboxes:
     def __init__(self) -> None:
         self.items: list[tuple[bytes, bytes]] = []
 
+    def put_all_again(self, *people: Person) -> None:
+        """As to another relay, now, with the keys that there are now."""
+        for person in people:
+            again = Relaying(person.chat).giving(b"another relay...", everything=True)
+            self.items += [(item.mailbox.public, item.data) for item in again]
+
     def serve(self, *people: Person) -> None:
         """Everybody puts what they have and takes what is theirs, until nobody has anything new."""
         before = -1
@@ -137,6 +143,7 @@ def test_all_that_a_relay_has_opens_to_a_newcomer_what_their_scope_says_and_not_
     ada, bob, eve = three
     relay = Mailboxes()
     team = tell(three, relay, scope)
+    relay.put_all_again(ada, bob)
     everything = [Found(mailbox, n, data) for n, (mailbox, data) in enumerate(relay.items, 1)]
     Relaying(eve.chat).take(RELAY, everything)  # not what is theirs only
     eve.reopen()

@@ -79,6 +79,9 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         link = _Link(self, self.fault, (writer, back))
         self._links.add(link)
         ways = [asyncio.ensure_future(link.carry(*way)) for way in ((reader, back), (there, writer))]
