@@ -43,14 +43,15 @@ class Done(NamedTuple):
 class Quire:
     """The command line, one new process a call, unlocked by a key file."""
 
-    def __init__(self, folder: Path, compiled: Path) -> None:
+    def __init__(self, folder: Path, compiled: Path | None = None) -> None:
         self.folder = folder
         self.vault = folder / "vault"
         self.key = folder / "vault.key"
         self.environment = {
             name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ
         } | {
-            "PYTHONPYCACHEPREFIX": str(compiled),  # the first process compiles for all
+            # The first process compiles for all; a folder of a test's own would cost each a second.
+            "PYTHONPYCACHEPREFIX": str(compiled or os.environ["PYTHONPYCACHEPREFIX"]),
             "HOME": str(folder),
             "TZ": "UTC",
             "LANG": "C.UTF-8",

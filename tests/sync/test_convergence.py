@@ -35,7 +35,7 @@ def three(tmp_path: Path) -> Devices:
     ada, bob, laptop = (
         person(tmp_path, "Ada"),
         person(tmp_path, "Bob"),
-        Quire(tmp_path / "laptop", tmp_path / "compiled"),
+        Quire(tmp_path / "laptop"),
     )
     laptop.folder.mkdir()
     road = tmp_path / "road"

@@ -191,7 +191,7 @@ def test_link_as_processes(tmp_path: Path, by_relay: bool) -> None:
     ada("channel", "create", "team")
     ada("post", "team", "before")
     (tmp_path / "new").mkdir()
-    new = Quire(tmp_path / "new", tmp_path / "compiled")
+    new = Quire(tmp_path / "new")
     with relaying(tmp_path, ada) as (_, url):
         road = ("--relay", url) if by_relay else ("--interface", "127.0.0.1")
         old = Linking(ada, *road, "--name", "laptop")

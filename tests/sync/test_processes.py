@@ -56,7 +56,7 @@ def running(run: Quire, *arguments: str) -> Iterator[Up]:
 def person(tmp_path: Path, name: str) -> Quire:
     folder = tmp_path / name
     folder.mkdir()
-    run = Quire(folder, tmp_path / "compiled")
+    run = Quire(folder)
     run("init", "--name", name, "--key-file", str(run.key), before=CHEAP, QUIRE_KEY_FILE="")
     return run
 
@@ -206,6 +206,8 @@ def relaying(tmp_path: Path, run: Quire, *arguments: str) -> Iterator[tuple[subp
         process.communicate()
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_two_who_are_never_online_together_talk_by_a_relay(two: tuple[Quire, Quire], tmp_path: Path) -> None:
     ada, bob = two
     with relaying(tmp_path, ada) as (process, url):
@@ -273,7 +275,7 @@ def test_live_by_a_relay_that_is_killed_and_comes_back(two: tuple[Quire, Quire],
 @pytest.mark.bounded
 def test_the_words_and_a_relay_bring_everything_back(tmp_path: Path) -> None:
     ada = person(tmp_path, "Ada")
-    lost, again = (Quire(tmp_path / name, tmp_path / "compiled") for name in ("lost", "again"))
+    lost, again = (Quire(tmp_path / name) for name in ("lost", "again"))
     for one in (lost, again):
         one.folder.mkdir()
     made = ("--key-file", str(lost.key), "--json")
@@ -302,5 +304,5 @@ def test_the_words_and_a_relay_bring_everything_back(tmp_path: Path) -> None:
         ada("sync", "--relay", url)
         assert bodies(ada) == ["from Ada", "from Bob", "back"]
         assert again("verify", "--json").json["ok"]
-        other = Quire(tmp_path / "other", tmp_path / "compiled")
+        other = Quire(tmp_path / "other")
         assert other("recover", "--json", code=2).error["rule"] == "recover_from"

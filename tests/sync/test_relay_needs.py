@@ -168,7 +168,7 @@ def test_a_live_member_leaves_a_welcome_to_who_let_somebody_in_for_a_while_and_t
 
 
 def test_a_running_relay_is_copied_and_the_copy_is_a_relay(tmp_path: Path) -> None:
-    run = Quire(tmp_path, tmp_path / "compiled")
+    run = Quire(tmp_path)
     ada, bob = Person.create(tmp_path, "ada"), Person.create(tmp_path, "bob")
     team = ada.chat.create_channel("team").id
     bob.chat.join_channel(ada.chat.create_invite(team).text())
