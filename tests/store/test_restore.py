@@ -233,6 +233,14 @@ def test_wrong_keys_words_and_places_are_refused(owner: Owner, tmp_path: Path) -
         LocalStore.restore(tmp_path / "stranger", owner.restored, owner.key)
     assert failure.value.rule in ("no_backup", "wrong_key_file")
     assert not owner.restored.exists()
+    LocalStore.restore(owner.backup, tmp_path / "waits", owner.key)  # for its words
+    with LocalStore.create(tmp_path / "second", owner.key) as other:  # that the same key opens
+        assert other.recovery_phrase is not None
+        words = other.recovery_phrase
+        other.backup(tmp_path / "another")
+    with pytest.raises(UsageError) as failure:
+        LocalStore.restore(tmp_path / "another", tmp_path / "waits", owner.key, phrase=words)
+    assert failure.value.rule == "backup_foreign"
     owner.restored.mkdir()
     (owner.restored / "letters").write_text("mine")
     assert refusal(owner).rule == "vault_exists"

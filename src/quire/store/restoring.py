@@ -11,7 +11,7 @@ reads everything and writes nothing, until the words are given.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +101,7 @@ class _Restore:
         from quire.store.local import LocalStore
 
         state = list(self._state())
-        owner = next((one for one in state if isinstance(one, OwnerItem)), None)
+        owner = _owner(state)
         device = NewDevice.uncertified(_identity(owner.identity if owner else None, phrase))
         device.recovery = owner.recovery if owner else b""
         if phrase is not None:
@@ -126,6 +126,11 @@ class _Restore:
             if not (is_unfinished or wants_certificate):
                 raise UsageError(
                     f"{folder} is a vault already", rule="vault_exists", hint="choose a new folder"
+                )
+            owner = _owner(self._state())
+            if owner is not None and store.own_key != f"quire:{owner.identity.hex()}":
+                raise UsageError(
+                    f"{folder} is another person's", rule="backup_foreign", hint="choose a new folder"
                 )
             if wants_certificate:
                 assert phrase is not None
@@ -282,6 +287,10 @@ class _Restore:
 
 
 _EMPTY = PackBody(Kind.STATE, 0, b"", (), ())
+
+
+def _owner(state: Iterable[StateItem]) -> OwnerItem | None:
+    return next((one for one in state if isinstance(one, OwnerItem)), None)
 
 
 def _page(body: PackBody) -> list[bytes]:
