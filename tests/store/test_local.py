@@ -97,6 +97,11 @@ def newer(folder: Path) -> None:
         db.execute(f"PRAGMA user_version={len(schema.MIGRATIONS) + 1}")
 
 
+def of_another_day(folder: Path) -> None:
+    with vaults.opened(folder) as store, store.database.transaction() as db:
+        db.execute("DELETE FROM meta WHERE key = 'schema'")  # as all were before it was noted
+
+
 def of_another_program(folder: Path) -> None:
     with vaults.opened(folder) as store, store.database.transaction() as db:
         db.execute("PRAGMA application_id=7")
@@ -117,6 +122,7 @@ def of_another_program(folder: Path) -> None:
         (anothers_database, CorruptError, "not_a_vault"),
         (anothers_slots, CorruptError, "not_a_vault"),
         (newer, SchemaError, "schema_newer"),
+        (of_another_day, SchemaError, "schema_unreleased"),
         (of_another_program, CorruptError, "not_a_vault"),
     ],
 )

@@ -15,6 +15,8 @@ the newest messages whose words are not in the index yet (storage/search.py).
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import apsw
 
 from quire.errors import CorruptError, SchemaError
@@ -188,6 +190,9 @@ CREATE INDEX waiting_due ON waiting(due) WHERE due IS NOT NULL;
 """
 
 MIGRATIONS = (LOG + VIEWS,)  # never change one that was released; add the next
+MADE_BY = sha256("".join(MIGRATIONS).encode()).hexdigest()[
+    :16
+]  # tells development versions of one number apart
 
 
 def version(connection: apsw.Connection) -> int:
@@ -197,7 +202,10 @@ def version(connection: apsw.Connection) -> int:
 
 
 def check(connection: apsw.Connection) -> int:
-    """The file's schema version. Raises: CorruptError if it is no vault, SchemaError if it is newer."""
+    """The file's schema version.
+
+    Raises: CorruptError if it is no vault; SchemaError if it is newer, or of a version that was never released.
+    """
     if connection.pragma("application_id") != APPLICATION_ID:
         raise CorruptError(
             "this file is no Quire vault", rule="not_a_vault", hint="restore it from a backup of the vault"
@@ -209,6 +217,14 @@ def check(connection: apsw.Connection) -> int:
             rule="schema_newer",
             hint="upgrade Quire; the vault is untouched",
         )
+    if found == len(MIGRATIONS):
+        made_by = connection.execute("SELECT value FROM meta WHERE key = 'schema'").get
+        if made_by != MADE_BY:
+            raise SchemaError(
+                "this vault was written by a Quire that was never released, and has other tables",
+                rule="schema_unreleased",
+                hint="export it with the Quire that wrote it, and import that into a new vault; it is untouched",
+            )
     return found
 
 
@@ -217,3 +233,4 @@ def migrate(connection: apsw.Connection) -> None:
     for number, script in enumerate(MIGRATIONS[version(connection) :], start=version(connection) + 1):
         connection.execute(script)
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={number}")
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (MADE_BY,))
