@@ -343,8 +343,13 @@ def test_an_edit_that_the_eraser_did_not_know_goes_too(
     meet(ada, bob, carol)
     for one in (ada, bob, carol):
         assert not holds(one)
+        assert (
+            erasures.unnamed(one.store.database.reader) == []
+        )  # its author named it, so that everybody may know
     meet(ada, bob, carol)
     agree(team, ada, bob, carol, fresh=bob)
+    report, other = sync(bob, ada)
+    assert (report.new, other.new) == (0, 0)
 
 
 @pytest.mark.parametrize("many", [10, 1_000])

@@ -13,8 +13,20 @@ import apsw
 
 from quire.core.ids import ChannelId, MessageId
 from quire.core.limits import ERASED_PER_OPERATION_MAX
-from quire.core.operation import KINDS, Edit, Erase, Gone, Origin, Post, Profile, Remains, stored_operation
-from quire.core.timeline import MAY_MODERATE
+from quire.core.operation import (
+    KINDS,
+    Edit,
+    Erase,
+    Gone,
+    Origin,
+    Post,
+    Profile,
+    React,
+    Remains,
+    Unreact,
+    stored_operation,
+)
+from quire.core.timeline import MAY_MODERATE, erased_mark
 from quire.core.views import Erased, ErasureReceipt, Event, Scan, Version
 from quire.errors import NotFoundError, UnauthorisedError, UsageError
 from quire.storage import erasures, log
@@ -84,8 +96,8 @@ class Eraser:
     def erase_author(
         self, author: str, *, channel: ChannelId | str | None = None, reason: str = ""
     ) -> ErasureReceipt:
-        """Destroy everything that somebody wrote, in one channel or in all: messages with their versions, and, of an
-        imported author, the names that we imported. What is not ours to erase is left, and counted.
+        """Destroy everything that somebody wrote, in one channel or in all: messages with their versions, reactions, and,
+        of an imported author, the names that we imported. Messages that are not ours to erase are left, and counted.
 
         author    an author key, as `Author.id` has it
 
@@ -101,7 +113,9 @@ class Eraser:
             if only is None or row.id == only:
                 for batch in _written_by(self.store, row.n, n):
                     receipt = self._erase(receipt, row.id, batch, all_of_them=False)
-                receipt = self._erase_names(receipt, row.id, author)
+                receipt = self._erase_rest(receipt, row.id, author, n)
+        if author != self._identity_key:
+            self.store.ledger.run(lambda db: self._forget_author(db, n))
         return self._finish(receipt)
 
     def authors_named(self, name: str) -> list[str]:
@@ -185,26 +199,37 @@ class Eraser:
             self._hub.publish(Event("erase", channel, id))
         return self._with(receipt, written, taken, len(left))
 
-    def _erase_names(self, receipt: ErasureReceipt, channel: ChannelId, author: str) -> ErasureReceipt:
-        if author.startswith("quire:"):
-            return receipt
+    def _erase_rest(self, receipt: ErasureReceipt, channel: ChannelId, author: str, n: int) -> ErasureReceipt:
+        """The reactions of an author, and what they were called."""
         taken: list[Erased] = []
 
         def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Erase]:
             found: Any = db.execute(
-                "SELECT id, op FROM operation WHERE channel = ? AND kind = ? AND void = 0",
-                (row.n, KINDS[Profile]),
+                "SELECT id, op, kind FROM operation WHERE channel = ?1 AND void = 0"
+                " AND (kind = ?2 OR (author = ?3 AND kind IN (?4, ?5)))",
+                (row.n, KINDS[Profile], n, KINDS[React], KINDS[Unreact]),
             ).fetchall()
             entries: list[Entry] = []
-            for id, op in found:
-                profile = stored_operation(op)
-                assert isinstance(profile, Profile)
-                if f"{profile.source}:{profile.author}" == author and _may(db, row, id, self._identity_key):
+            for id, op, kind in found:
+                profile = stored_operation(op) if kind == KINDS[Profile] else None
+                is_theirs = profile is None or (
+                    isinstance(profile, Profile) and f"{profile.source}:{profile.author}" == author
+                )
+                if is_theirs and _may(db, row, id, self._identity_key):
                     entries.append(Gone(id))
             taken.extend(_erased_all(db, channel, entries))
             return list(_in_erases(entries, receipt.reason))
 
         return self._with(receipt, self.store.write(channel, prepare), taken)
+
+    def _forget_author(self, db: apsw.Connection, n: int) -> None:
+        """Nobody who left nothing is listed by name."""
+        tables = ("message", "operation", "reaction", "thread_author")
+        if not any(
+            db.execute(f"SELECT 1 FROM {one} WHERE author = ? LIMIT 1", (n,)).fetchone() for one in tables
+        ):
+            db.execute("DELETE FROM author WHERE n = ?", (n,))
+            self.store.ledger.applier.forget()
 
     @staticmethod
     def _with(
@@ -252,7 +277,10 @@ def _whole(db: apsw.Connection, channel: log.ChannelRow, row: rows.MessageRow, o
     """What there is to say of a message and all its versions."""
     post = stored_operation(row.op)
     assert isinstance(post, Post)
-    place = None if post.origin is None else Origin(post.origin.source, "", "", post.origin.time_ms)
+    origin, place = post.origin, None
+    if origin is not None:
+        mark = erased_mark(channel.id, origin.source, origin.id) if origin.id else ""
+        place = Origin(origin.source, "", mark, origin.time_ms)
     yield Remains(row.id, row.root, place)
     edits: Any = db.execute(
         "SELECT id FROM operation WHERE target = ? AND kind = ?", (row.id, KINDS[Edit])

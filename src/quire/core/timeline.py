@@ -21,6 +21,7 @@ tests compare the two.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -50,6 +51,8 @@ MAY_PIN = 2
 MAY_NAME = 4  # name and topic
 MAY_MODERATE = 8  # delete what others wrote
 MAY_ALL = 15
+
+MARK_LABEL = b"quire/v1 erased\x00"
 
 Key = tuple[int, bytes]  # (time, id): the one order there is
 
@@ -144,6 +147,12 @@ def _whole_unless_own(signer: str, erasure: Erasure) -> Erasure:
 
 def _strength(erasure: Erasure) -> tuple[bool, bool, int, bytes]:
     return isinstance(erasure.what, Gone), not erasure.leaves_place, erasure.time, erasure.id
+
+
+def erased_mark(channel: bytes, source: str, id: str) -> str:
+    """What is left of the original id of an imported message that was erased: enough to know it when it is imported again."""
+    told = hashlib.sha256(MARK_LABEL + channel + f"{source}\0{id}".encode())
+    return f"erased:{told.hexdigest()[:32]}"
 
 
 def remaining_post(remains: Remains) -> Post:

@@ -59,6 +59,12 @@ def doubt_versions(db: apsw.Connection, channel: int) -> int:
     return db.changes()
 
 
+def unnamed(db: apsw.Connection) -> list[tuple[int, bytes]]:
+    """(channel, id) of versions that went with an erased message and that no erasure names."""
+    rows: Any = db.execute("SELECT channel, id FROM destroyed WHERE why = 2 ORDER BY id").fetchall()
+    return list(rows)
+
+
 def fill_holes(db: apsw.Connection, ids: Sequence[bytes]) -> None:
     """Their bytes have come."""
     db.execute("DELETE FROM destroyed WHERE id IN carray(?)", (apsw.carray(tuple(ids)),))

@@ -153,6 +153,7 @@ CREATE TABLE destroyed(
   id BLOB PRIMARY KEY, channel INTEGER NOT NULL, commitment BLOB NOT NULL, why INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX destroyed_missing ON destroyed(id) WHERE why = 0;
+CREATE INDEX destroyed_unnamed ON destroyed(id) WHERE why = 2;
 CREATE TABLE pruned(
   log INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY(log, first)
 ) STRICT, WITHOUT ROWID;

@@ -15,8 +15,9 @@ import apsw
 import msgspec
 
 from quire.core.commit import commitment, decode_head
-from quire.core.operation import SALT_SIZE, Edit, Erase, Post, Remains, encode_operation
-from quire.core.timeline import Erasure, goes_with, remaining_post, standing_erasure
+from quire.core.limits import ERASED_PER_OPERATION_MAX
+from quire.core.operation import SALT_SIZE, Edit, Erase, Gone, Post, Remains, encode_operation
+from quire.core.timeline import MAY_POST, Erasure, goes_with, remaining_post, standing_erasure
 from quire.storage import erasures, heights, log
 from quire.storage import timeline as rows
 from quire.storage.database import fault
@@ -24,6 +25,7 @@ from quire.storage.erasures import ERASED, KEPT_AWAY, LET_GO, LOCAL, MISSING, PO
 
 if TYPE_CHECKING:
     from quire.store.apply import Applier, Item
+    from quire.store.local import LocalStore
 
 MADE_UP = bytes(SALT_SIZE)  # the salt of what stands in a message's row for bytes that are gone
 
@@ -228,6 +230,27 @@ def _drop_files(db: apsw.Connection, files: Iterable[bytes]) -> None:
     from quire.store.attachments import drop
 
     drop(db, [file for file in files if not is_used(db, file)])
+
+
+def name_versions(store: LocalStore) -> int:
+    """Erase by name our own edits that went with an erased message, not known to who erased it; how many.
+
+    Until somebody does, each who has both destroys such an edit, and nobody can show others why it is gone.
+    """
+    db = store.database.reader
+    ours: dict[int, list[Gone]] = {}
+    for channel, id in erasures.unnamed(db):
+        row = log.log_by_prefix(db, id[:10])
+        if row is not None and row.signer == store.own_key:
+            ours.setdefault(channel, []).append(Gone(id))
+    count = 0
+    for n, some in ours.items():
+        channel_row = log.channel_by_n(db, n)
+        if channel_row.rights & MAY_POST:
+            first = tuple(some[:ERASED_PER_OPERATION_MAX])
+            store.write_operations(channel_row.id, Erase((), first))
+            count += len(first)
+    return count
 
 
 def _stays(db: apsw.Connection, id: bytes) -> bool:

@@ -39,6 +39,7 @@ from quire.core.operation import (
     encode_operation,
     stored_operation,
 )
+from quire.core.timeline import erased_mark
 from quire.core.views import ImportSummary
 from quire.errors import FormatError, MalformedError
 from quire.exchange import model
@@ -156,6 +157,11 @@ class Plain(msgspec.Struct, gc=False):
     posts: Posts
     people: list[str]  # who wrote or reacted, each once
     hung: list[int]  # where those are that something hangs on
+
+
+def _is_mark(place: Place, post: object, original: str) -> bool:
+    origin = post.origin if isinstance(post, Post) else None
+    return origin is not None and origin.id == erased_mark(place.row.id, origin.source, original)
 
 
 class Group(msgspec.Struct, gc=False):
@@ -594,11 +600,14 @@ class ImportRun:
     ) -> bytes | None:
         """A message of this original id and time; without an id, one that says what `like` says."""
         found: Any = db.execute(
-            "SELECT id, op FROM message WHERE channel = ? AND time = ?", (place.row.n, time_ms << 16)
+            "SELECT id, op, flags FROM message WHERE channel = ? AND time = ?", (place.row.n, time_ms << 16)
         )
-        for id, op in found:
+        for id, op, flags in found:
             post = stored_operation(op)
-            if isinstance(post, Post) and post.origin and post.origin.id == original:
+            if flags & rows.ERASED:  # it came before, and was erased: it does not come again
+                if original and _is_mark(place, post, original):
+                    return bytes(id)
+            elif isinstance(post, Post) and post.origin and post.origin.id == original:
                 says = (post.body, post.origin.author)
                 if like is None or says == (like.body, self._origins.of(like.author)[1]):
                     return bytes(id)

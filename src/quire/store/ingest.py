@@ -19,6 +19,7 @@ All is written in one transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,16 +39,18 @@ from quire.core.limits import (
 from quire.core.membership import ControlCommit, EpochInfo, Graph
 from quire.core.operation import SALT_SIZE, Erase
 from quire.core.timeline import MAY_ALL, order_time
-from quire.errors import FullError, MalformedError, PeerError, UnauthorisedError
+from quire.errors import FullError, MalformedError, PeerError, StorageError, UnauthorisedError
 from quire.storage import erasures, heights, log, retention
 from quire.storage import timeline as rows
 from quire.storage.attachments import any_doomed
+from quire.storage.erasures import unnamed
 from quire.store import ledger, quota
 from quire.store import retention as retention_of
 from quire.store.apply import Item
 from quire.store.arrivals import PARKED, Arrival, Prepared, parked, prepare, targets
 from quire.store.attachments import sweep
 from quire.store.columns import empty
+from quire.store.erasing import name_versions
 from quire.store.filling import Filling
 from quire.store.forgetting import is_over
 from quire.store.forks import arrange, begin_branch
@@ -111,6 +114,9 @@ def take(store: LocalStore, given: Prepared, meanwhile: Callable[[], None] | Non
             raise over[0]
         if any_doomed(store.database.reader):  # files of what was erased
             sweep(store)
+        if unnamed(store.database.reader):
+            with suppress(StorageError, UnauthorisedError):  # what follows from it; else the next time
+                name_versions(store)
         repeated, waiting, forked = repeated + run.repeated, run.parked, tuple(sorted(run.forked))
     else:
         store.release_due()

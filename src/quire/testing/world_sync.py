@@ -83,9 +83,9 @@ def noting(world: World) -> Any:
     """Whatever a vault has taken in is noted for its device, once that is over."""
     take = ChannelManager._take
 
-    def _take(chat: ChannelManager, records: Callable[[], Any], *limits: int) -> Any:
+    def _take(chat: ChannelManager, records: Callable[[], Any], *limits: int, **settings: Any) -> Any:
         given = list(records())
-        report = take(chat, lambda: given, *limits)
+        report = take(chat, lambda: given, *limits, **settings)
         machine = next(one for one in world.machines if one.store is chat.store)
         machine.taken.update(item_hash(one.kind, one.data) for one in given if isinstance(one, Record))
         return report
