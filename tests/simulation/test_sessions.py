@@ -100,7 +100,7 @@ def moves_its_cursor_before_it_stores() -> Iterator[None]:
 CANARIES = [  # the fault, what says it, the cheapest world that sees it
     (forgets_to_ask_for_gaps, "differ about messages", 18, 40),
     (acknowledges_before_it_is_durable, "acknowledged what it had not taken in", 2, 5),
-    (moves_its_cursor_before_it_stores, "will not ask relay again", 16, 50),
+    (moves_its_cursor_before_it_stores, "will not ask relay again", 9, 30),
 ]
 
 

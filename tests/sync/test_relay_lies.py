@@ -39,6 +39,7 @@ def _given(person: Person, *, everything: bool) -> list[RelayItem]:
     items = list(vault.giving(RELAY, everything=everything))
     for item in items:
         vault.given(RELAY, item)
+    vault.settle(RELAY)
     return items
 
 
@@ -90,7 +91,11 @@ def test_what_a_relay_repeats_changes_or_makes_up_does_nothing(story: Story) -> 
 def test_a_relay_is_given_each_thing_once_and_what_it_gave_not_at_all(story: Story) -> None:
     ada, bob, team, items = story
     assert _given(ada, everything=True) == []
-    Relaying(bob.chat).take(RELAY, _found(items))
+    vault = Relaying(bob.chat)
+    vault.take(RELAY, _found(items))
+    mine = {one.data for one in items}
+    assert all(item.data not in mine for item in vault.giving(RELAY, everything=True))
+    vault.settle(RELAY)
     bob.reopen()
     later = _given(bob, everything=True)
     assert all(item.data not in {one.data for one in items} for item in later)

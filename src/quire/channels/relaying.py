@@ -23,7 +23,7 @@ from quire.core.commit import peek_commit
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import SigningKey
 from quire.core.crypto.mailboxes import epoch_mailbox, file_mailbox, inbox, invite_mailbox
-from quire.core.heights import lacking, spans_of
+from quire.core.heights import Span, lacking, spans_of
 from quire.core.ids import ChannelId, IdentityId
 from quire.core.invite import parse_link
 from quire.core.membership import Graph
@@ -60,6 +60,8 @@ FILE_BYTES_MAX = 8 << 20  # larger files are for direct links
 FILE_AGE_MS = 30 * 24 * 3_600_000  # older ones have come by now, or are asked for
 FILE_EPOCHS_MAX = 8  # whose files are looked for
 EARLY_MAX = 16  # pieces that came before their messages, of a megabyte each
+LOOK_MS = 60_000  # invites expire, keys grow old: what follows from them is looked at so often
+UNSETTLED_MAX = 2_000  # commits
 AGAIN_MS = 30 * 24 * 3_600_000  # welcomes and requests are put again when they are so old
 
 
@@ -91,6 +93,13 @@ class Relaying:
         self._needs = Needs(chat.store)
         self.needed = False  # did somebody say that they lack what we could put?
         self.postponed = False  # is there a welcome that another member may be putting just now?
+        self._unsettled: dict[int, list[int]] = {}  # log -> commits that lie there, which is not noted yet
+        self._cursors: dict[bytes, int] = {}  # likewise, how far each mailbox was read
+        self._graphs: dict[int, tuple[bytes, Graph]] = {}  # channel -> its heads, and what they tell
+        self._ready: dict[
+            int, tuple[object, bool]
+        ] = {}  # channel -> when its key was looked at, and was there one
+        self._boxes: tuple[object, dict[bytes, SigningKey]] = ((), {})
 
     @guarded
     def file_mailboxes(self) -> dict[bytes, SigningKey]:
@@ -109,41 +118,80 @@ class Relaying:
     def mailboxes(self) -> dict[bytes, SigningKey]:
         """All that may hold something for us, by their names."""
         db, people, now = self._store.database.reader, self._store.ledger.people, now_ms()
-        keys = [epoch_mailbox(EpochKey(key), ChannelId(channel)) for channel, key in log.all_epoch_keys(db)]
+        epochs, rows = log.all_epoch_keys(db), log.channels(db)
+        state = (epochs, [(row.n, row.heads, row.role) for row in rows], now // LOOK_MS)
+        if state == self._boxes[0]:  # it is asked after each message
+            return self._boxes[1]
+        keys = [epoch_mailbox(EpochKey(key), ChannelId(channel)) for channel, key in epochs]
         keys.append(inbox(self._chat.identity))
-        for row in log.channels(db):
+        for row in rows:
             invites = people.state(db, row).invites.values() if row.role else ()
             keys += [invite_mailbox(invite.key, row.id) for invite in invites if invite.open_at(now)]
-        return {key.public: key for key in keys}
+        self._boxes = state, {key.public: key for key in keys}
+        return self._boxes[1]
 
     @guarded
     def cursors(self, relay: bytes, mailboxes: Iterable[bytes]) -> dict[bytes, int]:
         """How far each was read."""
         db = self._store.database.reader
-        return {mailbox: aboard.cursor(db, relay, mailbox) for mailbox in mailboxes}
+        return {one: self._cursors.get(one) or aboard.cursor(db, relay, one) for one in mailboxes}
 
     def take(self, relay: bytes, items: Sequence[Found]) -> BundleReport:
-        """Take in items; when this returns they need not be fetched again."""
+        """Take in items; when this returns what they hold is on disk. That they were read is noted by `settle`."""
         came, wholes, done = self._records(relay, items)
         files = [*self._early, *(one for one in came if one.kind == Kind.FILE)]
         records = [*(one for one in came if one.kind != Kind.FILE), *files]
         report = self._chat._take(lambda: records, self._chat.fetch_limit())
         self._early = [Record(Kind.FILE, data) for data in report.unnamed[-EARLY_MAX:]]
         places = self._places([record.data for record in records if record.kind == Kind.BUNDLE])
+        if any(one.data[:1] == bytes([NEED]) for one in items):
+            self.settle(relay)
         needs = [self._needs.heed(relay, one.data) for one in items if one.data[:1] == bytes([NEED])]
         self.needed = self.needed or any(needs)
 
+        self._lie_there(places)
+        self._cursors |= {one.mailbox: one.cursor for one in items}
+
         def note(db: apsw.Connection) -> None:
-            aboard.note_aboard(db, relay, places)
             for mailbox, whole in wholes:
                 parts.drop_parts(db, relay, mailbox, whole)
             for name in done:
                 aboard.set_done(db, relay, _marked(name))
-            for one in items:
-                aboard.set_cursor(db, relay, one.mailbox, one.cursor)
 
-        self._store.ledger.run(note)
+        if wholes or done:
+            self._store.ledger.run(note)
+        if sum(map(len, self._unsettled.values())) > UNSETTLED_MAX:
+            self.settle(relay)
         return report
+
+    def _lie_there(self, places: Iterable[Place]) -> None:
+        for n, seq in places:
+            self._unsettled.setdefault(n, []).append(seq)
+
+    @property
+    def is_settled(self) -> bool:
+        """Is all noted that is known of the relay?"""
+        return not self._unsettled and not self._cursors
+
+    def settle(self, relay: bytes) -> None:
+        """Note what lies there and how far it was read. What is lost of that, by a kill, is read or put once more."""
+        places = [(n, seq) for n, seqs in self._unsettled.items() for seq in seqs]
+        cursors = dict(self._cursors)
+
+        def note(db: apsw.Connection) -> None:
+            aboard.note_aboard(db, relay, places)
+            for mailbox, cursor in cursors.items():
+                aboard.set_cursor(db, relay, mailbox, cursor)
+
+        if places or cursors:
+            self._store.ledger.run(note)
+            self._unsettled.clear()
+            self._cursors.clear()
+
+    def _lacking(self, relay: bytes, n: int, spans: Iterable[Span]) -> list[Span]:
+        """What of these commits of a log does not lie there."""
+        left = lacking(spans, aboard.aboard(self._store.database.reader, relay, n))
+        return lacking(left, spans_of(self._unsettled[n])) if left and n in self._unsettled else left
 
     def _records(
         self, relay: bytes, items: Sequence[Found]
@@ -187,7 +235,7 @@ class Relaying:
         db = self._store.database.reader
         yield from self._requests(relay)
         for row in log.all_channels(db):
-            ready = with_key(self._store, row.id) if row.role else row
+            ready = self._with_key(db, row) if row.role else row
             if ready is not None:
                 yield from self._channel(relay, ready, everything, patient)
         for row in log.channels(db):
@@ -196,12 +244,11 @@ class Relaying:
 
     def lacks(self, relay: bytes, item: RelayItem) -> bool:
         """Is an item still to be put, or has another member put what it holds since?"""
-        db = self._store.database.reader
         logs: dict[int, list[int]] = {}
         for n, seq in item.places:
             logs.setdefault(n, []).append(seq)
-        there = [lacking(spans_of(seqs), aboard.aboard(db, relay, n)) for n, seqs in logs.items()]
-        return not there or any(there)
+        left = [self._lacking(relay, n, spans_of(seqs)) for n, seqs in logs.items()]
+        return not left or any(left)
 
     def needs(self, relay: bytes) -> Generator[RelayItem, None, None]:
         """What we lack of our channels, for all who read there; when all that lay there is taken in."""
@@ -217,15 +264,10 @@ class Relaying:
                 yield RelayItem(epoch_mailbox(key, row.id), item, once=name)
 
     def given(self, relay: bytes, item: RelayItem) -> None:
-        """It is on the relay's disk."""
-
-        def note(db: apsw.Connection) -> None:
-            aboard.note_aboard(db, relay, item.places)
-            if item.once:
-                aboard.set_done(db, relay, item.once)
-
-        if item.places or item.once:
-            self._store.ledger.run(note)
+        """It is on the relay's disk. Noted by `settle`, but for what is never put twice."""
+        self._lie_there(item.places)
+        if item.once:
+            self._store.ledger.run(lambda db: aboard.set_done(db, relay, item.once))
 
     # What goes
 
@@ -245,20 +287,42 @@ class Relaying:
         spans = {}
         for of in log.logs_of(db, row.n):
             if everything or of.own == log.OPEN:
-                left = lacking(heights.here(db, of.n), aboard.aboard(db, relay, of.n))
+                left = self._lacking(relay, of.n, heights.here(db, of.n))
                 if left:
                     spans[of.n] = left
         if not spans and not everything:
             return
-        graph = read_graph(db, row)
+        graph = self._graph(db, row)
         keys = [EpochKey(key) for key in log.epoch_keys(db, row.id).values()]
         boxes = {bundle_tag(key, row.id): epoch_mailbox(key, row.id) for key in keys}
         yield from self._control(db, row, graph, spans, boxes)
-        if row.role >= 2:
+        if row.role >= 2 and everything:  # who is new reads as soon as may be
             yield from self._welcomes(relay, db, row, graph, patient)
         epochs = set(log.epoch_keys(db, row.id))
         for part in content_parts(db, row, graph, wanted=Wanted(spans, epochs)):
             yield from _items(boxes[tag_of(part.record.data)], part.record, part.places)
+        if (
+            row.role >= 2 and not everything
+        ):  # what was said just now goes before who may be new is looked for
+            yield from self._welcomes(relay, db, row, graph, patient)
+
+    def _with_key(self, db: apsw.Connection, row: log.ChannelRow) -> log.ChannelRow | None:
+        """As `with_key`, looked at again when the channel changed, and every minute."""
+        state = (row.heads, row.role, len(log.epoch_keys(db, row.id)), now_ms() // LOOK_MS)
+        known = self._ready.get(row.n)
+        if known is not None and known[0] == state:
+            return row if known[1] else None
+        ready = with_key(self._store, row.id)
+        self._ready[row.n] = state, ready is not None
+        return ready
+
+    def _graph(self, db: apsw.Connection, row: log.ChannelRow) -> Graph:
+        """The channel's control commits, all that the commits name that were looked up before this."""
+        known = self._graphs.get(row.n)
+        if known is None or known[0] != log.channel_by_n(db, row.n).heads:
+            graph = read_graph(db, row)
+            known = self._graphs[row.n] = b"".join(graph.heads), graph
+        return known[1]
 
     def _files(self, relay: bytes, row: log.ChannelRow) -> Generator[RelayItem, None, None]:
         """Small files of our own newer messages, a piece an item, where they have not been put yet."""

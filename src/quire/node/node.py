@@ -110,7 +110,7 @@ class Node:
         loop = asyncio.get_running_loop()
 
         def wake(event: Event) -> None:
-            loop.call_soon_threadsafe(self._wake.set)
+            loop.call_soon_threadsafe(self._woken)
             if event.kind == "attachment" and event.message is not None:
                 came = NodeEvent("file", message=event.message)
                 loop.call_soon_threadsafe(lambda: self._begin(self._tell(came)))
@@ -339,6 +339,12 @@ class Node:
         return coming
 
     # The vault
+
+    def _woken(self) -> None:
+        """This process wrote: relays at once; peers when it is seen whether that concerns them."""
+        for relay in self._relays:
+            relay.changed()
+        self._wake.set()
 
     async def _watch(self) -> None:
         """Whatever changes the vault, here or in another process, peers hear of."""

@@ -22,7 +22,7 @@ from quire.core.bundle_file import Record
 from quire.core.crypto.mailboxes import inbox
 from quire.core.relay_frames import CaughtUp, Item
 from quire.core.relay_items import assembled, part_of, record_of
-from quire.errors import MalformedError, PeerError, TransportError
+from quire.errors import MalformedError, PeerError, QuireError, TransportError
 from quire.node.peer import MUCH, REFUSED_MAX
 from quire.transports.interface import PATIENCE, Patience
 from quire.transports.relay import RelayClient, connect
@@ -31,6 +31,7 @@ TAKE_BYTES = 16 << 20  # taken in at once
 ITEM_COST = 256  # in memory, besides its data
 INBOX_BYTES_MAX = 64 << 20  # for a recovery: the newest; whoever knows a person may leave things there
 OTHERS_S = (1.0, 4.0)  # before what any member can put: one of them is enough
+SETTLE_S = 0.5  # of quiet, before it is noted what lies there
 IN_FLIGHT_MAX = 16  # puts that are not acknowledged
 
 
@@ -136,6 +137,8 @@ class RelaySync:
                 finally:
                     reading.cancel()
                     await asyncio.gather(reading, return_exceptions=True)
+                    with contextlib.suppress(QuireError):
+                        await self._on_disk(self._vault.settle, client.relay)
         finally:
             await asyncio.to_thread(self._disk.shutdown)
         return self.report
@@ -171,20 +174,33 @@ class RelaySync:
                 self._again_s, self._vault.needed = None, False
                 await self._give(client, self._vault.giving(client.relay, everything=True))
             elif not self._behind and self._again_s is None and not self._live:
+                await self._on_disk(self._vault.settle, client.relay)
                 self._notify(self.report)
                 return
             else:
                 if not self._behind:
                     self._notify(self.report)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(self._again_s):
-                        await self._wake.wait()
+                await self._rest(client)
                 self._wake.clear()
             if self._ended is not None:
                 raise self._ended
             if (self._vault.needed or self._vault.postponed) and self._again_s is None:
                 pause = random.uniform(*OTHERS_S) if self._live else 0.0  # noqa: S311 - not all at once
                 self._again_s = loop.time() + pause
+
+    async def _rest(self, client: RelayClient) -> None:
+        """Wait for something to do. What is known is noted when it is quiet, and not while messages fly."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(
+                None if self._behind else self._again_s
+            ):  # what is there comes first
+                if not self._vault.is_settled:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(SETTLE_S):
+                            await self._wake.wait()
+                        return
+                    await self._on_disk(self._vault.settle, client.relay)
+                await self._wake.wait()
 
     async def _read(self, client: RelayClient) -> None:
         try:
@@ -230,8 +246,8 @@ class RelaySync:
         self.report.channels += found.channels
         self.report.files += len(found.files)
         if found.new or found.requests or found.channels:
-            self._due = True
-            await self._subscribe(client)
+            self._due = self._due or not self._live or bool(found.requests or found.channels)
+            await self._subscribe(client)  # whoever watches the vault says if there is anything to give
 
     async def _give(self, client: RelayClient, giving: Generator[RelayItem, None, None]) -> None:
         flying: deque[tuple[RelayItem, asyncio.Task[int]]] = deque()
