@@ -8,7 +8,7 @@ from pathlib import Path
 from quire import Keeping
 from quire.core.operation import Edit, Origin, Post, React
 from quire.storage import freeing, search
-from quire.store import ledger, pruning, scanning
+from quire.store import ledger, letting, pruning, scanning
 from quire.testing.people import Person
 from tests.crash.flows import World
 from tests.oracle import check
@@ -23,7 +23,7 @@ class Letting(World):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         pruning.STEP_FIRST = pruning.STEP_MAX = 16
-        pruning.BULK, pruning.PAUSE_MS_MAX = 8, 0
+        letting.BULK, pruning.PAUSE_MS_MAX = 8, 0
         freeing.MERGE_PAGES, freeing.GIVEN_PAGES, freeing.KEPT_PAGES = 2, 2, 0
 
     def talk(self) -> None:

@@ -278,8 +278,8 @@ def destroy(
     returns    bytes of operations freed in the vault; the file gets smaller when it is compacted
 
     What is destroyed so counts as here: it is never fetched again, and if an old road brings it, it is known and
-    dropped. It is not given to others: they see a commit with a hole only where an erasure stands. What comes later on a
-    message that was let go goes the same way. `verify` holds and `rebuild` keeps it. Call `Database.checkpoint` after
+    dropped. What is `LOCAL` is not given to others: they see a hole only where an erasure or the policy stands. What comes
+    later on a message that was let go goes the same way. `verify` holds and `rebuild` keeps it. Call `Database.checkpoint` after
     the last transaction, so that the WAL forgets it, too, and `attachments.sweep` for the files that went.
 
     Raises: CorruptError if an id is of nothing here.

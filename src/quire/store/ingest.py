@@ -54,9 +54,9 @@ from quire.store.erasing import name_versions
 from quire.store.filling import Filling
 from quire.store.forgetting import is_over
 from quire.store.forks import arrange, begin_branch
+from quire.store.letting import drop_expired
 from quire.store.people import as_control, content_rights, takes
 from quire.store.placing import Chain, require_signature
-from quire.store.pruning import drop_expired
 from quire.store.quota import grows
 from quire.store.withdraw import set_aside
 
