@@ -227,11 +227,11 @@ class Database:
             yield connection
 
     @contextmanager
-    def bulk(self) -> Iterator[None]:
+    def bulk(self, cache_kib: int = BULK_CACHE_KIB) -> Iterator[None]:
         """Settings for an import: more cache, rarer checkpoints."""
         with self._write_lock:
             self.writer.execute(
-                f"PRAGMA cache_size=-{BULK_CACHE_KIB}; PRAGMA wal_autocheckpoint={BULK_CHECKPOINT_PAGES}"
+                f"PRAGMA cache_size=-{cache_kib}; PRAGMA wal_autocheckpoint={BULK_CHECKPOINT_PAGES}"
             )
         try:
             yield

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 RESTORING = "restoring"  # meta: there is more in the backup
 PAGE_COMMITS = 400  # what is taken before the vault appears: a first page with its edits and reactions
 BATCH_BYTES = 2 << 20  # commits in one transaction
+CACHE_KIB = 56 << 10  # of the database: 200 MB in all, whatever the history
 PASSES_MAX = 16  # over the control packs: what one names may be in another
 
 
@@ -214,7 +215,7 @@ class _Restore:
         """Everything that is not here yet, the newest first; the next batch is looked at while the disk takes one."""
         entries = self._entries[Kind.CONTENT]
         total, done = sum(entry.count for entry in entries), 0
-        with store.database.bulk():
+        with store.database.bulk(CACHE_KIB):
             following: list[Prepared | None] = []
             batches = self._rest(store, entries)
             one = next(batches, None)

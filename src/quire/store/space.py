@@ -109,30 +109,39 @@ def _shares(db: apsw.Connection) -> dict[str, dict[int, int]]:
     shares: dict[str, dict[int, int]] = {
         kind: defaultdict(int) for kind in (VERSIONS, REACTIONS, MARKS, HEADS, KEYS)
     }
-    rows: Any = db.execute("SELECT channel, kind, sum(length(op)) FROM operation GROUP BY 1, 2")
+    # Counted here: grouping in SQL would sort the operations themselves, in memory.
+    rows: Any = db.execute("SELECT channel, kind, length(op) FROM operation")
     for channel, kind, size in rows:
         shares[OPERATION.get(kind, MARKS)][channel] += size
+    rows = db.execute("SELECT channel, length(op) FROM control")
+    for channel, size in rows:
+        shares[KEYS][channel] += size
     rows = db.execute(
         "SELECT l.channel, sum(c.size) FROM (SELECT log, sum(length(head) + ?) AS size FROM commits GROUP BY log) c"
         " JOIN log l ON l.n = c.log GROUP BY 1",
         (HEAD_BYTES,),
     )
     shares[HEADS].update(rows)
-    shares[KEYS].update(db.execute("SELECT channel, sum(length(op)) FROM control GROUP BY channel"))
     return shares
 
 
 def _ages(db: apsw.Connection, now: int) -> tuple[dict[int | None, tuple[int, int]], dict[int, int]]:
     """Age in days -> messages younger than that, and not than the one before, and their bytes; channel -> bytes."""
-    cases = " ".join(f"WHEN time >= {(now - days * DAY_MS) << 16} THEN {days}" for days in AGES_DAYS)
-    rows: Any = db.execute(
-        f"SELECT channel, CASE {cases} END, count(*), sum(length(op)) FROM message GROUP BY 1, 2"
+    since = [(now - days * DAY_MS) << 16 for days in AGES_DAYS]
+    bounds = list(zip([*since, -(1 << 62)], [1 << 62, *since], strict=True))
+    sums = ", ".join(
+        f"count(*) FILTER (WHERE {within}), coalesce(sum(length(op)) FILTER (WHERE {within}), 0)"
+        for within in (f"time >= {low} AND time < {high}" for low, high in bounds)
     )
+    rows: Any = db.execute(
+        f"SELECT channel, {sums} FROM message GROUP BY channel"
+    )  # as the rows lie: unsorted
     ages: dict[int | None, tuple[int, int]] = dict.fromkeys((*AGES_DAYS, None), (0, 0))
     texts: defaultdict[int, int] = defaultdict(int)
-    for channel, days, count, size in rows:
-        ages[days] = (ages[days][0] + count, ages[days][1] + size)
-        texts[channel] += size
+    for channel, *found in rows:
+        for days, count, size in zip(ages, found[::2], found[1::2], strict=True):
+            ages[days] = (ages[days][0] + count, ages[days][1] + size)
+            texts[channel] += size
     return ages, texts
 
 
