@@ -17,7 +17,16 @@ from quire.node.peer import PeerSync
 from quire.storage.sealed_files import PartFile
 from quire.store import attachments
 from quire.store.fetching import Outgoing, Server
-from quire.sync.files import PIECES_AHEAD, WANTED_MAX, FileHere, FileSession, ServeFile, TakePiece
+from quire.sync.files import (
+    PIECES_AHEAD,
+    WANTED_MAX,
+    FileHere,
+    FileLacked,
+    FileOver,
+    FileSession,
+    ServeFile,
+    TakePiece,
+)
 from quire.sync.messages import Content, Here, Lacks, Outline, Piece, Want, decode_message, encode_message
 from quire.testing.people import Person
 from tests.sync.links import ends, sync
@@ -208,18 +217,53 @@ def test_a_wrong_outline_is_refused(two: tuple[Person, Person], monkeypatch: pyt
     assert has(bob, id)
 
 
-def test_a_file_that_its_author_sealed_for_nobody_is_refused_once(two: tuple[Person, Person]) -> None:
+@pytest.mark.parametrize("forge", ["size", "key", "both"])
+def test_a_message_that_lies_about_a_file_keeps_nobody_from_the_true_one(
+    two: tuple[Person, Person], forge: str
+) -> None:
+    """Also if it comes first, and if a part of the file was there."""
     ada, bob = two
-    honest = ada.chat.get_message(post(ada, b"small", "b.txt")).attachments[0]
-    assert honest.file
-    ada.chat.delete_message(next(one.id for one in ada.chat.get_stored_messages("team") if one.attachments))
-    forged = msgspec.structs.replace(honest.file, key=os.urandom(32))
-    lie = ada.chat.send_message("team", "", attachments=[msgspec.structs.replace(honest, file=forged)])
-    _, yours = sync(ada, bob)
-    # The deleted message still tells the key: so the file opens, but not with that of the lie.
-    assert yours.files.refused == []
-    with pytest.raises(Exception, match="not what was written"), bob.chat.open_attachment(lie.id) as stream:
-        stream.read()
+    bob.chat.set_fetch_limit(1_000)
+    id = post(ada)
+    [true] = ada.chat.get_message(id).attachments
+    assert true.file
+    size = len(LARGE) - 1 if forge in ("size", "both") else len(LARGE)  # of as many pieces
+    key = os.urandom(32) if forge in ("key", "both") else true.file.key
+    lie = msgspec.structs.replace(true, size_bytes=size, file=msgspec.structs.replace(true.file, key=key))
+    ada.chat.send_message("team", "a lie", attachments=[lie])
+    sync(ada, bob)
+    bob.chat.fetch_attachment(id)
+    bob.chat.set_fetch_limit(16 << 20)
+
+    async def broken() -> None:
+        here, there = ends(ada, bob, 11)
+        await asyncio.gather(
+            PeerSync(ada.chat, here).run(), PeerSync(bob.chat, there).run(), return_exceptions=True
+        )
+
+    asyncio.run(broken())
+    sync(ada, bob)
+    assert has(bob, id)
+    assert bob.store.verify().ok
+
+
+def test_a_file_that_no_key_opens_is_not_kept(
+    two: tuple[Person, Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bob = two
+    true = ada.chat.get_message(post(ada, b"small", "b.txt")).attachments[0]
+    assert true.file
+    forged = msgspec.structs.replace(true, file=msgspec.structs.replace(true.file, key=os.urandom(32)))
+    ada.chat.create_channel("other")
+    bob.chat.join_channel(ada.chat.create_invite("other").text())
+    ada.chat.remove_member("team", bob.identity)
+    lie = ada.chat.send_message("other", "", attachments=[forged]).id
+    with monkeypatch.context() as patch:
+        patch.setattr(Server, "may_have", lambda self, id: True)  # who serves is in it, too
+        _, yours = sync(ada, bob)
+    assert "file_open" in [error.rule for error in yours.files.refused]
+    assert states(bob, lie) == ["missing"]
+    assert list(bob.store.files.whole()) == []
 
 
 def gives(server: Server, file: bytes) -> bool:
@@ -379,13 +423,26 @@ def test_what_was_given_up_is_let_pass() -> None:
     session.receive(Outline(ID, bytes(320)))
     session.receive(Piece(ID, 0, b""))
     session.give_up(ID)
-    assert [session.receive(Piece(ID, n, b"")) for n in range(1, PIECES_AHEAD)] == [[]] * (PIECES_AHEAD - 1)
+    for number in range(1, PIECES_AHEAD - 1):
+        assert session.receive(Piece(ID, number, b"")) == []
+        assert not session.idle
+    assert session.receive(Piece(ID, PIECES_AHEAD - 1, b"")) == [FileOver(ID)]
+    assert session.idle
     assert not session.is_asking(ID)
     assert session.receive(Lacks(ID)) == []
     assert session.receive(Here(ID)) == [FileHere(ID)]
     assert session.receive(Want(ID, 3, 2)) == [ServeFile(ID, 3, 2)]
     assert len(session.lacks(ID, 2)) == 1
     assert session.lacked == (ID,)
+
+
+def test_a_peer_that_loses_a_file_while_it_gives_it_says_so() -> None:
+    session = session_with()
+    session.receive(Outline(ID, bytes(320)))
+    session.receive(Piece(ID, 0, b""))
+    assert session.receive(Lacks(ID)) == [FileLacked(ID)]
+    assert session.took(ID, 0) == []  # it was on its way to the disk
+    assert session.idle
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from quire.sync.effects import Effect
 from quire.sync.files import (
     FileHere,
     FileLacked,
+    FileOver,
     FileSession,
     PeerContent,
     ServeFile,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 FILES_AT_ONCE = 4  # that come from one peer
 REFUSED_MAX = 100  # of a liar's, kept in a report
-EFFECTS = (ServeFile, TakeOutline, TakePiece, FileLacked, FileHere, PeerContent)
+EFFECTS = (ServeFile, TakeOutline, TakePiece, FileLacked, FileHere, FileOver, PeerContent)
 
 
 class Look(Effect, frozen=True):
@@ -77,7 +78,9 @@ class FileSync:
         self._channels: tuple[ChannelId, ...] = ()
         self._waiting: deque[Wanted] = deque()  # that we want and have not asked for yet
         self._coming: dict[bytes, Incoming] = {}
-        self._passed: set[bytes] = set()  # files that this peer has not got, or lied about
+        self._passed: set[tuple[bytes, int]] = (
+            set()
+        )  # file and size: what this peer has not got, or lied about
         self._orders: asyncio.Queue[ServeFile] = asyncio.Queue()  # bounded by the session
         self._said: asyncio.Queue[Effect] = asyncio.Queue()  # likewise
         self._server = vault.file_server(peer)
@@ -123,11 +126,13 @@ class FileSync:
                 await self._carry_out(self._session.here(file))
         if not self.report.full:
             found = await self._in(self._vault.wanted_files, self._channels, self._peer)
-            self._waiting = deque(one for one in found if self._is_new(one.file))
+            self._waiting = deque(one for one in found if self._is_new(one))
         await self._ask()
 
-    def _is_new(self, file: bytes) -> bool:
-        return file not in self._passed and file not in self._coming and not self._session.is_asking(file)
+    def _is_new(self, one: Wanted) -> bool:
+        """A message may name a file with a size that it never had: that is not to keep the true one away."""
+        known = one.file in self._coming or self._session.is_asking(one.file)
+        return not known and (one.file, one.size_bytes) not in self._passed
 
     def handle(self, effect: Effect) -> None:
         """Carry out what the session says of files. At once: whoever reads the link is never to wait for it to send."""
@@ -142,13 +147,13 @@ class FileSync:
         """Ask for as many files as may come at once; when nothing is left, say so."""
         while self._waiting and len(self._coming) < FILES_AT_ONCE:
             one = self._waiting.popleft()
-            if not self._is_new(one.file):
+            if not self._is_new(one):
                 continue
             incoming = await self._in(self._vault.begin_file, one)
             if incoming is not None:
                 self._coming[one.file] = incoming
                 await self._carry_out(self._session.want(one.file, one.size_bytes, incoming.next))
-        if not self._waiting and not self._coming:
+        if not self._waiting and not self._coming and self._session.idle:
             await self._carry_out(self._session.satisfied())
             self._look_if_content()
 
@@ -167,7 +172,9 @@ class FileSync:
                     self.report.lacked += 1
                     await self._pass(file)
                 case FileHere(file=file):
-                    self._passed.discard(file)
+                    self._passed = {one for one in self._passed if one[0] != file}
+                    await self._refresh(None)
+                case FileOver():
                     await self._refresh(None)
                 case Look(channels=channels):
                     await self._refresh(channels)
@@ -205,9 +212,9 @@ class FileSync:
 
     async def _pass(self, file: bytes) -> None:
         """Ask this peer no more for a file."""
-        self._passed.add(file)
         incoming = self._coming.pop(file, None)
         if incoming is not None:
+            self._passed.add((file, incoming.size))
             incoming.close()
         await self._ask()
 

@@ -123,7 +123,7 @@ def same_plain(db: apsw.Connection, channel: int, plain: bytes) -> Use | None:
 
 
 def wanted(db: apsw.Connection, channel: int, bytes_max: int, limit: int) -> list[Wanted]:
-    """Files of standing messages of a channel that are to come, those of the newest messages first.
+    """Files of standing messages of a channel that are to come: those asked for, then those of the newest messages.
 
     bytes_max    larger ones come only if somebody asked for them
     """
@@ -131,7 +131,7 @@ def wanted(db: apsw.Connection, channel: int, bytes_max: int, limit: int) -> lis
         "SELECT a.file, a.bytes FROM file f CROSS JOIN attachment a ON a.file = f.id JOIN message m ON m.id = a.message"
         f" WHERE f.state < {HERE} AND a.channel = ?1 AND NOT m.flags & {DELETED}"
         f" AND (f.state = {ASKED} OR a.bytes <= ?2)"
-        " GROUP BY a.file, a.bytes ORDER BY max(m.time) DESC, a.file LIMIT ?3",
+        " GROUP BY a.file, a.bytes ORDER BY f.state DESC, max(m.time) DESC, a.file LIMIT ?3",
         (channel, bytes_max, limit),
     ).fetchall()
     return [Wanted(*row) for row in found]

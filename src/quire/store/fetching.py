@@ -25,7 +25,7 @@ from quire.core.sealed_file import (
 from quire.errors import MalformedError
 from quire.storage import attachments as rows
 from quire.storage import log
-from quire.storage.attachments import ASKED, DROPPED, HERE, MISSING, FileRow, Use
+from quire.storage.attachments import ASKED, HERE, MISSING, FileRow, Use
 from quire.storage.attachments import Wanted as Wanted
 from quire.storage.database import fault
 from quire.store.attachments import attachment_of
@@ -82,6 +82,10 @@ class Incoming:
         number = 0
         try:
             check_outline(self.file, self.size, self._outline)
+        except MalformedError:  # a message names the file with another size: what came is not its concern
+            self._outline = b""
+            return 0
+        try:
             while number < piece_count(self.size) and number * PIECE_SIZE < self._part.size:
                 check_piece(self._outline, self.size, number, self._part.piece(number))
                 number += 1
@@ -146,13 +150,7 @@ class Incoming:
                 else:
                     self._key = attachment.file.key
                     return
-        # What its author sealed, no key of a message opens: it is not to come again and again.
-        self._store.ledger.run(self._note_useless)
         raise refusal or MalformedError("no message names this file any more", rule="file_open")
-
-    def _note_useless(self, db: apsw.Connection) -> None:
-        rows.delete_file(db, self.file)
-        rows.put_file(db, FileRow(self.file, DROPPED, self.size, b"", b""))
 
     def close(self) -> None:
         """Let others at it; what has come stays."""

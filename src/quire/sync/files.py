@@ -55,6 +55,12 @@ class FileLacked(Effect, frozen=True):
     file: bytes
 
 
+class FileOver(Effect, frozen=True):
+    """All has come of a file that we gave up: it may be wanted anew, as a message with another size says."""
+
+    file: bytes
+
+
 class FileHere(Effect, frozen=True):
     """The peer has got what it lacked before."""
 
@@ -93,6 +99,11 @@ class FileSession:
         """Files that are coming."""
         return sum(not one.over for one in self._asking.values())
 
+    @property
+    def idle(self) -> bool:
+        """Is nothing coming, not even of what we gave up?"""
+        return not self._asking
+
     def is_asking(self, file: bytes) -> bool:
         return file in self._asking
 
@@ -108,7 +119,9 @@ class FileSession:
 
     def took(self, file: bytes, number: int) -> list[Effect]:
         """A piece is kept; more may come."""
-        asking = self._asking[file]
+        asking = self._asking.get(file)
+        if asking is None:  # the peer said meanwhile that no more comes
+            return []
         asking.taken = number + 1
         if asking.taken == asking.pieces:
             del self._asking[file]
@@ -189,7 +202,8 @@ class FileSession:
                 return self._take_piece(message)
             case Lacks(file=file):
                 # It may be said once for each wish that was on its way.
-                return [] if self._asking.pop(file, None) is None else [FileLacked(file)]
+                gone = self._asking.pop(file, None)
+                return [] if gone is None else [FileOver(file) if gone.over else FileLacked(file)]
             case Here(file=file):
                 return [FileHere(file)]
             case Content():
@@ -208,9 +222,10 @@ class FileSession:
             raise MalformedError("a piece that nobody asked for now", rule="piece_unasked")
         asking.expected += 1
         if asking.over:
-            if asking.expected == asking.asked:
-                del self._asking[piece.file]
-            return []
+            if asking.expected < asking.asked:
+                return []
+            del self._asking[piece.file]
+            return [FileOver(piece.file)]
         return [TakePiece(piece.file, piece.number, piece.data)]
 
 
