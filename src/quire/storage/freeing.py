@@ -16,6 +16,8 @@ import apsw
 from quire.storage import log
 
 MERGE_PAGES = 48  # of the index, written in one step: about 10 ms
+PARTS_MAX = 6  # of the index that are added before they are merged
+CRISIS = 1_000  # parts at which SQLite would merge in the midst of a step
 GIVEN_PAGES = 96  # of the file, moved in one step: as long
 KEPT_PAGES = 256  # free pages that are left where they are: the next messages take them
 
@@ -33,11 +35,23 @@ def forget_words(db: apsw.Connection, shown: Sequence[tuple[int, str, str]]) -> 
     indexed = sorted(one for one in shown if one[0] not in tail)
     if not indexed:
         return
-    db.execute("INSERT INTO search(search, rank) VALUES('secure-delete', 0)")
+    for option, value in (("secure-delete", 0), ("automerge", 0), ("crisismerge", CRISIS)):
+        db.execute("INSERT INTO search(search, rank) VALUES(?, ?)", (option, value))
     db.executemany("INSERT INTO search(search, rowid, body, tags) VALUES('delete', ?, ?, ?)", indexed)
     db.execute("INSERT INTO search(search) VALUES('flush')")
-    db.execute("INSERT INTO search(search, rank) VALUES('secure-delete', 1)")
+    for option, value in (("secure-delete", 1), ("automerge", 4), ("crisismerge", 16)):
+        db.execute("INSERT INTO search(search, rank) VALUES(?, ?)", (option, value))
     log.set_meta(db, MERGE, BEGIN)
+
+
+def relieve_index(db: apsw.Connection) -> bool:
+    """One step of merging the small parts that `forget_words` adds to the index; whether there is more to do.
+
+    Called every `PARTS_MAX` times: with 16 parts the next writer would merge them all at once, which takes a tenth of a second.
+    """
+    before = db.total_changes()
+    db.execute("INSERT INTO search(search, rank) VALUES('merge', ?)", (MERGE_PAGES,))
+    return db.total_changes() - before >= 2  # as SQLite documents it
 
 
 def begin_merge(db: apsw.Connection) -> None:

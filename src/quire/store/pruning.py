@@ -116,14 +116,16 @@ def _channel_steps(store: LocalStore, row: log.ChannelRow, done: Pruned) -> Iter
     """Let go of what is to go in one channel."""
     db, now_ms = store.database.reader, ledger.now_ms()
     channel, both = deciding.bounds_apart(db, row, now_ms)
-    size, waiting = STEP_FIRST, []
+    size, waiting, count = STEP_FIRST, [], 0
     for one, _ in deciding.expired(db, row, both):
         waiting.append(one.id)
         if len(waiting) == size:
             took = _step(store, row, channel, both, waiting, now_ms, done)
             size = max(STEP_FIRST, min(STEP_MAX, int(size * min(2.0, STEP_MS / max(took, 0.1)))))
-            waiting = []
+            waiting, count = [], count + 1
             yield
+            while count % freeing.PARTS_MAX == 0 and _run(store, done, freeing.relieve_index):
+                yield
     if waiting:
         _step(store, row, channel, both, waiting, now_ms, done)
         yield
