@@ -2,7 +2,7 @@
 
 Each step runs in a process that dies at one of its disk calls (SQLite's, or files made and renamed) or at one of the
 points between statements. What is left is the backup of before or the new one, and a vault that verifies or none; saying
-the same again brings it to its end. The fast suite takes a place to die in two of them, CI a sample, the slow suite every one.
+the same again brings it to its end. The fast suite takes one place to die, CI a sample, the slow suite every one.
 """
 
 from __future__ import annotations
@@ -67,10 +67,9 @@ def survive(before: Before, folder: Path, spec: dict[str, Any]) -> bool:
     return died == -9
 
 
-@pytest.mark.parametrize("step", ["second", "restore"])
-def test_a_kill_leaves_nothing_half_done_somewhere(before: Any, tmp_path: Path, step: str) -> None:
-    world = before(step)
-    assert survive(world, tmp_path, random.Random(step).choice(world.specs()))
+def test_a_kill_leaves_nothing_half_done_somewhere(before: Any, tmp_path: Path) -> None:
+    world = before("restore")
+    assert survive(world, tmp_path, random.Random(1).choice(world.specs()))
 
 
 @pytest.mark.slow

@@ -46,6 +46,8 @@ def _decoded(control: list[bytes]) -> list[list[object]]:
     return [arrival.operations for arrival in prepare(db, control).arrivals]
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_keys_that_were_destroyed_leave_the_backup_and_do_not_come_back(
     trio: Trio, clock: Clock, tmp_path: Path
 ) -> None:
