@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any
 
 from quire.channels.manager import ChannelManager
 from quire.core.crypto.secrets import RecoveryPhrase
+from quire.storage import freeing
+from quire.storage.erasures import LOCAL
 from quire.store import backup_packing, restoring
 from quire.store.backup_reading import check_backup
 from quire.store.digest import timeline_digest
+from quire.store.erasing import destroy
+from quire.store.ledger import now_ms
 from quire.store.local import LocalStore
 from quire.testing.people import Person, key_of
 from tests.crash.flows import World
@@ -24,6 +29,7 @@ class Kept(World):
         backup_packing.PACK_BYTES = 2_000
         restoring.PAGE_COMMITS = 5
         restoring.BATCH_BYTES = 2_500
+        freeing.give_back.__defaults__ = (4,)  # pages in one step, so that there are many
 
     def talk(self) -> None:
         ada = Person.create(self.folder, "ada")
@@ -48,6 +54,21 @@ class Kept(World):
 
     second = first
 
+    def thin(self) -> None:
+        """Much is let go; the pages are free, and still the file's."""
+        with self.at("ada") as ada:
+            for number in range(40):
+                ada.chat.send_message("team", f"long {number} " + "x" * 6_000)
+            row, pen = ada.store.channel_row(ada.chat.resolve("team")), ada.store.ledger
+            long = [one.id for one in ada.store.get_channel_messages(row.id) if len(one.body) > 1_000]
+            pen.run(lambda db: destroy(db, pen.applier, row, long, LOCAL, now_ms()))
+            assert freeing.free_pages(ada.store.database.reader) > 20
+
+    def compact(self) -> None:
+        with self.at("ada") as ada:
+            ada.store.compact()
+            assert freeing.free_pages(ada.store.database.reader) == 0
+
     def restore(self) -> None:
         words = RecoveryPhrase(self.noted("ada.words"))
         if not (self.folder / "again").exists() or self.is_unfinished:
@@ -70,9 +91,19 @@ class Kept(World):
             check(store)
             return {one.id: timeline_digest(store, one.id) for one in ChannelManager(store).list_channels()}
 
+    def noting(self) -> None:
+        self.note("digests", repr(self.digests("ada")))
+
+    @property
+    def digests_noted(self) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = ast.literal_eval(self.noted("digests"))
+        return found
+
     def stands(self, step: str) -> None:
         """What a kill left is whole."""
         backup, again = self.folder / "backup", self.folder / "again"
+        if step == "compact":
+            assert self.digests("ada") == self.digests_noted
         if step == "second" or (backup / "manifest").exists():
             found = check_backup(backup, self.key)
             names = {one.file for one in found.problems}
@@ -82,6 +113,9 @@ class Kept(World):
 
     def ends(self) -> None:
         """The backup has everything, and a vault of it shows everything."""
+        if (self.folder / "digests.note").exists():
+            assert self.digests("ada") == self.digests_noted
+            self.first()
         found = check_backup(self.folder / "backup", self.key)
         assert found.ok, found.problems
         if not (self.folder / "again").exists():

@@ -28,8 +28,8 @@ from tests.crash import flows
 from tests.crash.kept import Kept, goes_on
 from tests.crash.test_flows import Before
 
-SAMPLE = 18
-STEPS = ("first", "second", "restore")
+SAMPLE = 24
+STEPS = ("first", "second", "restore", "compact")
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Any:
             "first": ("talk",),
             "second": ("talk", "first", "more"),
             "restore": ("talk", "first", "more", "second"),
+            "compact": ("talk", "thin", "noting"),
         }
         world = folder / step
         world.mkdir()
