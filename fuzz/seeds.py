@@ -41,6 +41,7 @@ from quire.core.relay_frames import (
     Subscribe,
     encode_frame,
 )
+from quire.core.relay_items import Need
 from quire.sync.messages import (
     Asked,
     Bye,
@@ -116,6 +117,11 @@ def seeds() -> dict[str, dict[str, bytes]]:
     found["attached"] = {
         "name": "../../plan \u202e (1).tar.gz".encode(), "device": b"CON.nul.txt", "jpeg": small_picture("JPEG"),
         "png": small_picture("PNG"), "elf": b"\x7fELF\2\1\1" + bytes(40), "markup": b" <svg onload=x>",
+    }  # fmt: skip
+    found["relay_item"] = {
+        "part": bytes([32]) + b"w" * 16 + b"\0\1\0\2" + b"part", "mark": bytes([34]) + b"n" * 32,
+        "record": bytes([2]) + b"bundle",
+        "need": encode(Need(b"d" * 32, (LogHeight(b"d" * 32, b"i" * 16, b"", 9, b"n" * 32, ((2, 3),)),))),
     }  # fmt: skip
     height = LogHeight(b"d" * 32, b"i" * 16, b"", 9, b"n" * 32, ((2, 3), (5, 5)))
     device = SigningKey(bytes(32))

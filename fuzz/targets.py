@@ -43,6 +43,16 @@ from quire.core.operation import decode_operation, encode_operation
 from quire.core.packing import packed, unpacked
 from quire.core.query import parse_query
 from quire.core.relay_frames import decode_from_device, decode_from_relay, encode_frame
+from quire.core.relay_items import (
+    NEED_HEAD,
+    Need,
+    assembled,
+    name_of_mark,
+    open_need,
+    part_of,
+    record_of,
+    seal_need,
+)
 from quire.core.welcome import open_welcome
 from quire.core.words import index_text, spans, words
 from quire.errors import FormatError, MalformedError, NotFoundError, UnauthorisedError, UsageError
@@ -433,6 +443,26 @@ def relay_frame(data: bytes) -> None:
             continue
 
 
+def relay_item(data: bytes) -> None:
+    """What lies in a mailbox; also as what a member, who has the key, sealed as a need."""
+    key, channel = EpochKey(bytes(32)), ChannelId(bytes(32))
+    header = seal_need(Need(bytes(32), ()), key, channel, bytes)[:NEED_HEAD]
+    derived = derive_key(key.reveal(), Label.NEED, salt=header[-32:] + channel)
+    sealed = header + aead.encrypt(derived, aead.ZERO_NONCE, packed(data), header)
+    for read in (
+        part_of,
+        name_of_mark,
+        record_of,
+        lambda item: open_need(item, key, channel),
+        lambda item: open_need(sealed, key, channel),
+        lambda item: assembled(item[:16], {0: item}),
+    ):
+        try:
+            read(data)
+        except MalformedError:
+            continue
+
+
 def handshake(data: bytes) -> None:
     """Nobody's bytes prove an honest device. (Keys of small order are proven by anything, and are nobody's.)"""
     key = SigningKey(bytes(32))
@@ -481,7 +511,7 @@ TARGETS: dict[str, Target] = {
     "chain": chain, "packing": packing, "card": card, "bundle": bundle, "file_record": file_record,
     "attached": attached, "request": request, "welcome": welcome, "bundle_file": bundle_file,
     "pack": pack, "manifest": manifest, "backup_state": backup_state, "linking": linking, "pasted": pasted,
-    "sync_session": sync_session, "relay_frame": relay_frame, "handshake": handshake,
+    "sync_session": sync_session, "relay_frame": relay_frame, "relay_item": relay_item, "handshake": handshake,
     "export_seal": export_seal, "export_text": export_text,
     "query": query, "message_id": message_id, "cursor": cursor, "text": text, "source": source,
     **{f"import-{importer.NAME}": functools.partial(imported, importer) for importer in importers()},
