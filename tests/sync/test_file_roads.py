@@ -23,6 +23,7 @@ from quire.node.node import Node
 from quire.testing.people import Person
 from quire.transports.interface import parse_address
 from quire.transports.relay import RelayClient
+from tests.cli.conftest import Quire
 from tests.security.scanning import found_in
 from tests.sync.links import sync
 
@@ -217,3 +218,30 @@ def test_live_over_a_socket_a_file_comes_and_is_told(two: tuple[Person, Person])
     id, told = asyncio.run(live())
     assert id == told
     assert has(bob, id)
+
+
+@pytest.mark.slow
+@pytest.mark.bounded
+def test_two_people_s_programs_by_a_relay(tmp_path: Path, url: str, compiled: Path) -> None:
+    """Every step a process of its own: attached, carried, saved, and the same bytes."""
+    people = {}
+    for name in ("ann", "ben"):
+        people[name] = Quire(tmp_path / name, compiled)
+        people[name].folder.mkdir()
+        people[name].key.write_bytes(os.urandom(32))
+        people[name]("init")
+    ann, ben = people["ann"], people["ben"]
+    ann("channel", "create", "team")
+    ben("join", ann("invite", "team", "--json").json["link"])
+    for one in (ann, ben, ann, ben):
+        one("sync", "--relay", url)
+    (tmp_path / "plan.bin").write_bytes(DATA)
+    id = ann.id_of("attach", "team", str(tmp_path / "plan.bin"), "--text", "the plan")
+    ann("sync", "--relay", url)
+    assert "1 file came" in ben("sync", "--relay", url).out
+    assert "📎 plan.bin (application/octet-stream, 2.1 MB)" in ben("read", "team").out
+    (tmp_path / "out").mkdir()
+    ben("save", id, "--to", str(tmp_path / "out"))
+    assert (tmp_path / "out" / "plan.bin").read_bytes() == DATA
+    assert "files" in ben("stats").out
+    ben("verify")

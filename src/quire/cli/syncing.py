@@ -130,7 +130,8 @@ def _brought(where: Address | str, report: SyncReport | RelayReport) -> tuple[di
     }  # fmt: skip
     words = f"{where}: {plural(report.new, 'new commit')}, {plural(report.given, 'record')} given"
     if not isinstance(report, SyncReport):
-        return {"relay": where, **value}, words
+        words += f", {plural(report.files, 'file')} came" if report.files else ""
+        return {"relay": where, **value, "files": {"came": report.files}}, words
     value |= {
         "differing": [channel.hex() for channel in report.differing],
         "received_bytes": report.received_bytes, "sent_bytes": report.sent_bytes,

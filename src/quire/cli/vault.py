@@ -117,6 +117,11 @@ def stats(ctx: typer.Context) -> None:
         )
         rows = [(name, f"{getattr(found, name):,}") for name in counts]
         rows += [("first message", stamp(found.first_ms)), ("last message", stamp(found.last_ms))]
+        rows += (
+            [("files", f"{found.files:,}"), ("in files", bytes_text(found.files_bytes))]
+            if found.files
+            else []
+        )
         rows += [("on disk", bytes_text(found.file_bytes)), ("write-ahead log", bytes_text(found.wal_bytes))]
         session.out.show(two_columns([*rows, ("schema", str(found.schema))]))
 
