@@ -15,7 +15,7 @@ import apsw
 
 from quire.storage import log
 
-MERGE_PAGES = 48  # of the index, written in one step: about 10 ms
+MERGE_PAGES = 24  # of the index, written in one step: about 5 ms, where it is large up to 25
 PARTS_MAX = 6  # of the index that are added before they are merged
 CRISIS = 1_000  # parts at which SQLite would merge in the midst of a step
 GIVEN_PAGES = 96  # of the file, moved in one step: as long
