@@ -34,6 +34,9 @@ T = TypeVar("T")
 STEP_MS = 15  # what a step aims at: whoever posts meanwhile waits so long at most, and a checkpoint
 STEP_FIRST, STEP_MAX = 64, 1_024  # messages
 PAUSE_MS_MAX = 50  # after each step half of what it took: other processes write in it
+FREE_SHARE = (
+    50  # of the file: when more than one in so many pages is free, though nothing went, some are given back
+)
 EVERY_MS = 60_000  # how often anybody looks what has come due meanwhile
 
 
@@ -232,15 +235,18 @@ def _index_steps(store: LocalStore, done: Pruned) -> Iterator[None]:
 
 
 def _space_steps(store: LocalStore, done: Pruned) -> Iterator[None]:
-    """Give pages back as long as there are many."""
-    page = store.database.reader.pragma("page_size")
-    while done.messages and (free := freeing.free_pages(store.database.reader)) > freeing.KEPT_PAGES:
+    """Give pages back as long as there are many, whoever freed them: a look before this one may have had no time for it."""
+    db = store.database.reader
+    page, least = db.pragma("page_size"), freeing.KEPT_PAGES
+    if not done.messages:
+        least = max(least, db.pragma("page_count") // FREE_SHARE)
+    while (free := freeing.free_pages(db)) > least:
         _run(store, done, freeing.give_back)
-        left = freeing.free_pages(store.database.reader)
+        left = freeing.free_pages(db)
         if left >= free:  # a file that was made without it
             return
         done.freed_bytes += (free - left) * page
         fault("pages_given")
         yield
-    if done.messages:
+    if done.messages or done.freed_bytes:
         store.database.checkpoint()
