@@ -51,7 +51,7 @@ class Care:
 
     def repair(self, progress: Progress | None = None) -> VerifyReport:
         """Rebuild every view and the search index from the log, ask for damaged files anew, then verify."""
-        from quire.store.attachments import ask_again
+        from quire.store.attachment_care import ask_again
         from quire.store.rebuild import rebuild
 
         rebuild(self._store, progress)
@@ -60,7 +60,7 @@ class Care:
 
     def doctor(self) -> list[Problem]:
         """Quick checks of the folder, the file and the log's counters; `verify` reads everything."""
-        from quire.store.attachments import tidy
+        from quire.store.attachment_care import tidy
         from quire.store.verify import quick_check
 
         if not self.database.read_only:

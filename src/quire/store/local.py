@@ -294,7 +294,7 @@ class LocalStore(Care):
             any_doomed(self.database.reader) or _holds_any(os.path.join(self._folder, "attachments", "new"))
         ):
             return
-        from quire.store.attachments import tidy
+        from quire.store.attachment_care import tidy
 
         with suppress(StorageError):  # the next opening does it
             tidy(self)

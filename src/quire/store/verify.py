@@ -20,7 +20,7 @@ from quire.errors import MalformedError
 from quire.storage import log
 from quire.storage.database import guarded
 from quire.store import ledger
-from quire.store.attachments import check_files
+from quire.store.attachment_care import check_files
 from quire.store.check_log import LogCheck
 from quire.store.check_people import PeopleCheck
 from quire.store.check_rows import check_docs, check_newest, check_threads
