@@ -261,7 +261,10 @@ class ImportRun:
         crowded = {
             message.time_ms
             for message in group
-            if message.thread or message.reply_to or message.title or self._has_files(key, message)
+            if message.thread
+            or message.reply_to
+            or message.title
+            or (message.attachments and self._has_files(key, message))
         }
         for message in group:
             slot = slot_of(key, message)
@@ -623,9 +626,11 @@ class ImportRun:
         return known
 
     def _post(self, message: model.Message, root: bytes | None, reply_to: bytes | None, slot: int) -> Post:
-        attachments = tuple([_attachment(a) for a in message.attachments[: limits.ATTACHMENTS_MAX]])
-        if attachments and self._files is not None:
-            attachments = self._files.fill(slot, attachments)
+        attachments: tuple[Attachment, ...] = ()
+        if message.attachments:
+            attachments = tuple([_attachment(a) for a in message.attachments[: limits.ATTACHMENTS_MAX]])
+            if self._files is not None:
+                attachments = self._files.fill(slot, attachments)
         edited_ms = message.edited_ms if not message.edits else None
         source, author = self._origins.of(message.author)
         return Post(
