@@ -1,4 +1,4 @@
-"""Fetching history, and saying how far it is: the newest is there at once, the rest comes behind it."""
+"""Fetching history, and saying how far it is. A device gives the newest first, a relay in the order in which it got it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def _watch(out: Output, chat: ChannelManager, meter: Meter) -> None:
             if one.messages and one.channel not in begun:
                 begun.add(one.channel)
                 out.note(
-                    f"#{line(one.name)}: the newest is here (quire read {line(one.name)}); the rest is coming"
+                    f"#{line(one.name)}: the first messages are here (quire read {line(one.name)}); the rest is coming"
                 )
         here, missing = sum(one.messages for one in found), sum(one.missing for one in found)
         meter(f"{plural(here, 'message')}, {plural(missing, 'commit')} to come", here, here + missing)
