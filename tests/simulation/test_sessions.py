@@ -7,6 +7,7 @@ pytest tests/simulation/test_sessions.py -m slow                  # a hundred wo
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,9 +30,13 @@ SMALL = {"devices": 6, "liars": 1, "channels": 1}
 HONEST = SMALL | {"liars": 0}
 
 
-def live(folder: Path, seed: int, steps: int, **size: int) -> SyncingWorld:
-    """A world, from its beginning to its healing. Raises: Violation, with the seed and the last steps."""
+def live(folder: Path, seed: int, steps: int, roads: tuple[str, ...] = (), /, **size: int) -> SyncingWorld:
+    """A world, from its beginning to its healing. Raises: Violation, with the seed and the last steps.
+
+    roads    by which its devices come together at last; else the seed says
+    """
     with SyncingWorld(folder, seed, **size) as world:
+        world.roads = roads or world.roads
         world.run(steps)
         world.heal()
         world.check_converged()
@@ -97,19 +102,29 @@ def moves_its_cursor_before_it_stores() -> Iterator[None]:
         yield
 
 
-CANARIES = [  # the fault, what says it, the cheapest world that sees it
-    (forgets_to_ask_for_gaps, "differ about messages", 18, 40),
+SEEDS_MAX = 40
+CANARIES = [  # the fault, what says it, the first world that may see it, and how long it lives
+    (forgets_to_ask_for_gaps, "differ about", 4, 60),
     (acknowledges_before_it_is_durable, "acknowledged what it had not taken in", 2, 5),
     (moves_its_cursor_before_it_stores, "will not ask relay again", 9, 30),
 ]
 
 
-@pytest.mark.parametrize(("fault", "said", "seed", "steps"), CANARIES)
+@pytest.mark.parametrize(("fault", "said", "first", "steps"), CANARIES)
 def test_a_fault_of_syncing_is_seen(
-    tmp_path: Path, fault: Callable[[], AbstractContextManager[None]], said: str, seed: int, steps: int
+    tmp_path: Path, fault: Callable[[], AbstractContextManager[None]], said: str, first: int, steps: int
 ) -> None:
-    with pytest.raises(Violation, match=f"(?s)seed {seed}, .*({said})"), fault():
-        live(tmp_path, seed, steps, **HONEST)
+    """By the first world or, since any change of what is carried changes what a seed draws, by one of the next."""
+    roads = ("links",) if fault is forgets_to_ask_for_gaps else ()  # a relay gives what they do not ask for
+    for seed in range(first, first + SEEDS_MAX):
+        (folder := tmp_path / str(seed)).mkdir()
+        try:
+            with fault():
+                live(folder, seed, steps, roads, **HONEST)
+        except Violation as seen:
+            assert re.search(f"(?s)seed {seed}, .*({said})", str(seen)), seen  # noqa: PT017 - any of many may raise it
+            return
+    raise AssertionError("nobody saw it")
 
 
 @pytest.mark.slow
