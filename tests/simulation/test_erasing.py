@@ -35,7 +35,9 @@ def erased(world: World) -> set[MessageId]:
 def test_in_small_worlds_what_is_erased_stays_erased(tmp_path: Path) -> None:
     found = 0
     for seed in (1, 2):
-        with World(tmp_path / str(seed), seed, **SMALL) as world:
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        with World(folder, seed, **SMALL) as world:
             world.erase()
             world.run(100)
             world.heal()
