@@ -19,7 +19,7 @@ from quire.channels.manager import ChannelManager
 from quire.channels.needs import Needs, need_of
 from quire.core.bundle import bundle_tag, open_bundle, tag_of
 from quire.core.bundle_file import Kind, Record
-from quire.core.commit import peek_commit
+from quire.core.commit import holes_of, peek_commit
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import SigningKey
 from quire.core.crypto.mailboxes import epoch_mailbox, file_mailbox, inbox, invite_mailbox
@@ -41,7 +41,7 @@ from quire.core.relay_items import (
     record_of,
 )
 from quire.errors import MalformedError, PeerError
-from quire.storage import aboard, heights, log, parts
+from quire.storage import aboard, erasures, heights, log, parts
 from quire.storage.attachments import newest_uses
 from quire.storage.database import guarded
 from quire.storage.timeline import OURS
@@ -95,6 +95,7 @@ class Relaying:
         self.postponed = False  # is there a welcome that another member may be putting just now?
         self._unsettled: dict[int, list[int]] = {}  # log -> commits that lie there, which is not noted yet
         self._cursors: dict[bytes, int] = {}  # likewise, how far each mailbox was read
+        self._again = False  # is the relay being read from its beginning?
         self._graphs: dict[int, tuple[bytes, Graph]] = {}  # channel -> its heads, and what they tell
         self._ready: dict[
             int, tuple[object, bool]
@@ -134,6 +135,7 @@ class Relaying:
     def cursors(self, relay: bytes, mailboxes: Iterable[bytes]) -> dict[bytes, int]:
         """How far each was read."""
         db = self._store.database.reader
+        self._again = self._again or aboard.is_done(db, relay, aboard.AGAIN)
         return {one: self._cursors.get(one) or aboard.cursor(db, relay, one) for one in mailboxes}
 
     def take(self, relay: bytes, items: Sequence[Found]) -> BundleReport:
@@ -180,12 +182,15 @@ class Relaying:
 
         def note(db: apsw.Connection) -> None:
             aboard.note_aboard(db, relay, places)
+            if cursors and self._again:
+                aboard.begin_again(db, relay)
             for mailbox, cursor in cursors.items():
                 aboard.set_cursor(db, relay, mailbox, cursor)
 
         if places or cursors:
             self._store.ledger.run(note)
             self._unsettled.clear()
+            self._again = self._again and not cursors
             self._cursors.clear()
 
     def _lacking(self, relay: bytes, n: int, spans: Iterable[Span]) -> list[Span]:
@@ -433,6 +438,10 @@ def _place(db: apsw.Connection, encoded: bytes) -> Place | None:
     for of in log.branches(db, head.device, head.incarnation):
         stored = log.get_commit(db, of.n, head.seq)
         if stored is not None and stored[0] == received.head:
+            start = of.prefix + head.seq.to_bytes(4, "big")
+            ours = erasures.holes_between(db, start + bytes(2), start + b"\xff\xff")
+            if len(holes_of(received)) > len(ours):
+                return None  # what lies there is less than what is here
             return of.n, head.seq
     return None
 

@@ -44,6 +44,8 @@ def set_aboard(db: apsw.Connection, holder: bytes, log: int, spans: Iterable[Spa
 
 def cursor(db: apsw.Connection, relay: bytes, mailbox: bytes) -> int:
     """The last item of a mailbox that was taken in."""
+    if is_done(db, relay, AGAIN):
+        return 0
     sql = "SELECT cursor FROM relay_cursor WHERE relay = ? AND mailbox = ?"
     row: Any = db.execute(sql, (relay, mailbox)).fetchone()
     return row[0] if row else 0
@@ -61,3 +63,18 @@ def is_done(db: apsw.Connection, relay: bytes, what: bytes) -> bool:
 
 def set_done(db: apsw.Connection, relay: bytes, what: bytes) -> None:
     db.execute("INSERT OR IGNORE INTO relay_done VALUES(?,?)", (relay, what))
+
+
+AGAIN = b"read again"  # of a relay, among what is done: its mailboxes are to be read from their beginning
+
+
+def read_again(db: apsw.Connection) -> None:
+    """What was dropped on its way in is wanted after all: every relay is read from the beginning, when next it is."""
+    db.execute("INSERT OR IGNORE INTO relay_done SELECT DISTINCT relay, ? FROM relay_cursor", (AGAIN,))
+
+
+def begin_again(db: apsw.Connection, relay: bytes) -> None:
+    """It is being read from the beginning."""
+    db.execute("DELETE FROM relay_done WHERE relay = ? AND what = ?", (relay, AGAIN))
+    if db.changes():
+        db.execute("DELETE FROM relay_cursor WHERE relay = ?", (relay,))

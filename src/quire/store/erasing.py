@@ -18,7 +18,7 @@ from quire.core.commit import commitment, decode_head
 from quire.core.limits import ERASED_PER_OPERATION_MAX
 from quire.core.operation import SALT_SIZE, Edit, Erase, Gone, Post, Remains, encode_operation
 from quire.core.timeline import MAY_POST, Erasure, goes_with, remaining_post, standing_erasure
-from quire.storage import erasures, heights, log
+from quire.storage import aboard, erasures, heights, log
 from quire.storage import timeline as rows
 from quire.storage.database import fault
 from quire.storage.erasures import ERASED, KEPT_AWAY, LET_GO, LOCAL, MISSING, POLICY, WENT_WITH, Hole
@@ -97,6 +97,8 @@ class _Striking:
         erasures.put_holes(self._db, self._fresh)
         for why, ids in self._why.items():
             erasures.set_why(self._db, ids, why)
+        if MISSING in self._why:  # an erasure lost its right, and a relay may have what was dropped for it
+            aboard.read_again(self._db)
         _note_heights(
             self._db, [row[0] for row in self._fresh], [id for ids in self._why.values() for id in ids]
         )

@@ -15,7 +15,7 @@ import apsw
 
 from quire.core.control import Create
 from quire.core.operation import KINDS, SELF_ONLY, Erase, Name, Post, Profile, Topic, stored_operation
-from quire.storage import erasures, heights, log, search
+from quire.storage import aboard, erasures, heights, log, search
 from quire.storage import timeline as rows
 from quire.storage.attachments import drop_uses
 from quire.storage.database import inconsistent
@@ -95,6 +95,7 @@ def _take_erase(
     taken[id] = op
     targets = erasures.drop_erasures(db, id)
     if erasures.doubt_versions(db, channel.n):
+        aboard.read_again(db)
         for row in log.logs_of(db, channel.n):
             heights.recount(db, row.n)
     holes = erasures.holes_among(db, targets)
