@@ -54,6 +54,20 @@ def test_also_where_devices_sync_over_links_and_relays(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "seed", "steps"),
+    [
+        # verify counted what a moderator without the right to post did to a message
+        (World, 24, 120),
+        # an erasure lost its right, and by relays alone nobody was brought the bytes again
+        (SyncingWorld, 9, 100),
+    ],
+)
+def test_a_seed_that_found_a_fault(tmp_path: Path, kind: type[World], seed: int, steps: int) -> None:
+    live(tmp_path, seed, steps, kind)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [World, SyncingWorld])
 @pytest.mark.parametrize("seed", range(10, 30))
 def test_in_many_small_worlds_what_is_erased_stays_erased(
