@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from quire.core import clock
+from quire.core import clock, commit
 from quire.core.bundle_file import Kind, Record
 from quire.core.commit import Commit, decode_commit, decode_head, encode_commit
 from quire.core.control import AddDevice, Admit, Policy, Role, Rotate, Seal, SealedKey
@@ -22,6 +22,7 @@ from quire.testing.authors import Author, Pen
 from quire.testing.people import Person, carry, meet
 from tests.attacks.attacker import Hostile, rules, seen_afterwards, unmoved
 from tests.people.conftest import Make, agree, sound
+from tests.sync.links import sync
 
 Trio = tuple[Person, Person, Person, ChannelId]
 
@@ -77,6 +78,28 @@ def test_a_signature_made_junk_inside_a_run_makes_no_two_opinions(trio: Trio) ->
     assert sorted(seen_afterwards(carol, team)["bodies"]) == ["1", "2", "3", "4", "three", "two"]
     [fork] = carol.chat.forks(team)
     assert sorted(map(len, fork.heads)) == [1, 3]  # one side is signed at once, the other by its third
+
+
+def test_a_fork_reaches_who_has_the_longer_side_of_it_as_the_log(trio: Trio) -> None:
+    """By what each says it has, the shorter side alone looks like the beginning of the longer one."""
+    ada, bob, carol, team = trio
+    hostile = Hostile(bob)
+    pen = hostile.pen(team)
+    common = pen.write(Post("common"))
+    twins = [pen.fork() for _ in range(16)]
+    longer = [pen.write(Post("here")), pen.write(Post("here again"))]
+    shorter = min((twin.write(Post("there")) for twin in twins), key=_id)
+    assert _id(shorter) < _id(longer[0])  # it is the log for who knows both
+    assert ada.take([hostile.sealed(team, common, *longer, shorter)]).forked == [team]
+    carol.take([hostile.sealed(team, common, *longer)])
+    sync(ada, carol)
+    agree(team, ada, carol)
+    assert seen_afterwards(carol, team)["bodies"].count("there") == 1
+    assert len(carol.chat.forks(team)) == 1
+
+
+def _id(encoded: bytes) -> bytes:
+    return commit.commit_id(commit.peek_commit(encoded)[0].head)
 
 
 def test_every_branch_of_a_log_that_forks_twice_is_shown(trio: Trio) -> None:

@@ -301,14 +301,12 @@ class Relaying:
         keys = [EpochKey(key) for key in log.epoch_keys(db, row.id).values()]
         boxes = {bundle_tag(key, row.id): epoch_mailbox(key, row.id) for key in keys}
         yield from self._control(db, row, graph, spans, boxes)
-        if row.role >= 2 and everything:  # who is new reads as soon as may be
+        if row.role and everything:  # who is new reads as soon as may be
             yield from self._welcomes(relay, db, row, graph, patient)
         epochs = set(log.epoch_keys(db, row.id))
         for part in content_parts(db, row, graph, wanted=Wanted(spans, epochs)):
             yield from _items(boxes[tag_of(part.record.data)], part.record, part.places)
-        if (
-            row.role >= 2 and not everything
-        ):  # what was said just now goes before who may be new is looked for
+        if row.role and not everything:  # what was said just now goes before who may be new is looked for
             yield from self._welcomes(relay, db, row, graph, patient)
 
     def _with_key(self, db: apsw.Connection, row: log.ChannelRow) -> log.ChannelRow | None:

@@ -99,10 +99,17 @@ def lacking_of(db: apsw.Connection, row: log.ChannelRow, theirs: Holding) -> dic
     """What somebody lacks of what is here, by log."""
     has = {one.log: one for one in theirs.heights}
     found: dict[int, list[Span]] = {}
-    for of in log.logs_of(db, row.n):
+    logs = log.logs_of(db, row.n)
+    # Who knows nothing of a branch may have it as the log itself, and lack what we have as that: all of both goes.
+    unheard = {
+        (of.device, of.incarnation)
+        for of in logs
+        if of.branch and (of.device, of.incarnation, of.branch) not in has
+    }
+    for of in logs:
         ours = heights.here(db, of.n)
         one = has.get((of.device, of.incarnation, of.branch))
-        if one is not None and _agrees(db, of.n, one):
+        if one is not None and (of.device, of.incarnation) not in unheard and _agrees(db, of.n, one):
             ours = lacking(ours, present(one.last, one.gaps))
         if ours:
             found[of.n] = ours
