@@ -101,6 +101,8 @@ def rules_of(file: str) -> set[str]:
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_the_script_still_writes_the_same_files() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "make_vectors.py"), "--check"],

@@ -97,6 +97,8 @@ def mutations_do_no_harm(people: Make, rounds: int) -> None:
     agree(team, ada, bob)
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_a_hundred_mutations_do_no_harm(people: Make) -> None:
     mutations_do_no_harm(people, 120)
 

@@ -199,6 +199,8 @@ def test_text_is_no_frame(url: str) -> None:
     run(main)
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_a_flood_that_reads_no_answer_is_not_listened_to(url: str) -> None:
     """Each frame would be answered by a refusal; they do not pile up in the relay, which answers others."""
 

@@ -134,6 +134,8 @@ def test_records_of_absurd_size_and_depth_do_not_stop_the_rest(
     assert store.verify().ok
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_a_small_zip_that_is_large_inside_is_read_in_bounded_memory(
     store: LocalStore, manager: ChannelManager, tmp_path: Path
 ) -> None:

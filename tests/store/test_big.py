@@ -190,6 +190,8 @@ def memory_of_reading(store: LocalStore, count: int) -> int:
     return int(mib)
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_the_memory_of_reading_does_not_grow_with_history(store: LocalStore, manager: ChannelManager) -> None:
     channel = manager.create_channel("general").id
     post_many(store, channel, 0, 10_000)

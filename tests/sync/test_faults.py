@@ -158,6 +158,8 @@ def test_what_is_put_and_read_by_a_relay_goes_on_where_it_was(
     assert metric(url, "quire_relay_puts_total") <= whole + WINDOW * (putting + reading)
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_a_direct_link_that_only_seems_to_be_there_is_given_up_and_made_again(
     two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,8 @@ async def announced(seen: asyncio.Queue[Neighbour], one: Node) -> Neighbour:
             return neighbour
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_who_asks_to_join_and_a_member_find_each_other_talk_and_find_each_other_again(
     two: tuple[Person, Person, ChannelId],
 ) -> None:
@@ -81,6 +83,8 @@ def test_who_asks_to_join_and_a_member_find_each_other_talk_and_find_each_other_
     asyncio.run(main())
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_one_sync_with_whoever_is_there(two: tuple[Person, Person, ChannelId]) -> None:
     ada, bob, team = two
     ada.chat.send_message(team, "hello")

@@ -71,7 +71,9 @@ async def guest_side(code: str, folder: Path, relay: str = "") -> list[tuple[str
         await road.close()
 
 
-@pytest.mark.parametrize("by_relay", [True, False])
+@pytest.mark.parametrize(
+    "by_relay", [True, pytest.param(False, marks=[pytest.mark.slow, pytest.mark.bounded])]
+)
 def test_a_code_makes_a_device_and_brings_all_history(
     ada: Person, tmp_path: Path, url: str, by_relay: bool
 ) -> None:

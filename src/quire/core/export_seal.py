@@ -1,7 +1,7 @@
 """The seal of a signed export: its exporter's device says what it had of a channel, log by log.
 
 Commits prove what they hold, and their chain that nothing between two of them is missing. That none is missing at the end
-only somebody can say who had them: the exporter, by this signature. docs/spec/16-signed-exports.md.
+only somebody can say who had them: the exporter, by this signature. docs/spec/15-signed-exports.md.
 """
 
 from __future__ import annotations

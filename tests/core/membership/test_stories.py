@@ -160,6 +160,8 @@ def test_whom_the_removed_let_in_meanwhile_is_out_with_all_they_did() -> None:
     check_any_order(world)
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_a_chain_of_thousands_of_invitations_is_no_deeper_than_one() -> None:
     world = World("Alice")
     before = world.write("Alice", admit("P0", Role.ADMIN))
