@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ class LocalStore(Care):
         self.reader = Reader(database, self.own_key)
         self._ledger: Ledger | None = None
         self._making = threading.Lock()
+        self._lets_go = 0  # how many threads are at it
         self._let_go_at = time.time_ns()  # when we last looked what is to go
 
     @property
@@ -308,10 +309,19 @@ class LocalStore(Care):
             with suppress(BusyError, FullError):  # whoever writes next does it
                 enforce(self, budget_ms=budget_ms)
 
+    @contextmanager
+    def letting_go(self) -> Iterator[None]:
+        """While this goes on, whoever posts has not to do it too."""
+        self._lets_go += 1
+        try:
+            yield
+        finally:
+            self._lets_go -= 1
+
     def _let_go_meanwhile(self) -> None:
-        """After a write: so a program that only writes lets go, too, one short step a second."""
+        """After a write: so a program that only writes lets go, too, one short step a second; not while others do it."""
         now = time.time_ns()
-        if abs(now - self._let_go_at) >= 1_000_000_000:
+        if self._lets_go == 0 and abs(now - self._let_go_at) >= 1_000_000_000:
             self._let_go_at = now
             self.let_go_a_little(0)
 

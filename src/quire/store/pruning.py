@@ -65,10 +65,11 @@ def enforce(store: LocalStore, only: ChannelId | None = None, budget_ms: float |
     Raises: StorageError, with all steps before the last one done.
     """
     began, done = time.monotonic(), Pruned()
-    for took in steps(store, only, done):
-        if budget_ms is not None and (time.monotonic() - began) * 1000 >= budget_ms:
-            return done
-        time.sleep(min(took, PAUSE_MS_MAX) / 2 / 1000)
+    with store.letting_go():
+        for took in steps(store, only, done):
+            if budget_ms is not None and (time.monotonic() - began) * 1000 >= budget_ms:
+                break
+            time.sleep(min(took, PAUSE_MS_MAX) / 2 / 1000)
     return done
 
 
