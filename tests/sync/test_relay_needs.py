@@ -218,3 +218,21 @@ def _all_is_marked(
         return is_done(db, relay, what)
 
     return lied
+
+
+def test_who_was_let_in_is_welcomed_even_if_only_a_guest_is_left(
+    two: tuple[Person, Person, ChannelId], url: str, tmp_path: Path
+) -> None:
+    """The owner lets Carol in and leaves, on the road between two devices: the relay hears of it from the guest alone."""
+    ada, bob, team = two
+    ada.take(bob.give())
+    bob.take(ada.give())
+    carol = Person.create(tmp_path, "carol")
+    ada.chat.set_role(team, bob.chat.identity, "guest")
+    ada.chat.add_member(team, carol.chat.key_card())
+    ada.chat.leave_channel(team)
+    bob.take(ada.give())
+    assert bob.role(team) == "guest"
+    by_relay(url, bob, carol, bob, carol)
+    assert [one.name for one in carol.chat.list_channels()] == ["team"]
+    assert carol.role(team) == "owner"  # there is no other who could be
