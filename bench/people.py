@@ -28,7 +28,7 @@ from quire.core.ids import ChannelId
 from quire.core.membership import Graph
 from quire.core.operation import SALT_SIZE, decode_operation
 from quire.exchange import model
-from quire.storage import log
+from quire.storage import controls, log
 from quire.store import placing
 from quire.store.importing import ImportRun
 from quire.store.local import LocalStore
@@ -84,7 +84,7 @@ def _admitting(entries: list[Device]) -> list[Admit]:
 
 
 def _control_bytes(store: LocalStore, id: ChannelId) -> int:
-    rows = log.control_rows(store.database.reader, store.channel_row(id).n)
+    rows = controls.control_rows(store.database.reader, store.channel_row(id).n)
     return sum(len(operation) for _, operation in rows)
 
 

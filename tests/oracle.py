@@ -16,7 +16,7 @@ from quire.core.membership import ControlCommit, Graph
 from quire.core.operation import SALT_SIZE, Bookmark, Post, decode_operation, is_control, stored_operation
 from quire.core.timeline import MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST, Folded, Placed, fold
 from quire.errors import UnauthorisedError
-from quire.storage import erasures, log
+from quire.storage import contents, erasures, log
 from quire.storage.erasures import LOCAL, POLICY
 from quire.store.local import LocalStore
 
@@ -65,7 +65,7 @@ def _checked_log(db: apsw.Connection, row: log.LogRow, graph: Graph) -> list[Pla
         assert (head.channel, head.device, head.incarnation) == (channel.id, row.device, row.incarnation)
         assert not unsigned or (seq, head.previous) == (before + 1, previous)
         unsigned = not verify(row.device, signature, commit.to_be_signed(head_bytes))
-        operations = dict(log.commit_operations(db, row.prefix, seq))
+        operations = dict(contents.commit_operations(db, row.prefix, seq))
         first = row.prefix + seq.to_bytes(4, "big") + bytes(2)
         holes = erasures.holes_between(db, first, first[:14] + b"\xff\xff")
         assert operations.keys().isdisjoint(holes)
@@ -104,7 +104,9 @@ def _members(db: apsw.Connection, channel: log.ChannelRow) -> Graph:
     for row in log.logs_of(db, channel.n):
         for seq, head_bytes, _ in log.commits(db, row.n):
             head = commit.decode_head(head_bytes)
-            found = [decode_operation(op[SALT_SIZE:]) for _, op in log.commit_operations(db, row.prefix, seq)]
+            found = [
+                decode_operation(op[SALT_SIZE:]) for _, op in contents.commit_operations(db, row.prefix, seq)
+            ]
             control = tuple(one for one in found if isinstance(one, ControlOperation))
             if control:
                 id, prefix = commit.commit_id(head_bytes), log_prefix(row.device, row.incarnation)

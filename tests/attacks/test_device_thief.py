@@ -11,7 +11,7 @@ from quire.core.ids import ChannelId
 from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import Post
 from quire.errors import UnauthorisedError
-from quire.storage import log
+from quire.storage import keychain, log
 from quire.store.ledger import now_ms
 from quire.testing.authors import Author
 from quire.testing.people import Person, carry, meet
@@ -107,7 +107,7 @@ def test_a_thief_does_not_spoil_what_others_keep_for_the_owner(theft: Theft) -> 
     carry(ada, bob)
     with unmoved(bob):  # of a device that is Ada's no more
         assert bob.take([hostile.carried(ada.identity, stamp_ms=now_ms() + 1_000)]).kept == 0
-    before = log.kept(bob.store.database.reader)
+    before = keychain.kept(bob.store.database.reader)
     carry(ada, bob)
-    assert log.kept(bob.store.database.reader) != before  # the true one still comes in
+    assert keychain.kept(bob.store.database.reader) != before  # the true one still comes in
     laptop.store.close()

@@ -19,7 +19,7 @@ from quire.core.control import Role
 from quire.core.crypto.secrets import KeyFile
 from quire.core.ids import MessageId
 from quire.core.operation import Attachment, Name, Topic
-from quire.storage import database, log, search
+from quire.storage import database, keychain, log, search
 from quire.storage.outside import create_key_file
 from quire.store import group
 from quire.store.local import LocalStore
@@ -189,7 +189,7 @@ def people(store: LocalStore) -> list[list[int]]:
     found = []
     for row in log.channels(db):
         state = store.ledger.people.state(db, row)
-        found.append([len(state.members), len(state.epochs), len(log.epoch_keys(db, row.id))])
+        found.append([len(state.members), len(state.epochs), len(keychain.epoch_keys(db, row.id))])
     return sorted(one for one in found if one != [1, 0, 0])
 
 

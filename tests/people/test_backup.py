@@ -9,7 +9,7 @@ import pytest
 
 from quire.core.backup import BackupKey, Kind, open_pack
 from quire.core.control import Link, Seal
-from quire.storage import log, schema
+from quire.storage import keychain, schema
 from quire.store.arrivals import prepare
 from quire.store.local import LocalStore
 from quire.testing.people import Person, key_of, meet
@@ -64,14 +64,14 @@ def test_keys_that_were_destroyed_leave_the_backup_and_do_not_come_back(
     assert not [key for key in keys.values() if key in everything]
     assert {size for epoch, size in sizes if epoch in keys} == {32}, "hashes only"
     assert {size for epoch, size in sizes if epoch not in keys} - {32}, "the others are there"
-    gone = log.forgotten_epochs(ada.store.database.reader, team)
+    gone = keychain.forgotten_epochs(ada.store.database.reader, team)
     reads = ada.reads(team)
     key = key_of(ada.store.folder)
     ada.store.close()
     LocalStore.restore(target, tmp_path / "again", key, phrase=words)
     again = Person("ada", LocalStore.open(tmp_path / "again", key))
     assert again.reads(team) == reads
-    assert log.forgotten_epochs(again.store.database.reader, team) == gone != set()
+    assert keychain.forgotten_epochs(again.store.database.reader, team) == gone != set()
     meet(again, bob)
     left = openable(again, team)
     assert opened(recorded, left, team) == 0

@@ -11,7 +11,7 @@ from quire.core.crypto.epochs import EpochKey
 from quire.core.ids import ChannelId, MessageId
 from quire.core.operation import Erase, Gone, Post, Remains
 from quire.errors import UnauthorisedError, UsageError
-from quire.storage import erasures, heights, log, search
+from quire.storage import contents, controls, erasures, heights, log, search
 from quire.storage.erasures import MISSING
 from quire.testing.people import Person, meet
 from tests import oracle, vaults
@@ -131,7 +131,7 @@ def commits_of(one: Person, team: ChannelId) -> list[bytes]:
     assert own is not None
     found = []
     for seq, head, signature in log.commits(db, own.n):
-        entries, holes = log.operations_between(db, own.prefix, seq, seq).get(seq, ([], {}))
+        entries, holes = contents.operations_between(db, own.prefix, seq, seq).get(seq, ([], {}))
         if entries:
             found.append(commit.encode_commit(commit.with_holes(head, signature, entries, holes)))
     return found
@@ -196,14 +196,14 @@ def test_a_control_commit_is_never_hidden_for_good(people: Make) -> None:
     team = team_of(ada, bob, carol)
     ada.chat.promote_member(team, carol.identity)
     db = ada.store.database.reader
-    places = list(log.control_places(db, ada.store.channel_row(team).n).values())
+    places = list(controls.control_places(db, ada.store.channel_row(team).n).values())
     newest = max(places, key=lambda place: log.time_of(db, place + bytes(2)))
     row = log.log_by_prefix(db, newest[:10])
     assert row is not None
     seq = int.from_bytes(newest[10:], "big")
     stored = log.get_commit(db, row.n, seq)
     assert stored is not None
-    salted = [op for _, op in log.commit_operations(db, row.prefix, seq)]
+    salted = [op for _, op in contents.commit_operations(db, row.prefix, seq)]
     true = commit.encode_commit(commit.with_holes(*stored, salted, set()))
     bob.store.ingest([with_all_holes(true)])
     assert bob.role(team, carol) == "member"
@@ -220,13 +220,13 @@ def test_a_control_commit_that_a_moderator_erased_is_asked_for_again(people: Mak
     ada.chat.promote_member(team, carol.identity)
     meet(ada, carol)
     db = ada.store.database.reader
-    places = list(log.control_places(db, ada.store.channel_row(team).n).values())
+    places = list(controls.control_places(db, ada.store.channel_row(team).n).values())
     newest = max(places, key=lambda place: log.time_of(db, place + bytes(2)))
     row = log.log_by_prefix(db, newest[:10])
     assert row is not None
     stored = log.get_commit(db, row.n, int.from_bytes(newest[10:], "big"))
     assert stored is not None
-    salted = [op for _, op in log.commit_operations(db, row.prefix, int.from_bytes(newest[10:], "big"))]
+    salted = [op for _, op in contents.commit_operations(db, row.prefix, int.from_bytes(newest[10:], "big"))]
     true = commit.encode_commit(commit.with_holes(*stored, salted, set()))
     ids = [newest + index.to_bytes(2, "big") for index in range(len(salted))]
     bob.store.ingest([with_all_holes(true)])

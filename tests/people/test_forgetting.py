@@ -12,7 +12,8 @@ from quire.core.bundle_file import Kind
 from quire.core.crypto.epochs import EpochKey
 from quire.core.ids import ChannelId
 from quire.errors import PeerError
-from quire.storage import log
+from quire.storage import keychain
+from quire.storage.meta import get_meta
 from quire.store import epochs
 from quire.store.people import control_commits
 from quire.testing.people import Person, key_of, meet
@@ -31,8 +32,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def openable(person: Person, channel: ChannelId) -> dict[bytes, bytes]:
     """Every key of a channel that is in a vault, or that anything in it leads to."""
     db, row = person.store.database.reader, person.store.channel_row(channel)
-    seeds = {bytes(person.store.device): bytes(log.get_meta(db, "sealing_seed"))}
-    known = {id: EpochKey(key) for id, key in log.epoch_keys(db, channel).items()}
+    seeds = {bytes(person.store.device): bytes(get_meta(db, "sealing_seed"))}
+    known = {id: EpochKey(key) for id, key in keychain.epoch_keys(db, channel).items()}
     operations = [one for commit in control_commits(db, row) for one in commit.operations]
     found, _ = epochs.learn(db, row, operations, seeds)
     known.update(found)

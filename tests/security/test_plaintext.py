@@ -24,8 +24,9 @@ from quire.channels.manager import ChannelManager
 from quire.core.crypto.secrets import Passphrase
 from quire.core.operation import Attachment
 from quire.errors import UsageError
-from quire.storage import log, search
+from quire.storage import search
 from quire.storage.database import apply_key
+from quire.storage.meta import get_meta
 from quire.store.attachments import NewFile
 from quire.store.local import LocalStore
 from tests import vaults
@@ -50,7 +51,7 @@ def keys_of(store: LocalStore) -> list[str | bytes]:
     phrase = store.recovery_phrase
     return [
         store.database.key.reveal(),
-        bytes(log.get_meta(db, "device_seed")),
+        bytes(get_meta(db, "device_seed")),
         *([phrase.reveal()] if phrase else []),
     ]
 

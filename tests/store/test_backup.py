@@ -13,6 +13,7 @@ from quire.core.crypto.secrets import KeyFile, RawKey
 from quire.core.views import BackupReport
 from quire.errors import BusyError, QuireError, SchemaError, UsageError
 from quire.storage import database, files, log
+from quire.storage.meta import get_meta
 from quire.storage.outside import create_key_file
 from quire.store import backup_found, backup_packing
 from quire.store.backup_reading import check_backup, open_backup
@@ -95,7 +96,7 @@ def test_no_key_of_the_device_is_in_it(chat: ChannelManager, target: Path) -> No
     opened = b"".join(item for body in packs(chat, target) for item in body.items)
     assert b"general 9" in opened, "the search finds nothing at all"
     for name in ("device_seed", "sealing_seed"):
-        assert bytes(log.get_meta(db, name)) not in opened
+        assert bytes(get_meta(db, name)) not in opened
     assert chat.store.database.key.reveal() not in opened
 
 

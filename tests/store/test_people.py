@@ -14,7 +14,8 @@ from quire.core.commit import Commit, decode_commit, encode_commit
 from quire.core.control import Policy, Report, Role
 from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import Edit, Name, Pin, Post, Profile, React
-from quire.storage import log
+from quire.storage import backlog, log
+from quire.storage.meta import get_meta
 from quire.store import ingest as ingest_module
 from quire.store import ledger
 from quire.store.ingest import IngestReport
@@ -245,7 +246,7 @@ def test_commits_wait_for_the_control_commits_that_they_name(
     assert all(not report.refused for report in new)
     assert sum(report.parked for report in new) <= 3
     assert bodies(store, channel) == ["b", "c"]
-    assert log.parked_counts(store.database.reader, bob.device.public, channel.id) == (0, 0, 0)
+    assert backlog.parked_counts(store.database.reader, bob.device.public, channel.id) == (0, 0, 0)
     check_whole(store)
 
 
@@ -305,11 +306,11 @@ def test_a_control_commit_from_the_future_waits_for_its_time(
     assert store.channel_row(channel.id).clock < future_ms << 16
     check_whole(store)
     store.ingest([others.fork().admit(bob)])  # it stays where it is
-    assert len(log.parked_ids(store.database.reader, channel.id)) == 1
+    assert len(backlog.parked_ids(store.database.reader, channel.id)) == 1
     monkeypatch.setattr(ledger, "now_ms", lambda: future_ms)
     said = bob.pen(channel)
     store.ingest([Pen(bob, channel.id, (channel.genesis,)).write(Post("whatever comes"))])
-    assert log.parked_ids(store.database.reader, channel.id) == []
+    assert backlog.parked_ids(store.database.reader, channel.id) == []
     del said
     check_whole(store)
 
@@ -328,14 +329,14 @@ def test_what_waited_for_its_time_is_taken_without_anybody_sending_anything(
     assert store.ingest([first]).parked == 1
     monkeypatch.setattr(ledger, "now_ms", lambda: future_ms - AHEAD_MS_MAX + 1)
     store = vaults.reopened(store)
-    assert len(log.parked_ids(store.database.reader, channel.id)) == 1
+    assert len(backlog.parked_ids(store.database.reader, channel.id)) == 1
     assert store.channel_row(channel.id).heads == after_first
     check_whole(store)
     monkeypatch.setattr(ledger, "now_ms", lambda: future_ms + 3_600_000)
     ChannelManager(store).create_channel("elsewhere")
-    assert log.parked_ids(store.database.reader, channel.id) == []
+    assert backlog.parked_ids(store.database.reader, channel.id) == []
     assert store.channel_row(channel.id).heads == pen.previous
-    assert log.get_meta(store.database.reader, log.PARKED_DUE) is None
+    assert get_meta(store.database.reader, backlog.PARKED_DUE) is None
     check_whole(store)
     store.close()
 

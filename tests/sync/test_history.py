@@ -23,7 +23,7 @@ from quire.core.ids import ChannelId
 from quire.core.welcome import open_welcome
 from quire.errors import MalformedError
 from quire.node.peer import PeerSync
-from quire.storage import log
+from quire.storage.meta import get_meta
 from quire.store import ledger, offering
 from quire.store.offering import Holding
 from quire.sync.messages import Part, decode_message
@@ -110,7 +110,7 @@ def known_keys(person: Person, channel: ChannelId) -> set[bytes]:
 
 
 def sealing_seed(person: Person) -> bytes:
-    return bytes(log.get_meta(person.store.database.reader, "sealing_seed"))
+    return bytes(get_meta(person.store.database.reader, "sealing_seed"))
 
 
 @pytest.fixture

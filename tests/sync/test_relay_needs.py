@@ -22,7 +22,7 @@ from quire.core.ids import ChannelId
 from quire.core.relay_items import Need, seal_need
 from quire.node import relays
 from quire.node.relays import fetch_inbox
-from quire.storage import aboard, heights, log
+from quire.storage import aboard, heights, keychain, log
 from quire.testing.people import Person
 from quire.transports.relay import connect
 from tests.cli.conftest import Quire
@@ -80,7 +80,7 @@ def test_a_need_is_heeded_once_in_a_while_and_of_a_member_only(
     db = ada.store.database.reader
     row = log.channel_by_id(db, team)
     assert row is not None
-    key = EpochKey(next(iter(log.epoch_keys(db, team).values())))
+    key = EpochKey(next(iter(keychain.epoch_keys(db, team).values())))
     relay = b"r" * 16
 
     def note(db: apsw.Connection) -> None:

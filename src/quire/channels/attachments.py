@@ -20,6 +20,7 @@ from quire.storage import attachments as rows
 from quire.storage import log
 from quire.storage.database import guarded
 from quire.storage.files import beside, flush_folder, write_error
+from quire.storage.meta import get_meta, set_meta
 
 if TYPE_CHECKING:
     from quire.channels.events import EventHub
@@ -141,7 +142,7 @@ class Attachments:
     @guarded
     def fetch_limit(self) -> int:
         """Bytes of the largest file that comes to this device without being asked for."""
-        kept = log.get_meta(self.store.database.reader, FETCH_LIMIT)
+        kept = get_meta(self.store.database.reader, FETCH_LIMIT)
         return FETCH_BYTES if kept is None else int(kept)
 
     @guarded
@@ -152,7 +153,7 @@ class Attachments:
         """
         if not 0 <= size_bytes <= FILE_BYTES_MAX:
             raise UsageError("no such size of a file", rule="fetch_limit_range", limit=FILE_BYTES_MAX)
-        self.store.ledger.run(lambda db: log.set_meta(db, FETCH_LIMIT, size_bytes))
+        self.store.ledger.run(lambda db: set_meta(db, FETCH_LIMIT, size_bytes))
 
     @guarded
     def fetch_attachments(self, channel: ChannelId | str) -> int:

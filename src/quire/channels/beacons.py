@@ -7,7 +7,7 @@ from quire.core.crypto.beacons import invite_beacon, member_beacon
 from quire.core.crypto.epochs import EpochKey
 from quire.core.ids import ChannelId
 from quire.core.invite import parse_link
-from quire.storage import log
+from quire.storage import backlog, keychain, log
 from quire.storage.database import guarded
 from quire.store.ledger import now_ms
 
@@ -28,7 +28,7 @@ class Beacons:
         for row in sorted(rows, key=lambda row: (row.kind != "self", -row.last_time)):
             state = people.state(db, row)
             invites = [one for one in state.invites.values() if one.open_at(now)]
-            current, keys = state.epochs.current, log.epoch_keys(db, row.id)
+            current, keys = state.epochs.current, keychain.epoch_keys(db, row.id)
             if current is not None and current.epoch in keys and len(state.devices) > 1:
                 found.append(member_beacon(EpochKey(keys[current.epoch]), row.id))
             found += [invite_beacon(invite.key, row.id) for invite in invites]
@@ -39,12 +39,12 @@ class Beacons:
         """Keys by which we know others: also older ones, for whoever was away when they changed."""
         db, people, now = self._store.database.reader, self._store.ledger.people, now_ms()
         found = self._asked()
-        found += [member_beacon(EpochKey(key), ChannelId(id)) for id, key in log.all_epoch_keys(db)]
+        found += [member_beacon(EpochKey(key), ChannelId(id)) for id, key in keychain.all_epoch_keys(db)]
         for row in log.all_channels(db):
             invites = people.state(db, row).invites.values() if row.role else ()
             found += [invite_beacon(one.key, row.id) for one in invites if one.open_at(now)]
         return found
 
     def _asked(self) -> list[bytes]:
-        links = [parse_link(link) for _, link, *_ in log.joinings(self._store.database.reader)]
+        links = [parse_link(link) for _, link, *_ in backlog.joinings(self._store.database.reader)]
         return [invite_beacon(one.secret.key(one.channel).public, one.channel) for one in links]

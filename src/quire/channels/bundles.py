@@ -22,7 +22,7 @@ from quire.core.operation import Profile
 from quire.core.timeline import MAY_POST
 from quire.core.views import Event
 from quire.errors import MalformedError, StorageError
-from quire.storage import log
+from quire.storage import backlog, contents, log
 from quire.storage import timeline as rows
 from quire.storage.files import beside, flush_folder
 from quire.store import group
@@ -89,7 +89,7 @@ class Bundles:
         db = self.store.database.reader
         ids = None if channels is None else {self.resolve(channel) for channel in channels}
         self._prepare_to_give()
-        yield from [self._request(link, name) for _, link, name, _ in log.joinings(db)]
+        yield from [self._request(link, name) for _, link, name, _ in backlog.joinings(db)]
         rows = [row for row in log.channels(db) if ids is None or row.id in ids]
         yield from records(self.store, rows)
         for row in rows if files else ():
@@ -118,7 +118,7 @@ class Bundles:
         db = self.store.database.reader
         for row in log.channels(db):
             shared = row.rights & MAY_POST and row.rotate_ms < TIME_MS_MAX
-            if name and shared and not log.introduced(db, row.n, self.store.own_key):
+            if name and shared and not contents.introduced(db, row.n, self.store.own_key):
                 self.store.write_operations(row.id, Profile("", "", name))
 
     def _take(

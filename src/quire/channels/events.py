@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from quire.core.ids import ChannelId
 from quire.core.views import Event, Message
-from quire.storage import log
+from quire.storage import contents, log
 from quire.storage.database import guarded
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Arrivals:
             if row.channel == self._channel:
                 for seq, _, _ in log.commits(db, row.n, self._seen.get(row.n, 0)):
                     self._seen[row.n] = seq
-                    for id, _ in log.commit_operations(db, row.prefix, seq):
+                    for id, _ in contents.commit_operations(db, row.prefix, seq):
                         found = self._store.reader.find(id)
                         if found is not None:
                             arrived.append(found)

@@ -11,7 +11,7 @@ from quire.core.ids import ChannelId
 from quire.core.operation import Profile
 from quire.core.timeline import MAY_POST
 from quire.errors import UnauthorisedError, UsageError
-from quire.storage import log
+from quire.storage import contents, log
 from quire.storage.database import guarded
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Exporting:
         """A signed export proves names too, if they were said in its channels."""
         name, db = self._own_name(), self.store.database.reader
         for row in () if self.store.database.read_only else rows:
-            if name and row.rights & MAY_POST and not log.introduced(db, row.n, self.store.own_key):
+            if name and row.rights & MAY_POST and not contents.introduced(db, row.n, self.store.own_key):
                 self.store.write_operations(row.id, Profile("", "", name))
 
     def _readable(self) -> list[log.ChannelRow]:

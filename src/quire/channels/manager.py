@@ -54,7 +54,7 @@ from quire.core.views import (
     Version,
 )
 from quire.errors import NotFoundError, UnauthorisedError, UsageError
-from quire.storage import log
+from quire.storage import backlog, log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
 from quire.store.local import LocalStore, Place, names_channel
@@ -121,14 +121,14 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser):
     def list_channels(self) -> list[ChannelInfo]:
         """All channels, the one with the newest message first."""
         db = self.store.database.reader
-        waiting = log.waiting_counts(db)
+        waiting = backlog.waiting_counts(db)
         return [self._info(db, row, waiting) for row in log.channels(db)]
 
     @guarded
     def get_channel(self, channel: ChannelRef) -> ChannelInfo:
         """One channel. Raises: NotFoundError, UsageError(rule="channel_ambiguous")."""
         db = self.store.database.reader
-        return self._info(db, self.store.channel_row(self.resolve(channel)), log.waiting_counts(db))
+        return self._info(db, self.store.channel_row(self.resolve(channel)), backlog.waiting_counts(db))
 
     @guarded
     def resolve(self, channel: ChannelRef) -> ChannelId:

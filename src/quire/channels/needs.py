@@ -22,7 +22,7 @@ from quire.core.ids import ChannelId
 from quire.core.limits import NEED_HEIGHTS_MAX
 from quire.core.relay_items import Need, need_tag, open_need, seal_need
 from quire.errors import PeerError
-from quire.storage import aboard, heights, log
+from quire.storage import aboard, heights, keychain, log
 from quire.store.behind import epoch_of
 from quire.store.ledger import now_ms
 from quire.store.offering import Holding, holding, lacking_of
@@ -44,7 +44,7 @@ def need_of(store: LocalStore, row: log.ChannelRow, fresh: bool) -> tuple[bytes,
     """
     db = store.database.reader
     state = store.ledger.people.state(db, row)
-    current, keys = state.epochs.current, log.epoch_keys(db, row.id)
+    current, keys = state.epochs.current, keychain.epoch_keys(db, row.id)
     if current is None or current.epoch not in keys or len(state.devices) < 2:
         return None
     gaps = [(of.prefix, heights.gaps(db, of.n)) for of in log.logs_of(db, row.n)]
@@ -67,7 +67,7 @@ class Needs:
     def heed(self, relay: bytes, item: bytes) -> bool:
         """Make ready to put what somebody lacks; is there anything? What is no need of ours is none."""
         db = self._store.database.reader
-        for id, key in log.all_epoch_keys(db):
+        for id, key in keychain.all_epoch_keys(db):
             channel = ChannelId(id)
             try:
                 if need_tag(item) == bundle_tag(EpochKey(key), channel):

@@ -52,7 +52,7 @@ from quire.core.membership import CAPABILITIES, Graph, Member, Membership
 from quire.core.operation import Contact, DeviceName
 from quire.core.views import Event
 from quire.errors import MalformedError, NotFoundError, UsageError
-from quire.storage import log
+from quire.storage import backlog, controls, log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
 from quire.store import group
@@ -299,7 +299,7 @@ class People(Bundles):
         if name and not self._own_name():
             self.set_name(name)
         since = now_ms()
-        self.store.ledger.run(lambda db: log.put_joining(db, parsed.channel, link, name, since))
+        self.store.ledger.run(lambda db: backlog.put_joining(db, parsed.channel, link, name, since))
         return Joining(parsed.channel, parsed.name, since)
 
     @guarded
@@ -307,12 +307,12 @@ class People(Bundles):
         """Channels that we asked to be let into, and are not in yet."""
         return [
             Joining(ChannelId(channel), parse_link(link).name, since)
-            for channel, link, _, since in log.joinings(self.store.database.reader)
+            for channel, link, _, since in backlog.joinings(self.store.database.reader)
         ]
 
     def cancel_join(self, channel: ChannelId) -> None:
         """Ask no longer."""
-        self.store.ledger.run(lambda db: log.drop_joining(db, channel))
+        self.store.ledger.run(lambda db: backlog.drop_joining(db, channel))
 
     def answer_request(self, sealed: bytes) -> bool:
         """Deal with somebody's request to be let in: let them in, or pass it on where approval is asked.
@@ -385,8 +385,8 @@ class People(Bundles):
         if asked is None:
             raise NotFoundError("nobody of that name asks to be let in", rule="no_request")
         invite, commit, place = asked
-        where = log.control_places(db, self.store.channel_row(id).n)[commit]
-        operation = log.control_operation(db, where + place.to_bytes(2, "big"))
+        where = controls.control_places(db, self.store.channel_row(id).n)[commit]
+        operation = controls.control_operation(db, where + place.to_bytes(2, "big"))
         assert isinstance(operation, Ask)
         wanted = state.invites[invite]
         self._admit(id, operation.devices, wanted.role, wanted.history, invite, operation.proof)

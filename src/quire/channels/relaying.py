@@ -41,7 +41,7 @@ from quire.core.relay_items import (
     record_of,
 )
 from quire.errors import MalformedError, PeerError
-from quire.storage import aboard, erasures, heights, log, parts
+from quire.storage import aboard, backlog, controls, erasures, heights, keychain, log, parts
 from quire.storage.attachments import newest_uses
 from quire.storage.database import guarded
 from quire.storage.timeline import OURS
@@ -108,7 +108,7 @@ class Relaying:
         db, people = self._store.database.reader, self._store.ledger.people
         found: dict[bytes, SigningKey] = {}
         for row in log.channels(db):
-            held = log.epoch_keys(db, row.id)
+            held = keychain.epoch_keys(db, row.id)
             for info in people.state(db, row).epochs.every()[:FILE_EPOCHS_MAX] if row.role else ():
                 if info.epoch in held:
                     key = file_mailbox(EpochKey(held[info.epoch]), row.id)
@@ -119,7 +119,7 @@ class Relaying:
     def mailboxes(self) -> dict[bytes, SigningKey]:
         """All that may hold something for us, by their names."""
         db, people, now = self._store.database.reader, self._store.ledger.people, now_ms()
-        epochs, rows = log.all_epoch_keys(db), log.channels(db)
+        epochs, rows = keychain.all_epoch_keys(db), log.channels(db)
         state = (epochs, [(row.n, row.heads, row.role) for row in rows], now // LOOK_MS)
         if state == self._boxes[0]:  # it is asked after each message
             return self._boxes[1]
@@ -264,7 +264,9 @@ class Relaying:
             if found is not None and not aboard.is_done(db, relay, found[1]):
                 item, name = found
                 key = next(
-                    EpochKey(one) for one in log.epoch_keys(db, row.id).values() if _is_of(item, one, row.id)
+                    EpochKey(one)
+                    for one in keychain.epoch_keys(db, row.id).values()
+                    if _is_of(item, one, row.id)
                 )
                 yield RelayItem(epoch_mailbox(key, row.id), item, once=name)
 
@@ -278,7 +280,7 @@ class Relaying:
 
     def _requests(self, relay: bytes) -> Generator[RelayItem, None, None]:
         db = self._store.database.reader
-        for channel, text, name, _ in log.joinings(db):
+        for channel, text, name, _ in backlog.joinings(db):
             row, once = log.channel_by_id(db, channel), _once("request", text.encode())
             if (row is None or not row.role) and not aboard.is_done(db, relay, once):
                 link = parse_link(text)
@@ -298,12 +300,12 @@ class Relaying:
         if not spans and not everything:
             return
         graph = self._graph(db, row)
-        keys = [EpochKey(key) for key in log.epoch_keys(db, row.id).values()]
+        keys = [EpochKey(key) for key in keychain.epoch_keys(db, row.id).values()]
         boxes = {bundle_tag(key, row.id): epoch_mailbox(key, row.id) for key in keys}
         yield from self._control(db, row, graph, spans, boxes)
         if row.role and everything:  # who is new reads as soon as may be
             yield from self._welcomes(relay, db, row, graph, patient)
-        epochs = set(log.epoch_keys(db, row.id))
+        epochs = set(keychain.epoch_keys(db, row.id))
         for part in content_parts(db, row, graph, wanted=Wanted(spans, epochs)):
             yield from _items(boxes[tag_of(part.record.data)], part.record, part.places)
         if row.role and not everything:  # what was said just now goes before who may be new is looked for
@@ -311,7 +313,7 @@ class Relaying:
 
     def _with_key(self, db: apsw.Connection, row: log.ChannelRow) -> log.ChannelRow | None:
         """As `with_key`, looked at again when the channel changed, and every minute."""
-        state = (row.heads, row.role, len(log.epoch_keys(db, row.id)), now_ms() // LOOK_MS)
+        state = (row.heads, row.role, len(keychain.epoch_keys(db, row.id)), now_ms() // LOOK_MS)
         known = self._ready.get(row.n)
         if known is not None and known[0] == state:
             return row if known[1] else None
@@ -339,7 +341,7 @@ class Relaying:
             if aboard.is_done(db, relay, _piece_once(file, -1)):
                 continue
             graph = graph or read_graph(db, row)
-            held = [EpochKey(key) for key in log.epoch_keys(db, row.id).values()]
+            held = [EpochKey(key) for key in keychain.epoch_keys(db, row.id).values()]
             boxes = {bundle_tag(key, row.id): file_mailbox(key, row.id) for key in held}
             last: RelayItem | None = None
             for number, record in records_of(self._store, row, graph, file, message, first):
@@ -359,7 +361,7 @@ class Relaying:
         boxes: dict[bytes, SigningKey],
     ) -> Generator[RelayItem, None, None]:
         wanted: dict[bytes, Place] = {}
-        for place in log.control_places(db, row.n).values():
+        for place in controls.control_places(db, row.n).values():
             of, seq = log.log_by_prefix(db, place[:10]), int.from_bytes(place[10:], "big")
             if of is not None and any(first <= seq <= last for first, last in spans.get(of.n, ())):
                 wanted[place] = of.n, seq
@@ -399,14 +401,14 @@ class Relaying:
                 yield from _items(inbox(identity), record)
             for record in found[-1:]:
                 yield from _items(inbox(identity), record, once=once)
-            if found and row.kind != "self" and epoch in log.epoch_keys(db, row.id):
-                mailbox = epoch_mailbox(EpochKey(log.epoch_keys(db, row.id)[epoch]), row.id)
+            if found and row.kind != "self" and epoch in keychain.epoch_keys(db, row.id):
+                mailbox = epoch_mailbox(EpochKey(keychain.epoch_keys(db, row.id)[epoch]), row.id)
                 yield RelayItem(mailbox, mark_of(once))
 
     def _let_in(self, db: apsw.Connection, row: log.ChannelRow, graph: Graph, identity: bytes) -> bool:
         """Did this device let somebody in? Then it does not rely on others to welcome them."""
         member = graph.state.member(IdentityId(identity))
-        place = log.control_places(db, row.n).get(member.admitted) if member else None
+        place = controls.control_places(db, row.n).get(member.admitted) if member else None
         of = log.log_by_prefix(db, place[:10]) if place else None
         return of is not None and of.device == self._store.device
 
@@ -415,7 +417,7 @@ class Relaying:
     def _places(self, bundles: Iterable[bytes]) -> list[Place]:
         """Where the commits of bundles are here; of what is no bundle, or no key opens, nothing is."""
         db = self._store.database.reader
-        keys = [(ChannelId(channel), EpochKey(key)) for channel, key in log.all_epoch_keys(db)]
+        keys = [(ChannelId(channel), EpochKey(key)) for channel, key in keychain.all_epoch_keys(db)]
         openers = {bundle_tag(key, channel): (channel, key) for channel, key in keys}
         found: list[Place] = []
         for data in bundles:

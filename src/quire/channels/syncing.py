@@ -17,7 +17,7 @@ from quire.core.crypto.keys import SigningKey
 from quire.core.heights import count
 from quire.core.ids import ChannelId, DeviceId
 from quire.core.views import Event
-from quire.storage import heights, log
+from quire.storage import backlog, heights, log
 from quire.storage.database import guarded
 from quire.store import offering
 from quire.store.ledger import now_ms
@@ -88,7 +88,7 @@ class Syncing:
         db = self._store.database.reader
         row = log.channel_by_id(db, channel)
         if row is None or not row.role:
-            for id, link, name, _ in log.joinings(db):
+            for id, link, name, _ in backlog.joinings(db):
                 if id == channel:
                     yield self._chat._request(link, name)
         yield from offering.giving(self._store, channel, theirs, peer)
@@ -114,7 +114,7 @@ class Syncing:
         return (
             any(device in state.devices for state in states)
             or any(invite.open_at(now) for state in states for invite in state.invites.values())
-            or bool(log.joinings(db))
+            or bool(backlog.joinings(db))
         )
 
     def take(self, records: Iterable[Record], *, much: bool = False) -> BundleReport:
@@ -162,7 +162,7 @@ class Syncing:
     def status(self) -> list[ChannelStatus]:
         """Of each channel, what is here and what is known to be missing."""
         db = self._store.database.reader
-        waiting = log.waiting_counts(db)
+        waiting = backlog.waiting_counts(db)
         return [_status(db, row, waiting.get(row.n, 0)) for row in log.channels(db)]
 
     def delivering(self, deliver: Callable[[Event], None]) -> AbstractContextManager[None]:
@@ -179,7 +179,7 @@ def _status(db: apsw.Connection, row: log.ChannelRow, waiting: int) -> ChannelSt
     missing: Counter[bytes] = Counter()
     for of in log.logs_of(db, row.n):
         missing[of.device] += count(heights.gaps(db, of.n))
-    reasons = log.parked_reasons(db, row.id)
+    reasons = backlog.parked_reasons(db, row.id)
     if rest := waiting - sum(reasons.values()):
         reasons["target"] = rest
     return ChannelStatus(

@@ -13,7 +13,7 @@ from typing import Any
 
 import apsw
 
-from quire.storage import log
+from quire.storage.meta import get_meta, set_meta
 
 MERGE_PAGES = 24  # of the index, written in one step: about 5 ms, where it is large up to 25
 PARTS_MAX = 6  # of the index that are added before they are merged
@@ -41,7 +41,7 @@ def forget_words(db: apsw.Connection, shown: Sequence[tuple[int, str, str]]) -> 
     db.execute("INSERT INTO search(search) VALUES('flush')")
     for option, value in (("secure-delete", 1), ("automerge", 4), ("crisismerge", 16)):
         db.execute("INSERT INTO search(search, rank) VALUES(?, ?)", (option, value))
-    log.set_meta(db, MERGE, BEGIN)
+    set_meta(db, MERGE, BEGIN)
 
 
 def relieve_index(db: apsw.Connection) -> bool:
@@ -56,23 +56,23 @@ def relieve_index(db: apsw.Connection) -> bool:
 
 def begin_merge(db: apsw.Connection) -> None:
     """Have the index written anew, though nothing in it was forgotten so."""
-    log.set_meta(db, MERGE, BEGIN)
+    set_meta(db, MERGE, BEGIN)
 
 
 def is_merge_due(db: apsw.Connection) -> bool:
     """Is anything left in the index of words that were forgotten?"""
-    return log.get_meta(db, MERGE) is not None
+    return get_meta(db, MERGE) is not None
 
 
 def merge_index(db: apsw.Connection) -> None:
     """One step of writing the index anew; `is_merge_due` says whether it was the last."""
-    begins = log.get_meta(db, MERGE) == BEGIN
+    begins = get_meta(db, MERGE) == BEGIN
     before = db.total_changes()
     db.execute(
         "INSERT INTO search(search, rank) VALUES('merge', ?)", (-MERGE_PAGES if begins else MERGE_PAGES,)
     )
     if begins:
-        log.set_meta(db, MERGE, CONTINUE)
+        set_meta(db, MERGE, CONTINUE)
     elif db.total_changes() - before < 2:  # as SQLite documents it: nothing was left to merge
         db.execute("DELETE FROM meta WHERE key = ?", (MERGE,))
 

@@ -12,6 +12,7 @@ import msgspec
 from quire.core.clock import at
 from quire.core.operation import KINDS, ReadMarker, stored_operation
 from quire.storage import log
+from quire.storage.meta import get_meta, set_meta
 from quire.storage.timeline import DELETED
 
 STRAYS_MAX = 500  # let go of at once
@@ -83,12 +84,12 @@ def put_here(db: apsw.Connection, channel: int, values: Mapping[str, int]) -> No
 
 def look_at(db: apsw.Connection, moment_ms: int) -> None:
     """When to look next for what is to go; 0: as soon as anybody can."""
-    log.set_meta(db, DUE, moment_ms)
+    set_meta(db, DUE, moment_ms)
 
 
 def looks_at(db: apsw.Connection) -> int | None:
     """The same, as it was noted; None if no channel ever had a policy."""
-    due: int | None = log.get_meta(db, DUE)
+    due: int | None = get_meta(db, DUE)
     return due
 
 

@@ -42,7 +42,7 @@ from quire.core.operation import (
     stored_operation,
 )
 from quire.core.timeline import MAY_ALL, author_of, lacks_right, may_delete, may_edit, order_time
-from quire.storage import erasures, log, search
+from quire.storage import backlog, erasures, keychain, log, search
 from quire.storage import timeline as rows
 from quire.storage.attachments import Use, put_uses
 from quire.storage.database import Statement, fault
@@ -107,7 +107,9 @@ class Applier:
             ready = self._hold(db, channel, items, now_ms)
         while ready or placed:
             placed = [*placed, *self._apply_ready(db, channel, ready, time, now_ms)] if ready else placed
-            freed = log.take_waiting(db, channel.n, placed) if placed and log.waiting_exists(db) else []
+            freed = (
+                backlog.take_waiting(db, channel.n, placed) if placed and backlog.waiting_exists(db) else []
+            )
             ready = [waited(id, at, signer, op, may) for id, at, signer, op, may in freed]
             placed = ()
 
@@ -116,7 +118,7 @@ class Applier:
     ) -> list[Item]:
         """Keep what is from the future until its time; the rest."""
         held = [item for item in items if clock.is_ahead(item.time, now_ms)]
-        log.insert_waiting(
+        backlog.insert_waiting(
             db,
             [
                 (i.id, channel.n, None, (i.time >> 16) - AHEAD_MS_MAX, i.time, i.signer, i.rights, i.salted)
@@ -128,7 +130,7 @@ class Applier:
     def release_due(self, db: apsw.Connection, now_ms: int) -> None:
         """Apply what was held for a time that has come."""
         by_channel: dict[int, list[Item]] = {}
-        for channel, id, time, signer, salted, rights in log.take_due(db, now_ms):
+        for channel, id, time, signer, salted, rights in backlog.take_due(db, now_ms):
             by_channel.setdefault(channel, []).append(waited(id, time, signer, salted, rights))
         for n, items in by_channel.items():
             self.apply(db, log.channel_by_n(db, n), items, now_ms, max(item.time for item in items))
@@ -251,7 +253,7 @@ class Applier:
             put_uses(db, uses)
         fault("after_posts")
         if waiting:
-            log.insert_waiting(db, waiting)
+            backlog.insert_waiting(db, waiting)
         threads = 0
         if titled or replies or begun:
             threads = self._count_threads(db, channel_n, titled, replies, begun)
@@ -363,7 +365,7 @@ class Applier:
             row = rows.get_row(db, target)
             if row is None or row.channel != channel.n:
                 waiting = (item.id, channel.n, target, None, item.time, item.signer, item.rights, item.salted)
-                log.insert_waiting(db, [waiting])
+                backlog.insert_waiting(db, [waiting])
                 return
         by = author_of(operation, item.signer)
         author = self.author(db, by)
@@ -512,7 +514,7 @@ def mark(db: apsw.Connection, operation: Operation, time: int, id: bytes) -> Non
         rows.put_bookmark(db, operation.message, operation.channel, standing, time, id)
     elif isinstance(operation, EpochKey):
         if is_key(operation.channel, operation.epoch, operation.key):
-            log.put_epoch(db, operation.channel, operation.epoch, operation.key)
+            keychain.put_epoch(db, operation.channel, operation.epoch, operation.key)
     elif isinstance(operation, Contact):
         rows.put_contact(db, operation.identity, operation.name, operation.verified, time, id)
     elif isinstance(operation, DeviceName):

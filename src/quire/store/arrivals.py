@@ -26,7 +26,7 @@ from quire.core.control import Create
 from quire.core.ids import CommitId, DeviceId, Incarnation, log_prefix, message_id
 from quire.core.operation import KINDS, SALT_SIZE, Post, decode_operation, decode_operations
 from quire.errors import MalformedError, PeerError
-from quire.storage import log
+from quire.storage import backlog, log
 from quire.storage.erasures import is_missing_any, missing_places
 from quire.store.columns import Posts, split
 
@@ -121,7 +121,7 @@ def prepare(
 
 def parked(db: apsw.Connection, channel: bytes) -> list[Arrival]:
     """What waits whole in a channel, to be tried again."""
-    return [_checked(PARKED, *peek_commit(encoded)) for encoded in log.parked_commits(db, channel)]
+    return [_checked(PARKED, *peek_commit(encoded)) for encoded in backlog.parked_commits(db, channel)]
 
 
 def targets(arrival: Arrival) -> Iterable[bytes]:

@@ -25,7 +25,8 @@ from quire.core.backup import (
     encode_state,
 )
 from quire.core.bundle import in_parts
-from quire.storage import log, retention
+from quire.storage import backlog, keychain, log, retention
+from quire.storage.meta import get_meta, set_meta
 from quire.store import quota
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ def put_state(db: apsw.Connection, items: Iterable[StateItem]) -> None:
     for item in items:
         match item:
             case ForgottenItem(channel, epoch):
-                log.forget_epochs(db, channel, [epoch])
+                keychain.forget_epochs(db, channel, [epoch])
             case EpochItem(channel, epoch, key):
-                log.put_epoch(db, channel, epoch, key)
+                keychain.put_epoch(db, channel, epoch, key)
             case KeptItem(owner, stamp_ms, sealed):
-                log.keep(db, owner, stamp_ms, sealed)
+                keychain.keep(db, owner, stamp_ms, sealed)
             case JoiningItem(channel, link, name, since_ms):
-                log.put_joining(db, channel, link, name, since_ms)
+                backlog.put_joining(db, channel, link, name, since_ms)
             case _:
                 pass  # identity, parked commits, and what comes later: for the caller
 
@@ -64,7 +65,7 @@ def put_settings(db: apsw.Connection, items: Iterable[StateItem]) -> None:
     """The device's settings, last: a quota must not stop what brings the history back."""
     for item in items:
         if isinstance(item, SettingItem) and item.key in SETTINGS:
-            log.set_meta(db, item.key, item.value)
+            set_meta(db, item.key, item.value)
 
 
 def put_here(db: apsw.Connection, items: Iterable[StateItem]) -> None:
@@ -76,10 +77,10 @@ def put_here(db: apsw.Connection, items: Iterable[StateItem]) -> None:
 
 
 def _meta(db: apsw.Connection) -> Iterator[StateItem]:
-    identity = bytes.fromhex(str(log.get_meta(db, "own_key")).partition(":")[2])
-    yield OwnerItem(identity, bytes(log.get_meta(db, "recovery")))
+    identity = bytes.fromhex(str(get_meta(db, "own_key")).partition(":")[2])
+    yield OwnerItem(identity, bytes(get_meta(db, "recovery")))
     for key in SETTINGS:
-        value = log.get_meta(db, key)
+        value = get_meta(db, key)
         if value is not None:
             yield SettingItem(key, value)
 
@@ -100,7 +101,7 @@ def _here(db: apsw.Connection) -> Iterator[StateItem]:
 
 
 def _rest(db: apsw.Connection) -> Iterator[StateItem]:
-    for channel, link, name, since_ms in log.joinings(db):
+    for channel, link, name, since_ms in backlog.joinings(db):
         yield JoiningItem(channel, link, name, since_ms)
     rows: Any = db.execute("SELECT encoded FROM parked ORDER BY id")
     for (encoded,) in rows:

@@ -19,7 +19,8 @@ from quire.core.control import CONTROL_KINDS as KINDS
 from quire.core.control import Report, Seal, decode_control
 from quire.core.membership import EpochInfo, Graph
 from quire.core.operation import SALT_SIZE
-from quire.storage import log
+from quire.storage import controls, keychain, log
+from quire.storage.meta import get_meta
 from quire.store.epochs import TrueLink, parents_by, reach_of
 from quire.store.forgetting import over
 from quire.store.ledger import now_ms
@@ -29,7 +30,7 @@ def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> se
     """Devices that cannot come to the present key by what they hold for sure: the keys they made or wrote under."""
     epochs_ = graph.state.epochs
     assert epochs_.current is not None
-    places = log.control_places(db, row.n)
+    places = controls.control_places(db, row.n)
     by_place = {place: id for id, place in places.items()}
     roads = _roads(db, row, graph, by_place)
     held: dict[bytes, set[bytes]] = {}
@@ -65,7 +66,7 @@ def is_led(
     lacks    control commits, by their places
     """
     current = graph.state.epochs.current
-    by_place = {place: id for id, place in log.control_places(db, row.n).items()}
+    by_place = {place: id for id, place in controls.control_places(db, row.n).items()}
     needed = {current.epoch} if current else set()
     for place in lacks:
         encoded = log.commit_at(db, place)
@@ -82,7 +83,7 @@ def _roads(db: apsw.Connection, row: log.ChannelRow, graph: Graph, by_place: Map
     """By which keys which device comes to which: the seal to it travels under the epoch before."""
     under: dict[bytes, bytes] = {}  # commit -> the epoch it travels under
     roads: Roads = {}
-    for id, op in log.control_rows(db, row.n, KINDS[Seal]):
+    for id, op in controls.control_rows(db, row.n, KINDS[Seal]):
         seal, commit = decode_control(op[SALT_SIZE:]), by_place[id[:14]]
         assert isinstance(seal, Seal)
         if commit not in under:
@@ -91,7 +92,7 @@ def _roads(db: apsw.Connection, row: log.ChannelRow, graph: Graph, by_place: Map
             under[commit] = epoch_of(graph, decode_head(encoded).control_heads)
         for one in seal.keys:
             roads.setdefault(seal.epoch, {}).setdefault(one.recipient, set()).add(under[commit])
-    for id, op in log.control_rows(db, row.n, KINDS[Report]):
+    for id, op in controls.control_rows(db, row.n, KINDS[Report]):
         report, branch = decode_control(op[SALT_SIZE:]), log.log_by_prefix(db, id[:10])
         assert isinstance(report, Report)
         assert branch is not None
@@ -123,8 +124,8 @@ def devices_unaware(
     db: apsw.Connection, row: log.ChannelRow, graph: Graph, devices: Iterable[bytes]
 ) -> set[bytes]:
     """Which of these devices have not shown to know a control commit of ours that we cannot seal."""
-    control = {place: id for id, place in log.control_places(db, row.n).items()}
-    own, keys = bytes(log.get_meta(db, "device")), log.epoch_keys(db, row.id)
+    control = {place: id for id, place in controls.control_places(db, row.n).items()}
+    own, keys = bytes(get_meta(db, "device")), keychain.epoch_keys(db, row.id)
     heads: dict[bytes, tuple[bytes, ...]] = {}
     stuck: set[bytes] = set()
     for place, id in control.items():

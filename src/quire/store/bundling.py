@@ -27,7 +27,7 @@ from quire.core.heights import Span
 from quire.core.ids import ChannelId
 from quire.core.membership import Graph
 from quire.core.welcome import RECIPIENTS_MAX, seal_welcome
-from quire.storage import log
+from quire.storage import contents, controls, keychain, log
 from quire.storage import timeline as rows
 from quire.storage.erasures import ERASED, POLICY
 from quire.store import epochs
@@ -69,7 +69,7 @@ def records(store: LocalStore, channels: Sequence[log.ChannelRow]) -> Iterator[R
         yield part.record
     if channels:
         yield carried(store)
-        for sealed in log.kept(db):
+        for sealed in keychain.kept(db):
             yield Record(Kind.KEPT, sealed)
 
 
@@ -81,14 +81,14 @@ def with_key(store: LocalStore, id: ChannelId) -> log.ChannelRow | None:
         assert row is not None
         graph = store.ledger.people.graph(db, row)
         current = graph.state.epochs.current
-        held = log.epoch_keys(db, id)
+        held = keychain.epoch_keys(db, id)
         if row.role >= 2 and (
             graph.state.epochs.change_needed(now_ms()) or current is None or current.epoch not in held
         ):
             operations = epochs.renewal(db, row, graph, now_ms())
             if operations:
                 row = store.ledger.add_control(db, row, graph, operations)
-                current, held = graph.state.epochs.current, log.epoch_keys(db, id)
+                current, held = graph.state.epochs.current, keychain.epoch_keys(db, id)
         if row.role >= 2 and (operations := epochs.reunion(db, row, graph)):
             row = store.ledger.add_control(db, row, graph, operations)
         return row if current is not None and held else None
@@ -119,7 +119,7 @@ def _welcomes(store: LocalStore, row: log.ChannelRow, graph: Graph) -> Iterator[
 
 def control_log(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[bytes]:
     """Every control commit of a channel, encoded, in order of time."""
-    places = log.control_places(db, row.n)
+    places = controls.control_places(db, row.n)
     for verdict in graph.story():
         yield _encoded(db, places[verdict.id])
 
@@ -133,7 +133,7 @@ def control_records(
     """
     held, current = _keys(db, row), graph.state.epochs.current
     by_epoch: dict[bytes, list[bytes]] = {}
-    places = log.control_places(db, row.n)
+    places = controls.control_places(db, row.n)
     heads: dict[bytes, tuple[bytes, ...]] = {}
     under: dict[bytes, bytes] = {}
     for id in graph.ids:
@@ -195,7 +195,7 @@ def content_parts(
     held = _keys(db, row)
     if wanted is not None:
         held = {epoch: key for epoch, key in held.items() if epoch in wanted.epochs}
-    over, current = log.forgotten_epochs(db, row.id), graph.state.epochs.current
+    over, current = keychain.forgotten_epochs(db, row.id), graph.state.epochs.current
     under: dict[tuple[bytes, ...], bytes] = {}
     parts: dict[bytes, tuple[list[Piece], int]] = {}  # epoch -> the bundle being filled, and its size
     logs = [of for of in log.logs_of(db, row.n) if not own or of.signer == own]
@@ -252,7 +252,7 @@ def _span_backwards(
                 break
             pieces.append((head, encoded, signature))
             end = seq
-        found = log.operations_between(db, of.prefix, end, pieces[0][0].seq)
+        found = contents.operations_between(db, of.prefix, end, pieces[0][0].seq)
         for head, encoded, signature in pieces:
             entries, holes = found.get(head.seq, ([], {}))
             if not entries or any(why not in (ERASED, POLICY) for why in holes.values()):
@@ -276,7 +276,7 @@ def _bundle(commits: Sequence[bytes], key: EpochKey, channel: ChannelId) -> Reco
 
 
 def _keys(db: apsw.Connection, row: log.ChannelRow) -> dict[bytes, EpochKey]:
-    return {id: EpochKey(key) for id, key in log.epoch_keys(db, row.id).items()}
+    return {id: EpochKey(key) for id, key in keychain.epoch_keys(db, row.id).items()}
 
 
 def _encoded(db: apsw.Connection, place: bytes) -> bytes:
@@ -286,7 +286,7 @@ def _encoded(db: apsw.Connection, place: bytes) -> bytes:
     seq = int.from_bytes(place[10:], "big")
     stored = log.get_commit(db, row.n, seq)
     assert stored is not None
-    salted = tuple(op for _, op in log.commit_operations(db, row.prefix, seq))
+    salted = tuple(op for _, op in contents.commit_operations(db, row.prefix, seq))
     return encode_commit(Commit(*stored, salted))
 
 

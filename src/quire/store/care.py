@@ -14,8 +14,8 @@ import apsw
 
 from quire.core.crypto.secrets import DatabaseKey, RecoveryPhrase, Unlock
 from quire.errors import BusyError, CorruptError, FullError
-from quire.storage import log
 from quire.storage.database import Database, guarded, translate
+from quire.storage.meta import get_meta
 
 if TYPE_CHECKING:
     from quire.core.views import (
@@ -74,7 +74,7 @@ class Care:
         Raises: BusyError, CorruptError(rule="slots_rolled_back"), StorageError: then the next `open` finds out
         which of the two keys holds, and settles it.
         """
-        if self.slots.generation < (log.get_meta(self.database.reader, "slots_generation") or 0):
+        if self.slots.generation < (get_meta(self.database.reader, "slots_generation") or 0):
             raise CorruptError(
                 "the slots file is older than one this vault has seen",
                 rule="slots_rolled_back",

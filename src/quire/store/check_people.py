@@ -16,7 +16,7 @@ from quire.core.membership import Graph
 from quire.core.operation import KINDS, SALT_SIZE, decode_operation
 from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError, UsageError
-from quire.storage import log, retention
+from quire.storage import keychain, log, retention
 from quire.store import ledger
 from quire.store.epochs import is_key
 from quire.store.findings import Run
@@ -111,7 +111,11 @@ class PeopleCheck:
         for channel in self._run.channels.values():
             graph = self.graph(channel)
             current = graph.state.epochs.current if graph else None
-            if graph is None or current is None or current.epoch in log.epoch_keys(self._run.db, channel.id):
+            if (
+                graph is None
+                or current is None
+                or current.epoch in keychain.epoch_keys(self._run.db, channel.id)
+            ):
                 continue
             epochs, device = graph.state.epochs, self._run.device
             is_sealed = device in epochs.recipients(current.epoch)

@@ -48,7 +48,7 @@ from quire.core.timeline import (
     order_time,
     shown,
 )
-from quire.storage import log
+from quire.storage import keychain, log
 from quire.storage import timeline as rows
 from quire.storage.attachments import Use
 from quire.store.attachments import uses_of
@@ -194,7 +194,7 @@ class Views:
         elif isinstance(operation, DeviceName) and channel.kind == "self":
             self._not_newer("device_name", "device", operation.device, (when, id))
         elif isinstance(operation, EpochKey) and channel.kind == "self":
-            key = log.epoch_keys(self._db, operation.channel).get(operation.epoch)
+            key = keychain.epoch_keys(self._db, operation.channel).get(operation.epoch)
             if key != operation.key and is_key(operation.channel, operation.epoch, operation.key):
                 self._add("epoch_view", named(id), "not kept")
 

@@ -50,7 +50,7 @@ from quire.exchange.exported import (
 )
 from quire.exchange.writers import exporter
 from quire.exchange.writing import Files
-from quire.storage import erasures, heights, log, retention
+from quire.storage import backlog, erasures, heights, keychain, log, retention
 from quire.storage import timeline as rows
 from quire.storage.outside import create_key_file
 from quire.store.exporting import SIGNED_NAME, Span, files_of, write_told
@@ -251,7 +251,7 @@ class _Check:
 
         def work(db: apsw.Connection) -> None:
             for channel, epoch in wanted:
-                log.put_epoch(db, channel, epoch, bytes(32))
+                keychain.put_epoch(db, channel, epoch, bytes(32))
             for row in log.channels(db):
                 retention.put_policies(db, row.n, {})
 
@@ -263,7 +263,7 @@ class _Check:
 
         def work(db: apsw.Connection) -> bool:
             db.execute("UPDATE destroyed SET why = ? WHERE why = ?", (erasures.LOCAL, erasures.MISSING))
-            return db.changes() > 0 and log.waiting_exists(db)
+            return db.changes() > 0 and backlog.waiting_exists(db)
 
         if self._store.ledger.run(work):
             self._store.repair()

@@ -26,6 +26,7 @@ from quire.storage import log, schema
 from quire.storage.database import Database, fault, guarded
 from quire.storage.files import beside, flush_folder
 from quire.storage.keyslots import KeySlots
+from quire.storage.meta import set_meta
 from quire.store.ledger import Ledger, now_ms
 from quire.store.witness import Witness
 
@@ -168,7 +169,7 @@ def write_database(
             ("recovery", device.recovery), ("certificate", device.certificate), ("own_key", device.own_key),
             ("created_ms", created_ms),
         ):  # fmt: skip
-            log.set_meta(db, name, value)
+            set_meta(db, name, value)
     return database
 
 

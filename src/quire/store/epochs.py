@@ -37,7 +37,7 @@ from quire.core.limits import SEALS_PER_OPERATION_MAX
 from quire.core.membership import DeviceInfo, Graph, Membership
 from quire.core.operation import SALT_SIZE
 from quire.errors import MalformedError
-from quire.storage import log
+from quire.storage import controls, keychain, log
 from quire.storage.database import inconsistent
 
 Seeds = Mapping[bytes, bytes]  # recipient -> sealing seed: this device, or our recovery key
@@ -47,7 +47,7 @@ def learn(
     db: apsw.Connection, channel: log.ChannelRow, operations: Iterable[ControlOperation], seeds: Seeds
 ) -> tuple[dict[bytes, EpochKey], list[bytes]]:
     """Keys that new control operations make known, by epoch; and epochs whose seal to us does not hold."""
-    known = {id: EpochKey(key) for id, key in log.epoch_keys(db, channel.id).items()}
+    known = {id: EpochKey(key) for id, key in keychain.epoch_keys(db, channel.id).items()}
     before = set(known)
     wrong: list[bytes] = []
     links = False
@@ -66,7 +66,7 @@ def learn(
                     wrong.append(operation.epoch)
     if links or len(known) > len(before):
         walk_back(db, channel, known)
-    gone = log.forgotten_epochs(db, channel.id)
+    gone = keychain.forgotten_epochs(db, channel.id)
     fresh = {id: key for id, key in known.items() if id not in before and id not in gone}
     return fresh, [epoch for epoch in wrong if epoch not in known and epoch not in gone]
 
@@ -89,7 +89,7 @@ def is_key(channel: bytes, epoch: bytes, key: bytes) -> bool:
 def walk_back(db: apsw.Connection, channel: log.ChannelRow, known: dict[bytes, EpochKey]) -> None:
     """Add to the known keys all that links lead to."""
     links: dict[bytes, list[Link]] = {}
-    for _, op in log.control_rows(db, channel.n, KINDS[Link]):
+    for _, op in controls.control_rows(db, channel.n, KINDS[Link]):
         link = decode_control(op[SALT_SIZE:])
         assert isinstance(link, Link)
         links.setdefault(link.epoch, []).append(link)
@@ -115,7 +115,7 @@ def renewal(
     if change is None:
         return []
     current = state.epochs.current
-    held = log.epoch_keys(db, channel.id)
+    held = keychain.epoch_keys(db, channel.id)
     if current is None or change.needs_rotation or current.epoch not in held:
         return rotation(db, channel, graph, recipients(db, channel, state, state.epochs.expected()))
     missing = recipients(db, channel, state, state.epochs.lacking(current.epoch))
@@ -139,7 +139,7 @@ def rotation(
     epoch = crypto.epoch_id(key, channel.id)
     operations: list[ControlOperation] = [Rotate(epoch), *seals(key, channel.id, readers)]
     if not newcomer_history:
-        held = log.epoch_keys(db, channel.id)
+        held = keychain.epoch_keys(db, channel.id)
         for parent in state.epochs.candidates:
             if parent.epoch in held and all_may_read(state, parent.epoch):
                 sealed = crypto.seal_link(key, EpochKey(held[parent.epoch]), channel.id, os.urandom)
@@ -164,7 +164,7 @@ def reunion(db: apsw.Connection, channel: log.ChannelRow, graph: Graph) -> list[
     """
     state = graph.state
     current = state.epochs.current
-    held = {id: EpochKey(key) for id, key in log.epoch_keys(db, channel.id).items()}
+    held = {id: EpochKey(key) for id, key in keychain.epoch_keys(db, channel.id).items()}
     if current is None or current.epoch not in held:
         return []
     operations: list[ControlOperation] = []
@@ -198,7 +198,7 @@ def links_between(
 ) -> list[TrueLink]:
     """The links between keys of ours that open: a liar's say that they do, and who relied on them would seal too little."""
     found: list[TrueLink] = []
-    for id, op in log.control_rows(db, channel.n, KINDS[Link]):
+    for id, op in controls.control_rows(db, channel.n, KINDS[Link]):
         link = decode_control(op[SALT_SIZE:])
         assert isinstance(link, Link)
         if link.epoch in held and link.parent in held:
@@ -251,7 +251,7 @@ def welcome_keys(
 ) -> list[ControlOperation]:
     """The keys for somebody who is being let in, by how much history they may read (recipient -> public key)."""
     state = graph.state
-    held = {id: EpochKey(key) for id, key in log.epoch_keys(db, channel.id).items()}
+    held = {id: EpochKey(key) for id, key in keychain.epoch_keys(db, channel.id).items()}
     current = state.epochs.current
     present = recipients(db, channel, state, state.epochs.expected())
     operations: list[ControlOperation] = []
@@ -296,14 +296,14 @@ def recipients(
     db: apsw.Connection, channel: log.ChannelRow, state: Membership, wanted: Iterable[bytes]
 ) -> dict[bytes, bytes]:
     """The sealing public keys of devices, and in the self-channel of our recovery key."""
-    devices, places = state.devices, log.control_places(db, channel.n)
+    devices, places = state.devices, controls.control_places(db, channel.n)
     found: dict[bytes, bytes] = {}
     for one in sorted(wanted):
         info = devices.get(one)
         if info is not None:
             found[one] = _sealing_key(db, places, info)
         elif state.kind == "self" and one in state.members:
-            create = log.control_operation(db, log.founding(db, channel.n))
+            create = controls.control_operation(db, controls.founding(db, channel.n))
             assert isinstance(create, Create)
             found[one] = create.recovery
     return found
@@ -313,17 +313,17 @@ def device_entries(
     db: apsw.Connection, channel: log.ChannelRow, devices: Iterable[DeviceInfo]
 ) -> list[Device]:
     """Devices as cards and commits name them, from the commits that made them known."""
-    places = log.control_places(db, channel.n)
+    places = controls.control_places(db, channel.n)
     found = []
     for info in devices:
-        operation = log.control_operation(db, places[info.commit] + info.place[0].to_bytes(2, "big"))
+        operation = controls.control_operation(db, places[info.commit] + info.place[0].to_bytes(2, "big"))
         found.append(devices_in(operation)[info.place[1]])
     return found
 
 
 def _sealing_key(db: apsw.Connection, places: Mapping[bytes, bytes], info: DeviceInfo) -> bytes:
     """A device's sealing public key, from the commit that made it known."""
-    operation = log.control_operation(db, places[info.commit] + info.place[0].to_bytes(2, "big"))
+    operation = controls.control_operation(db, places[info.commit] + info.place[0].to_bytes(2, "big"))
     return devices_in(operation)[info.place[1]].sealing
 
 

@@ -15,7 +15,7 @@ from quire.core.ids import ChannelId, FileId
 from quire.core.sealed_file import check_piece, piece_count
 from quire.errors import CorruptError, MalformedError
 from quire.storage import attachments as rows
-from quire.storage import log
+from quire.storage import keychain, log
 from quire.storage.attachments import ASKED, HERE, MISSING, Wanted
 from quire.store.fetching import Incoming, begin, epoch_of_message
 
@@ -34,7 +34,7 @@ def records_of(
     Nothing, if that epoch's key is not ours to hand on, or the file is not here whole.
     """
     db = store.database.reader
-    key = log.epoch_keys(db, channel.id).get(epoch_of_message(db, graph, message))
+    key = keychain.epoch_keys(db, channel.id).get(epoch_of_message(db, graph, message))
     row = rows.get_file(db, file)
     if key is None or row is None or row.state != HERE:
         return

@@ -18,7 +18,7 @@ from quire.core.control import CONTROL_KINDS, POLICIES, Link, Seal, decode_contr
 from quire.core.membership import EpochInfo, Graph
 from quire.core.operation import KINDS, SALT_SIZE, EpochKey, stored_operation
 from quire.core.retention import Bounds, is_settled
-from quire.storage import erasures, log
+from quire.storage import contents, controls, erasures, keychain, log
 from quire.storage.database import fault
 from quire.storage.erasures import LOCAL
 from quire.store import erasing
@@ -49,26 +49,26 @@ def over(db: apsw.Connection, channel: log.ChannelRow, graph: Graph, now_ms: int
 
 def to_forget(db: apsw.Connection, channel: log.ChannelRow, graph: Graph, now_ms: int) -> set[bytes]:
     """Those of them whose keys were not destroyed here yet."""
-    return over(db, channel, graph, now_ms) - log.forgotten_epochs(db, channel.id)
+    return over(db, channel, graph, now_ms) - keychain.forgotten_epochs(db, channel.id)
 
 
 def forget(
     ledger: Ledger, db: apsw.Connection, channel: log.ChannelRow, gone: set[bytes], now_ms: int
 ) -> None:
     """Destroy the keys of these epochs, and all in this vault that leads to them."""
-    log.forget_epochs(db, channel.id, sorted(gone))
+    keychain.forget_epochs(db, channel.id, sorted(gone))
     fault("epochs_dropped")
     for kind in (Link, Seal):
-        for id, op in log.control_rows(db, channel.n, CONTROL_KINDS[kind]):
+        for id, op in controls.control_rows(db, channel.n, CONTROL_KINDS[kind]):
             operation = decode_control(op[SALT_SIZE:])
             leads = operation.parent if isinstance(operation, Link) else b""
             if leads in gone or getattr(operation, "epoch", b"") in gone:
-                log.set_control(db, id, op[:SALT_SIZE] + keyless(op[SALT_SIZE:]))
+                controls.set_control(db, id, op[:SALT_SIZE] + keyless(op[SALT_SIZE:]))
     fault("epochs_unlinked")
     own = log.self_channel(db)
     notes = [
         id
-        for id, op in log.operations_with_ids(db, own.n, KINDS[EpochKey])
+        for id, op in contents.operations_with_ids(db, own.n, KINDS[EpochKey])
         if (note := stored_operation(op)) and note.channel == channel.id and note.epoch in gone  # type: ignore[union-attr]
     ]
     if notes:
@@ -81,7 +81,7 @@ def noted_where_it_goes(db: apsw.Connection, own: log.ChannelRow) -> set[tuple[b
     """(channel, epoch) of the keys whose notes in the self-channel are in commits that others are given."""
     away = {of.prefix: erasures.kept_away(db, of.n) for of in log.logs_of(db, own.n)}
     found = set()
-    for id, op in log.operations_with_ids(db, own.n, KINDS[EpochKey]):
+    for id, op in contents.operations_with_ids(db, own.n, KINDS[EpochKey]):
         seq = int.from_bytes(id[10:14], "big")
         if not any(first <= seq <= last for first, last in away.get(id[:10], ())):
             note = stored_operation(op)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import apsw
 
 from quire.core import commit
-from quire.storage import erasures, heights, log
+from quire.storage import contents, controls, erasures, heights, log
 from quire.store.apply import Applier
 from quire.store.withdraw import rename, set_aside, take_out
 
@@ -103,13 +103,13 @@ def _move(
 ) -> None:
     """Their operations get other ids, which is as if they were gone and others came."""
     prefixes = {_place(of, seq): to.prefix for of, to, seq in moves}
-    controls = [row for of, _, seq in moves for row in log.take_control(db, _place(of, seq))]
-    ids = [id for of, _, seq in moves for id in log.commit_ids(db, of.prefix, seq)]
+    taken = [row for of, _, seq in moves for row in controls.take_control(db, _place(of, seq))]
+    ids = [id for of, _, seq in moves for id in contents.commit_ids(db, of.prefix, seq)]
     items = take_out(db, applier, channel, ids)
     erasures.move_holes(db, [(_place(of, seq), _place(to, seq)) for of, to, seq in moves])
     log.move_commits(db, ((of.n, to.n, seq) for of, to, seq in moves))
-    log.insert_control(db, [(prefixes[id[:14]] + id[10:], n, kind, op) for id, n, kind, op in controls])
-    if controls:
+    controls.insert_control(db, [(prefixes[id[:14]] + id[10:], n, kind, op) for id, n, kind, op in taken])
+    if taken:
         rename(db, channel)
     for item in items:
         item.id = prefixes.get(item.id[:14], item.id[:10]) + item.id[10:]

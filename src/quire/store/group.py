@@ -31,7 +31,7 @@ from quire.core.ids import ChannelId, DeviceId
 from quire.core.membership import Graph
 from quire.core.operation import DeviceName
 from quire.errors import UnauthorisedError
-from quire.storage import log
+from quire.storage import keychain, log
 from quire.storage.database import fault
 from quire.store import epochs
 
@@ -103,7 +103,7 @@ def add_device(
     if not graph.state.may(certificate.identity, "rotate"):
         return operations
     current = graph.state.epochs.current
-    key = log.epoch_keys(db, channel.id).get(current.epoch) if current else None
+    key = keychain.epoch_keys(db, channel.id).get(current.epoch) if current else None
     id = certificate.device
     if current is not None and key is not None and id not in graph.state.epochs.recipients(current.epoch):
         operations += epochs.seals(EpochKey(key), channel.id, {id: device.sealing})

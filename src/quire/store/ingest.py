@@ -40,7 +40,7 @@ from quire.core.membership import ControlCommit, EpochInfo, Graph
 from quire.core.operation import SALT_SIZE, Erase
 from quire.core.timeline import MAY_ALL, order_time
 from quire.errors import FullError, MalformedError, PeerError, StorageError, UnauthorisedError
-from quire.storage import erasures, heights, log, retention
+from quire.storage import backlog, controls, erasures, heights, keychain, log, retention
 from quire.storage import timeline as rows
 from quire.storage.attachments import any_doomed
 from quire.storage.erasures import unnamed
@@ -127,7 +127,7 @@ def take(store: LocalStore, given: Prepared, meanwhile: Callable[[], None] | Non
 
 def retry_due(pen: ledger.Ledger, device: DeviceId, db: apsw.Connection) -> None:
     """Try what waited whole for its time, which has come; inside a transaction."""
-    for id in log.take_parked_due(db):
+    for id in backlog.take_parked_due(db):
         channel = log.channel_by_id(db, id)
         if channel is not None:
             _Ingestion(pen, device, db, {}).retry(channel)
@@ -236,9 +236,9 @@ class _Ingestion:
     def _take_channel(self, channel: log.ChannelRow, arrivals: list[Arrival]) -> None:
         """Take commits of one channel: control commits first, then content, which they may give the right to."""
         graph = self._people.graph(self._db, channel)
-        reasons = log.parked_reasons(self._db, channel.id)
+        reasons = backlog.parked_reasons(self._db, channel.id)
         if reasons:
-            self._settled.update(log.parked_ids(self._db, channel.id))
+            self._settled.update(backlog.parked_ids(self._db, channel.id))
         if "ahead" in reasons or (reasons and any(one.is_control for one in arrivals)):
             arrivals = parked(self._db, channel.id) + arrivals
         logs: dict[tuple[bytes, bytes], list[Arrival]] = {}
@@ -394,7 +394,7 @@ class _Ingestion:
         heads = head.control_heads
         if heads not in self._under:
             epoch = graph.epoch_at(heads)
-            held = log.epoch_keys(self._db, head.channel) if epoch else {}
+            held = keychain.epoch_keys(self._db, head.channel) if epoch else {}
             self._under[heads] = epoch is None or epoch.epoch in held or self._is_over(graph, epoch)
         if not self._under[heads]:
             raise PeerError("it was written under a key that is not here", rule="epoch_key_unknown")
@@ -471,7 +471,7 @@ class _Ingestion:
         """Does as much of a device wait, or not count, as may? Asked once for a batch, which overshoots by itself at most."""
         full = self._full.get((device, table))
         if full is None:
-            full = log.waiting_of_device(self._db, device, table) >= WAITING_PER_DEVICE_MAX
+            full = backlog.waiting_of_device(self._db, device, table) >= WAITING_PER_DEVICE_MAX
             self._full[device, table] = full
         return full
 
@@ -483,12 +483,12 @@ class _Ingestion:
     def _park(self, arrival: Arrival, reason: str) -> None:
         """Keep a whole commit, signed itself, until what it names comes, or its time; bounded for each device and channel."""
         if reason == "ahead":
-            log.note_parked_due(self._db, (arrival.head.time >> clock.COUNTER_BITS) - AHEAD_MS_MAX)
+            backlog.note_parked_due(self._db, (arrival.head.time >> clock.COUNTER_BITS) - AHEAD_MS_MAX)
         if arrival.position == PARKED:
-            log.set_parked_reason(self._db, arrival.id, reason)
+            backlog.set_parked_reason(self._db, arrival.id, reason)
             return
         head, encoded = arrival.head, commit.encode_commit(arrival.commit)
-        of_device, of_channel, size = log.parked_counts(self._db, head.device, head.channel)
+        of_device, of_channel, size = backlog.parked_counts(self._db, head.device, head.channel)
         is_full = of_device >= PARKED_PER_DEVICE_MAX or of_channel >= PARKED_PER_CHANNEL_MAX
         if is_full or size + len(encoded) > PARKED_BYTES_MAX:
             raise PeerError(
@@ -497,13 +497,13 @@ class _Ingestion:
                 device=head.device,
             )
         self._settled.add(arrival.id)
-        log.park(self._db, arrival.id, head.channel, head.device, reason, self._now, encoded)
+        backlog.park(self._db, arrival.id, head.channel, head.device, reason, self._now, encoded)
         self.parked += 1
 
     def _unpark(self, arrival: Arrival) -> None:
         """What was parked is taken now, or never will be."""
         if arrival.position == PARKED:
-            log.unpark(self._db, arrival.id)
+            backlog.unpark(self._db, arrival.id)
 
     # Keeping
 
@@ -538,7 +538,7 @@ class _Ingestion:
 
     def _keep_control(self, arrival: Arrival, row: log.LogRow) -> None:
         places = enumerate(zip(arrival.operations, arrival.commit.operations, strict=True))
-        log.insert_control(
+        controls.insert_control(
             self._db,
             [
                 (message_id(row.prefix, arrival.head.seq, index), row.channel, kind_of(operation), salted)

@@ -31,8 +31,9 @@ from quire.core.operation import EpochKey as EpochKeyOperation
 from quire.core.operation import Operation, encode_operation
 from quire.core.timeline import MAY_ALL, MAY_POST, lacks_right
 from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
-from quire.storage import log
+from quire.storage import backlog, controls, keychain, log
 from quire.storage.database import Database, Statement, fault, translate
+from quire.storage.meta import get_meta
 from quire.store import epochs, group, quota
 from quire.store.apply import Applier, Item
 from quire.store.columns import Posts
@@ -265,13 +266,13 @@ class Ledger:
             self._ends.clear()
             self.applier.others_wrote()
         self.has_written = True
-        self.is_over = log.get_meta(db, quota.HARD) is not None and quota.is_over(db)
+        self.is_over = get_meta(db, quota.HARD) is not None and quota.is_over(db)
         now = now_ms()
         if abs(now - self._due_ms) >= DUE_EVERY_MS:
             self._due_ms = now
-            if log.is_due(db, now):
+            if backlog.is_due(db, now):
                 self.applier.release_due(db, now)
-            if log.is_parked_due(db, now):
+            if backlog.is_parked_due(db, now):
                 from quire.store.ingest import retry_due  # which imports this module
 
                 retry_due(self, self._device, db)
@@ -360,7 +361,7 @@ class Ledger:
         self, db: apsw.Connection, *, kind: str, name: str, source: str = "", key: str = ""
     ) -> log.ChannelRow:
         """Found a channel: its first commit, by which everything in it is anchored."""
-        recovery = bytes(log.get_meta(db, "recovery")) if kind == "self" else b""
+        recovery = bytes(get_meta(db, "recovery")) if kind == "self" else b""
         first_device, *others = [self.entry] if kind == "self" else group.chain_to(self, db)
         create = Create(kind, name, os.urandom(16), first_device, recovery, source, key)
         operations: list[ControlOperation] = [create, *map(AddDevice, others)]
@@ -381,7 +382,7 @@ class Ledger:
         )  # fmt: skip
         row = log.insert_log(db, n, self._device, incarnation, prefix, self.signer, own=True)
         self.commit(db, row, 1, head)
-        log.insert_control(
+        controls.insert_control(
             db,
             [
                 (message_id(prefix, 1, index), n, kind_of(operation), bytes_)
@@ -441,7 +442,7 @@ class Ledger:
     ) -> log.ChannelRow:
         """Draw the consequences of new control commits of a channel, which its graph has already."""
         channel = log.channel_by_n(db, n)
-        seeds: dict[bytes, bytes] = {self._device: bytes(log.get_meta(db, "sealing_seed"))}
+        seeds: dict[bytes, bytes] = {self._device: bytes(get_meta(db, "sealing_seed"))}
         if self.recovery_seed is not None:
             seeds[self.people.identity] = self.recovery_seed.reveal()
         fresh, wrong = epochs.learn(db, channel, operations, seeds)
@@ -458,7 +459,7 @@ class Ledger:
             channel = log.channel_by_n(db, n)
         known = graph.state.epochs
         if withheld := epochs.withheld(operations, self._device):
-            held = log.epoch_keys(db, channel.id)
+            held = keychain.epoch_keys(db, channel.id)
             wrong += [
                 one.epoch for one in known.candidates if one.epoch in withheld and one.epoch not in held
             ]
@@ -478,7 +479,7 @@ class Ledger:
 
         Kept back while a device that has come to its end in the channel has not there: it would read the key there.
         """
-        log.put_epoch(db, channel.id, epoch, key.reveal())
+        keychain.put_epoch(db, channel.id, epoch, key.reveal())
         if channel.kind != "self" and not self._keeps_back(db, graph):
             self.append(db, log.self_channel(db), [EpochKeyOperation(channel.id, epoch, key.reveal())])
 
@@ -501,7 +502,7 @@ class Ledger:
             EpochKeyOperation(row.id, epoch, key)
             for row in log.channels(db)
             if not self._keeps_back(db, self.people.graph(db, row))
-            for epoch, key in log.epoch_keys(db, row.id).items()
+            for epoch, key in keychain.epoch_keys(db, row.id).items()
             if (row.id, epoch) not in noted
         ]
         if missing:
@@ -665,7 +666,7 @@ class Draft:
         salted = commit.with_salts([encode_operation(operation) for operation in operations], os.urandom)
         head = self._sign(commit.commitments_of(salted), MAY_ALL, least)
         place = self._own.prefix + self._seq.to_bytes(4, "big")
-        log.insert_control(
+        controls.insert_control(
             self._db,
             [
                 (place + index.to_bytes(2, "big"), self._channel.n, kind_of(operation), bytes_)

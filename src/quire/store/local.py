@@ -29,10 +29,11 @@ from quire.core.views import (
     Stats,
 )
 from quire.errors import BusyError, CorruptError, FullError, NotFoundError, StorageError, UsageError
-from quire.storage import log, retention, schema
+from quire.storage import backlog, log, retention, schema
 from quire.storage import timeline as rows
 from quire.storage.attachments import any_doomed, totals
 from quire.storage.database import Database, guarded
+from quire.storage.meta import get_meta, set_meta
 from quire.store.care import Care
 from quire.store.care import Progress as Progress
 from quire.store.reader import Position, Reader, position
@@ -63,8 +64,8 @@ class LocalStore(Care):
         self.database = database
         db = database.reader
         self._witness = Witness(database.file, slots.vault_id)
-        self.device = DeviceId(bytes(log.get_meta(db, "device")))
-        self.own_key = str(log.get_meta(db, "own_key"))  # our author key
+        self.device = DeviceId(bytes(get_meta(db, "device")))
+        self.own_key = str(get_meta(db, "own_key"))  # our author key
         self.reader = Reader(database, self.own_key)
         self._ledger: Ledger | None = None
         self._making = threading.Lock()
@@ -211,8 +212,8 @@ class LocalStore(Care):
         from quire.store.ledger import Ledger
 
         db = self.database.reader
-        key = SigningKey(bytes(log.get_meta(db, "device_seed")))
-        entry = Device(bytes(log.get_meta(db, "certificate")), bytes(log.get_meta(db, "sealing")))
+        key = SigningKey(bytes(get_meta(db, "device_seed")))
+        entry = Device(bytes(get_meta(db, "certificate")), bytes(get_meta(db, "sealing")))
         return Ledger(self.database, self.own_key, key, entry, self._witness)
 
     def write(self, channel: ChannelId, prepare: Prepare) -> list[MessageId]:
@@ -279,13 +280,13 @@ class LocalStore(Care):
     def release_due(self) -> None:
         """Show what was held for a time that has come; every write does so too, and every opening."""
         db = self.database.reader
-        may_wait = log.waiting_exists(db) or log.get_meta(db, log.PARKED_DUE) is not None
+        may_wait = backlog.waiting_exists(db) or get_meta(db, backlog.PARKED_DUE) is not None
         if self.database.read_only or not may_wait:
             return
         from quire.store.ledger import now_ms
 
         now = now_ms()
-        if log.is_due(db, now) or log.is_parked_due(db, now):
+        if backlog.is_due(db, now) or backlog.is_parked_due(db, now):
             with suppress(BusyError, FullError):  # whoever writes now, or next, does it
                 self.ledger.run(lambda db: None)
 
@@ -511,10 +512,10 @@ def _open_database(
 def _check_slots(database: Database, slots: KeySlots) -> None:
     """Slots and database belong together, and the newest slots seen are remembered (docs/spec/04-keys.md, 6)."""
     db = database.reader
-    if bytes(log.get_meta(db, "vault_id")) != slots.vault_id:
+    if bytes(get_meta(db, "vault_id")) != slots.vault_id:
         raise CorruptError(
             "the slots are of another vault", rule="slots_foreign", hint="restore both files from one backup"
         )
-    if not database.read_only and slots.generation > (log.get_meta(db, "slots_generation") or 0):
+    if not database.read_only and slots.generation > (get_meta(db, "slots_generation") or 0):
         with database.transaction() as writer:
-            log.set_meta(writer, "slots_generation", slots.generation)
+            set_meta(writer, "slots_generation", slots.generation)

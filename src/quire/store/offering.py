@@ -21,7 +21,7 @@ from quire.core.heights import LogHeight, Span, digest, lacking, present
 from quire.core.ids import ChannelId
 from quire.core.membership import Graph
 from quire.core.welcome import seal_welcome
-from quire.storage import heights, log
+from quire.storage import backlog, controls, heights, keychain, log
 from quire.store import epochs
 from quire.store.behind import is_led
 from quire.store.bundling import (
@@ -48,13 +48,15 @@ class Holding(msgspec.Struct, frozen=True):
 def holding(db: apsw.Connection, row: log.ChannelRow) -> Holding:
     """What we have of a channel."""
     found = tuple(one for of in log.logs_of(db, row.n) if (one := heights.height(db, of)) is not None)
-    tags = tuple(sorted(bundle_tag(EpochKey(key), row.id) for key in log.epoch_keys(db, row.id).values()))
+    tags = tuple(
+        sorted(bundle_tag(EpochKey(key), row.id) for key in keychain.epoch_keys(db, row.id).values())
+    )
     return Holding(found, tags)
 
 
 def offers(db: apsw.Connection) -> dict[ChannelId, bytes]:
     """Our channels, and those that we asked to be let into, each with the digest of what we have."""
-    found = {ChannelId(channel): digest(()) for channel, *_ in log.joinings(db)}
+    found = {ChannelId(channel): digest(()) for channel, *_ in backlog.joinings(db)}
     logs: dict[int, list[LogHeight]] = {}
     for of in log.logs(db):
         if (one := heights.height(db, of)) is not None:
@@ -79,8 +81,8 @@ def giving(store: LocalStore, channel: ChannelId, theirs: Holding, peer: bytes) 
     spans = lacking_of(db, row, theirs)
     graph = read_graph(db, row)  # our own, read after: others may add meanwhile to the one that all share
     device = graph.state.devices.get(peer)
-    control = [place for place in log.control_places(db, row.n).values() if _is_in(db, place, spans)]
-    held = {id: bundle_tag(EpochKey(key), channel) for id, key in log.epoch_keys(db, channel).items()}
+    control = [place for place in controls.control_places(db, row.n).values() if _is_in(db, place, spans)]
+    held = {id: bundle_tag(EpochKey(key), channel) for id, key in keychain.epoch_keys(db, channel).items()}
     shared = {id for id, tag in held.items() if tag in theirs.tags}
     current = graph.state.epochs.current
     lacks_key = current is not None and current.epoch in held and current.epoch not in shared

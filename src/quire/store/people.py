@@ -22,7 +22,7 @@ from quire.core.operation import SALT_SIZE
 from quire.core.retention import RETENTION, TIMERS
 from quire.core.timeline import MAY_ALL, MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST
 from quire.errors import MalformedError, UnauthorisedError
-from quire.storage import log, retention
+from quire.storage import backlog, contents, controls, log, retention
 from quire.storage.database import guarded, inconsistent, one_moment
 from quire.store.apply import Applier, Item
 from quire.store.withdraw import set_aside, take_out
@@ -83,7 +83,7 @@ class People:
             retention.put_policies(db, n, retention_acts(graph))
             channel = log.channel_by_n(db, n)
             if channel.role:  # who is in asks no longer, nor again once they are out
-                log.drop_joining(db, channel.id)
+                backlog.drop_joining(db, channel.id)
             if review:
                 review_content(db, applier, channel, graph, now_ms)
         return channel
@@ -124,7 +124,7 @@ def gather(db: apsw.Connection, channel: log.ChannelRow) -> tuple[Graph, list[by
 def control_commits(db: apsw.Connection, channel: log.ChannelRow) -> list[ControlCommit]:
     """The control commits of a channel that can be read, log by log."""
     places: dict[bytes, list[bytes]] = {}
-    for id, op in log.control_rows(db, channel.n):
+    for id, op in controls.control_rows(db, channel.n):
         places.setdefault(id[:14], []).append(op[SALT_SIZE:])
     found = []
     for place, operations in places.items():
@@ -211,7 +211,7 @@ def review_content(
                 right = 0
             if right != rights:
                 changed[row.n, seq] = right
-                ids += log.commit_ids(db, row.prefix, seq)
+                ids += contents.commit_ids(db, row.prefix, seq)
     if not changed:
         return
     items = take_out(db, applier, channel, ids)

@@ -16,7 +16,7 @@ from quire.core.export_seal import seal_export
 from quire.core.membership import Graph
 from quire.core.operation import SALT_SIZE, Profile, stored_operation
 from quire.exchange.exported import CommitLine, SealLine
-from quire.storage import heights, log
+from quire.storage import contents, heights, log
 from quire.store.bundling import control_log
 
 WINDOW = 64  # commits in memory, each of a megabyte at most
@@ -62,7 +62,7 @@ def _content(db: apsw.Connection, of: log.LogRow) -> Iterator[bytes]:
         window = [commit for commit, _ in zip(log.commits(db, of.n, after), range(WINDOW), strict=False)]
         if not window:
             return
-        found = log.operations_between(db, of.prefix, window[0][0], window[-1][0])
+        found = contents.operations_between(db, of.prefix, window[0][0], window[-1][0])
         for seq, head, signature in window:
             entries, holes = found.get(seq, ([], {}))
             if entries and len(entries) == decode_head(head).count:

@@ -20,7 +20,7 @@ import msgspec
 
 from quire.core.ids import ChannelId
 from quire.core.retention import Bounds
-from quire.storage import freeing, log
+from quire.storage import freeing, keychain, log
 from quire.storage import retention as policies
 from quire.storage.database import fault
 from quire.storage.erasures import POLICY
@@ -211,7 +211,7 @@ def _epoch_steps(store: LocalStore, row: log.ChannelRow, done: Pruned) -> Iterat
     """Destroy the keys of epochs that are over."""
     db, now_ms = store.database.reader, ledger.now_ms()
     if (
-        len(log.epoch_keys(db, row.id)) < 2
+        len(keychain.epoch_keys(db, row.id)) < 2
     ):  # the present one stays; to look further is to read the whole control log
         return
     if forgetting.to_forget(db, row, store.ledger.people.graph(db, row), now_ms):

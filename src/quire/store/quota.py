@@ -15,8 +15,8 @@ import apsw
 from quire.core.operation import Edit, Operation, Post, React
 from quire.core.views import QuotaView
 from quire.errors import FullError, UsageError
-from quire.storage import log
 from quire.storage.attachments import totals
+from quire.storage.meta import get_meta, set_meta
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
@@ -33,7 +33,7 @@ def used_bytes(db: apsw.Connection) -> int:
 
 def view(db: apsw.Connection) -> QuotaView:
     """The limits, and what is used."""
-    return QuotaView(log.get_meta(db, SOFT), log.get_meta(db, HARD), used_bytes(db))
+    return QuotaView(get_meta(db, SOFT), get_meta(db, HARD), used_bytes(db))
 
 
 def set_quota(store: LocalStore, soft: int | None, hard: int | None) -> None:
@@ -50,14 +50,14 @@ def set_quota(store: LocalStore, soft: int | None, hard: int | None) -> None:
             if value is None:
                 db.execute("DELETE FROM meta WHERE key = ?", (name,))
             else:
-                log.set_meta(db, name, value)
+                set_meta(db, name, value)
 
     store.ledger.run(work)
 
 
 def is_over(db: apsw.Connection, more: int = 0) -> bool:
     """Is the hard quota reached, or would be with so many bytes more?"""
-    hard = log.get_meta(db, HARD)
+    hard = get_meta(db, HARD)
     return hard is not None and used_bytes(db) + more >= hard
 
 
@@ -74,7 +74,7 @@ def grows(operations: Iterable[Operation | None]) -> bool:
 
 def refusal(db: apsw.Connection) -> FullError:
     """What who wants to write hears."""
-    hard, used = log.get_meta(db, HARD), used_bytes(db)
+    hard, used = get_meta(db, HARD), used_bytes(db)
     return FullError(
         f"the vault's quota is reached: it holds {used:,} bytes of {hard:,}",
         rule="quota_hard",

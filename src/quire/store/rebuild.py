@@ -22,8 +22,9 @@ from quire.core.membership import Graph
 from quire.core.operation import SALT_SIZE, Operation, decode_operation
 from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError
-from quire.storage import erasures, heights, log, retention, schema
+from quire.storage import backlog, controls, erasures, heights, keychain, log, retention, schema
 from quire.storage.database import fault
+from quire.storage.meta import get_meta
 from quire.store import epochs, ledger
 from quire.store.apply import Applier, Item
 from quire.store.people import (
@@ -141,13 +142,13 @@ class _Rebuilding:
         rotate_ms = rotate_at(graph, self._device, self._now)
         log.set_people(db, channel.n, b"".join(graph.heads), role, rights, rotate_ms)
         retention.put_policies(db, channel.n, retention_acts(graph))
-        for epoch, key in log.epoch_keys(db, channel.id).items():
+        for epoch, key in keychain.epoch_keys(db, channel.id).items():
             if not epochs.is_key(channel.id, epoch, key):
-                log.drop_epoch(db, channel.id, epoch)
-        seeds = {bytes(self._device): bytes(log.get_meta(db, "sealing_seed"))}
+                keychain.drop_epoch(db, channel.id, epoch)
+        seeds = {bytes(self._device): bytes(get_meta(db, "sealing_seed"))}
         operations = [one for commit in control_commits(db, channel) for one in commit.operations]
         for epoch, found in epochs.learn(db, channel, operations, seeds)[0].items():
-            log.put_epoch(db, channel.id, epoch, found.reveal())
+            keychain.put_epoch(db, channel.id, epoch, found.reveal())
 
     def _right(self, channel: log.ChannelRow, id: bytes, head: commit.Head, kept: int) -> int:
         """By what right a commit counts."""
@@ -193,7 +194,7 @@ class _Rebuilding:
             else:
                 set_aside(self._db, channel, [item])
         for id in erasures.holes_between(self._db, place + b"\0\0", last):
-            if log.is_placed(self._db, id):
+            if backlog.is_placed(self._db, id):
                 continue  # by the erasure that says so, which came before it
             hole = Item(id, head.time, row.signer, None, b"", rights)
             if rights:
@@ -205,7 +206,7 @@ class _Rebuilding:
 
     def _found(self, channel: log.ChannelRow, time: int, id: bytes) -> None:
         """What the first operation says of its channel."""
-        create = log.control_operation(self._db, id)
+        create = controls.control_operation(self._db, id)
         if not isinstance(create, Create):
             return
         self._db.execute(
@@ -228,7 +229,7 @@ class _Rebuilding:
                 self._db.execute("DELETE FROM aside WHERE id = ?", (id,))
 
     def _put_back(self, channel: int, id: Any, op: Any, time: int, signer: str) -> None:
-        log.insert_waiting(self._db, [(id, channel, None, None, time, signer, 0, op)])
+        backlog.insert_waiting(self._db, [(id, channel, None, None, time, signer, 0, op)])
 
 
 def _decoded(op: bytes) -> Operation | None:

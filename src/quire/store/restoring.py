@@ -39,6 +39,7 @@ from quire.storage import heights, log
 from quire.storage.backup_folder import ATTACHMENTS, PACKS
 from quire.storage.database import fault, guarded
 from quire.storage.keyslots import KeySlots
+from quire.storage.meta import get_meta, set_meta
 from quire.store import group
 from quire.store.arrivals import Prepared, prepare
 from quire.store.backup_files import copy_out
@@ -122,7 +123,7 @@ class _Restore:
         from quire.store.local import LocalStore
 
         with LocalStore.open(folder, unlock) as store:
-            is_unfinished = log.get_meta(store.database.reader, RESTORING) is not None
+            is_unfinished = get_meta(store.database.reader, RESTORING) is not None
             wants_certificate = phrase is not None and not store.ledger.is_certified
             if not (is_unfinished or wants_certificate):
                 raise UsageError(
@@ -179,7 +180,7 @@ class _Restore:
 
         def begin(db: apsw.Connection) -> None:
             put_state(db, state)
-            log.set_meta(db, RESTORING, 1)
+            set_meta(db, RESTORING, 1)
 
         ledger.run(begin)
         for _ in range(PASSES_MAX):
@@ -340,15 +341,15 @@ def certify(store: LocalStore, phrase: RecoveryPhrase) -> None:
     identity = _identity(bytes.fromhex(store.own_key.partition(":")[2]), phrase)
     device = NewDevice(
         identity,
-        SigningKey(bytes(log.get_meta(db, "device_seed"))),
-        Secret(bytes(log.get_meta(db, "sealing_seed"))),
+        SigningKey(bytes(get_meta(db, "device_seed"))),
+        Secret(bytes(get_meta(db, "sealing_seed"))),
     )
     device.be_certified(phrase)
     ledger.recovery_seed = recovery_seed(phrase)
 
     def work(db: apsw.Connection) -> None:
-        log.set_meta(db, "certificate", device.certificate)
-        log.set_meta(db, "recovery", device.recovery)
+        set_meta(db, "certificate", device.certificate)
+        set_meta(db, "recovery", device.recovery)
         ledger.entry = device.entry
         group.add_own_device(ledger, db, device.entry)
 

@@ -28,7 +28,8 @@ from quire.core.ids import ChannelId, FileId
 from quire.core.membership import resolve
 from quire.core.welcome import open_welcome, recipient_tag, recipients
 from quire.errors import MalformedError, PeerError, UnauthorisedError, UsageError
-from quire.storage import log
+from quire.storage import keychain, log
+from quire.storage.meta import get_meta
 from quire.store.arrivals import Arrival, Prepared, posts_of, prepare
 from quire.store.carrying import Carried, open_carried
 from quire.store.file_records import FileRecords
@@ -245,7 +246,7 @@ class Reading:
 
     def _learn_keys(self) -> None:
         """Know the tags of all epochs whose keys are here."""
-        for pair in log.all_epoch_keys(self._db):
+        for pair in keychain.all_epoch_keys(self._db):
             if pair not in self._tagged:
                 self._tagged.add(pair)
                 channel, key = ChannelId(pair[0]), EpochKey(pair[1])
@@ -301,7 +302,7 @@ class Reading:
         self._learn_keys()  # a self-channel's content is keys, too
 
     def _welcome(self, data: bytes) -> bool:
-        seeds = [bytes(log.get_meta(self._db, "sealing_seed"))]
+        seeds = [bytes(get_meta(self._db, "sealing_seed"))]
         if self._store.ledger.recovery_seed is not None:
             seeds.append(self._store.ledger.recovery_seed.reveal())
         tags = recipients(data)
@@ -338,10 +339,12 @@ class Reading:
             return all(opened)
         if found.stamp_ms > now_ms() + limits.AHEAD_MS_MAX:  # nothing would ever replace it
             raise PeerError("a self-channel from the future", rule="carried_ahead")
-        if found.stamp_ms <= log.kept_stamp(self._db, found.owner):  # the same, mostly: nothing to write for
+        if found.stamp_ms <= keychain.kept_stamp(
+            self._db, found.owner
+        ):  # the same, mostly: nothing to write for
             self.report.kept += 1
         elif self._is_known(found):
-            self._store.ledger.run(lambda db: log.keep(db, found.owner, found.stamp_ms, data))
+            self._store.ledger.run(lambda db: keychain.keep(db, found.owner, found.stamp_ms, data))
             self.report.kept += 1
         return True
 

@@ -17,8 +17,8 @@ from quire.core.crypto.keys import SigningKey, decode_certificate
 from quire.core.crypto.slots import decode_slots
 from quire.core.views import Problem, VerifyReport
 from quire.errors import MalformedError
-from quire.storage import log
 from quire.storage.database import guarded
+from quire.storage.meta import get_meta
 from quire.store import ledger
 from quire.store.attachment_care import check_files
 from quire.store.check_log import LogCheck
@@ -97,7 +97,7 @@ def _check_attachments(store: LocalStore, run: Run, *, whole: bool) -> None:
 
 def _check_own(run: Run) -> None:
     """The vault's own keys fit each other."""
-    encoded = bytes(log.get_meta(run.db, "certificate"))
+    encoded = bytes(get_meta(run.db, "certificate"))
     if not encoded:  # restored, and not yet certified (store/restoring.py)
         return
     try:
@@ -106,7 +106,7 @@ def _check_own(run: Run) -> None:
     except MalformedError as error:
         run.findings.add("certificate", "our own", error.rule)
         return
-    seed = log.get_meta(run.db, "device_seed")
+    seed = get_meta(run.db, "device_seed")
     device = SigningKey(bytes(seed)).public if seed is not None else run.device
     if not certificate.device == device == run.device or run.own_key != f"quire:{certificate.identity.hex()}":
         run.findings.add("certificate", "our own", "it is another's")

@@ -15,7 +15,7 @@ import apsw
 
 from quire.core.control import Create
 from quire.core.operation import KINDS, SELF_ONLY, Erase, Name, Post, Profile, Topic, stored_operation
-from quire.storage import aboard, erasures, heights, log, search
+from quire.storage import aboard, backlog, controls, erasures, heights, log, search
 from quire.storage import timeline as rows
 from quire.storage.attachments import drop_uses
 from quire.storage.database import inconsistent
@@ -58,7 +58,7 @@ def set_aside(db: apsw.Connection, channel: log.ChannelRow, items: Iterable[Item
 
 def take_waiting(db: apsw.Connection, channel: log.ChannelRow, targets: Sequence[bytes]) -> list[Item]:
     """Take out what waits for these messages."""
-    return [waited(*row) for row in log.take_waiting(db, channel.n, targets)] if targets else []
+    return [waited(*row) for row in backlog.take_waiting(db, channel.n, targets)] if targets else []
 
 
 def _take_one(db: apsw.Connection, channel: log.ChannelRow, id: bytes, taken: Taken) -> list[bytes]:
@@ -156,8 +156,8 @@ def _recount(db: apsw.Connection, channel: log.ChannelRow, taken: Taken) -> None
 
 def rename(db: apsw.Connection, channel: log.ChannelRow) -> None:
     """The channel's name and topic, from its founding and the operations that are left."""
-    first = log.founding(db, channel.n)
-    create = log.control_operation(db, first)
+    first = controls.founding(db, channel.n)
+    create = controls.control_operation(db, first)
     assert isinstance(create, Create)
     db.execute(
         "UPDATE channel SET name_time = -1, name_id = x'', topic = '', topic_time = -1, topic_id = x'' WHERE n = ?",

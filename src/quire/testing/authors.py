@@ -44,7 +44,7 @@ from quire.core.crypto.keys import DeviceCertificate, SigningKey, certify, conse
 from quire.core.crypto.sealing import public_of
 from quire.core.ids import ChannelId, DeviceId, IdentityId, Incarnation, MessageId, log_prefix, message_id
 from quire.core.operation import Operation, encode_operation
-from quire.storage import log
+from quire.storage.meta import get_meta
 from quire.store.local import LocalStore
 
 START_MS = 1_700_000_000_000
@@ -93,7 +93,7 @@ class Author:
         """The person whose vault this is, at the same device."""
         db = store.database.reader
         keys = ("device_seed", "sealing_seed", "certificate")
-        device, sealing_seed, certificate = (bytes(log.get_meta(db, key)) for key in keys)
+        device, sealing_seed, certificate = (bytes(get_meta(db, key)) for key in keys)
         return cls(seed, device=SigningKey(device), sealing_seed=sealing_seed, certificate=certificate)
 
     def channel(

@@ -24,7 +24,7 @@ from quire.core.crypto.secrets import KeyFile
 from quire.core.ids import ChannelId, IdentityId, MessageId
 from quire.core.membership import Graph
 from quire.errors import PeerError, StorageError
-from quire.storage import log
+from quire.storage import keychain
 from quire.storage.outside import create_key_file
 from quire.store.digest import seen
 from quire.store.local import LocalStore
@@ -108,7 +108,7 @@ class Person:
 
     def keys(self, channel: ChannelId) -> dict[bytes, bytes]:
         """The epochs of a channel whose keys are here."""
-        return log.epoch_keys(self.store.database.reader, channel)
+        return keychain.epoch_keys(self.store.database.reader, channel)
 
     def digest(self, channel: ChannelId) -> Digest:
         """What everyone who has the same commits must see alike."""

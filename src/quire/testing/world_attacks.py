@@ -35,7 +35,7 @@ from quire.core.crypto.keys import SigningKey
 from quire.core.ids import ChannelId, DeviceId, Incarnation
 from quire.core.limits import BODY_BYTES_MAX, SEQ_MAX
 from quire.core.operation import Delete, Edit, Pin, Post, React, encode_operation
-from quire.storage import log
+from quire.storage import contents, log
 from quire.testing.authors import Author, Pen
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def _somebodys(on: Scene) -> bytes:
     row, seq = on.world.random.choice(found)
     stored = log.get_commit(db, row.n, seq)
     assert stored is not None
-    operations = tuple(salted for _, salted in log.commit_operations(db, row.prefix, seq))
+    operations = tuple(salted for _, salted in contents.commit_operations(db, row.prefix, seq))
     return commit.encode_commit(commit.Commit(*stored, operations))
 
 

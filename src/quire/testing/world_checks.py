@@ -18,7 +18,7 @@ from quire.core.ids import ChannelId, DeviceId, Incarnation, log_prefix
 from quire.core.membership import ControlCommit, Graph, resolve
 from quire.core.operation import SALT_SIZE
 from quire.errors import UnauthorisedError
-from quire.storage import log
+from quire.storage import controls, log
 from quire.store.behind import epoch_of
 from quire.store.epochs import devices_in
 from quire.store.people import control_commits
@@ -50,7 +50,7 @@ class Ancestry:
     def learn(self, machine: Machine, channel: ChannelId) -> None:
         """Take in a vault's control commits of a channel."""
         db = machine.store.database.reader
-        for id, place in log.control_places(db, machine.store.channel_row(channel).n).items():
+        for id, place in controls.control_places(db, machine.store.channel_row(channel).n).items():
             if id not in self._heads:
                 encoded = log.commit_at(db, place)
                 assert encoded is not None
@@ -116,7 +116,7 @@ def _let_in_elsewhere(world: World, known: Container[bytes], channel: ChannelId,
         if row is None:
             continue
         everything.update((one.id, one) for one in control_commits(db, row))
-        places = {place: id for id, place in log.control_places(db, row.n).items()}
+        places = {place: id for id, place in controls.control_places(db, row.n).items()}
         for id, devices in _grants(machine, row.n):
             if holder.store.device in devices and places[id[:14]] not in known:
                 return True
@@ -128,7 +128,7 @@ def _grants(machine: Machine, n: int) -> Iterator[tuple[bytes, list[bytes]]]:
     """(id, devices) of the operations that make devices known."""
     db = machine.store.database.reader
     for kind in (Create, Admit, AddDevice):
-        for id, op in log.control_rows(db, n, CONTROL_KINDS[kind]):
+        for id, op in controls.control_rows(db, n, CONTROL_KINDS[kind]):
             devices = devices_in(decode_control(op[SALT_SIZE:]))
             yield id, [decode_certificate(one.certificate).device for one in devices]
 
@@ -246,13 +246,13 @@ def _check_cuts(world: World, machine: Machine, channel: ChannelId, shown: list[
     row = machine.store.channel_row(channel)
     removals = [
         (id, operation)
-        for id, op in log.control_rows(db, row.n, CONTROL_KINDS[Remove])
+        for id, op in controls.control_rows(db, row.n, CONTROL_KINDS[Remove])
         if isinstance(operation := decode_control(op[SALT_SIZE:]), Remove)
     ]
     if not removals:
         return
     verdicts = {one.id: one for one in machine.graph(channel).story()}
-    by_place = {place: id for id, place in log.control_places(db, row.n).items()}
+    by_place = {place: id for id, place in controls.control_places(db, row.n).items()}
     holding = [
         (by_place[id[:14]], operation)
         for id, operation in removals
@@ -326,7 +326,7 @@ def _is_out_unheard(one: Machine, first: Machine, channel: ChannelId) -> bool:
     keys, db = one.keys(channel), first.store.database.reader
     if any(head not in graph for head in theirs.heads):
         return False
-    for id, place in log.control_places(db, first.store.channel_row(channel).n).items():
+    for id, place in controls.control_places(db, first.store.channel_row(channel).n).items():
         encoded = log.commit_at(db, place)
         assert encoded is not None
         heads = decode_head(encoded).control_heads
