@@ -12,7 +12,7 @@ from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import Post
 from quire.errors import UnauthorisedError
 from quire.storage import keychain, log
-from quire.store.ledger import now_ms
+from quire.store.wallclock import now_ms
 from quire.testing.authors import Author
 from quire.testing.people import Person, carry, meet
 from tests.attacks.attacker import Hostile, rules, seen_afterwards, unmoved

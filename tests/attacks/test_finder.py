@@ -11,7 +11,7 @@ from quire.core.bundle_file import Kind, Record
 from quire.core.ids import ChannelId
 from quire.core.invite import InviteLink, JoinRequest, join_proof, open_request, seal_request
 from quire.errors import QuireError, UnauthorisedError
-from quire.store import ledger
+from quire.store import wallclock
 from quire.store.linking import LinkGuest, LinkHost
 from quire.testing.people import Person
 from tests.attacks.attacker import rules, seen_afterwards, unmoved
@@ -41,11 +41,11 @@ def test_a_link_that_is_no_longer_open_lets_nobody_in(people: Make, monkeypatch:
     ada.chat.withdraw_invite(team, withdrawn.secret.key(team).public)
     personal = ada.chat.create_invite(team, person=ada.identity)
     expired = ada.chat.create_invite(team, expires=timedelta(hours=1))
-    now = ledger.now_ms()
+    now = wallclock.now_ms()
     with unmoved(ada):
         assert rules(ada.take([asking(eve, withdrawn)])) == ["invite_withdrawn"]
         assert rules(ada.take([asking(eve, personal)])) == ["invite_personal"]
-        monkeypatch.setattr(ledger, "now_ms", lambda: now + 7_200_000)
+        monkeypatch.setattr(wallclock, "now_ms", lambda: now + 7_200_000)
         assert rules(ada.take([asking(eve, expired)])) == ["invite_expired"]
     monkeypatch.undo()
     assert members(ada, team) == [ada.identity.hex()]

@@ -20,7 +20,7 @@ from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import Post
 from quire.core.packing import packed
 from quire.core.welcome import seal_welcome
-from quire.store.ledger import now_ms
+from quire.store.wallclock import now_ms
 from quire.testing.authors import Author
 from quire.testing.people import Person
 from tests.attacks.attacker import Hostile, rules, sealed, seen_afterwards, unmoved

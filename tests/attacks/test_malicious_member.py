@@ -17,7 +17,7 @@ from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import Post
 from quire.core.welcome import seal_welcome
 from quire.storage import log
-from quire.store.ledger import now_ms
+from quire.store.wallclock import now_ms
 from quire.testing.authors import Author, Pen
 from quire.testing.people import Person, carry, meet
 from tests.attacks.attacker import Hostile, rules, seen_afterwards, unmoved

@@ -15,7 +15,7 @@ from quire.core.crypto.sealing import public_of
 from quire.core.ids import ChannelId, DeviceId
 from quire.core.operation import Delete, Post
 from quire.errors import MalformedError
-from quire.store.ledger import now_ms
+from quire.store.wallclock import now_ms
 from quire.testing.authors import Author
 from quire.testing.people import Person, carry, meet
 from tests.attacks.attacker import Hostile, rules, seen_afterwards, unmoved

@@ -14,8 +14,8 @@ from quire.store import backup_packing, restoring
 from quire.store.backup_reading import check_backup
 from quire.store.digest import timeline_digest
 from quire.store.erasing import destroy
-from quire.store.ledger import now_ms
 from quire.store.local import LocalStore
+from quire.store.wallclock import now_ms
 from quire.testing.people import Person, key_of
 from tests.crash.flows import World
 from tests.oracle import check

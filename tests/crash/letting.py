@@ -8,7 +8,7 @@ from pathlib import Path
 from quire import Keeping
 from quire.core.operation import Edit, Origin, Post, React
 from quire.storage import freeing, search
-from quire.store import ledger, letting, pruning, scanning
+from quire.store import letting, pruning, scanning, wallclock
 from quire.testing.people import Person
 from tests.crash.flows import World
 from tests.oracle import check
@@ -29,7 +29,7 @@ class Letting(World):
     def talk(self) -> None:
         ada = Person.create(self.folder, "ada")
         team = ada.chat.create_channel("team").id
-        now = ledger.now_ms()
+        now = wallclock.now_ms()
 
         def post(n: int, days: int, root: bytes | None = None) -> Post:
             return Post(_text(n), root, origin=Origin("old", f"person {n % 3}", str(n), now - days * DAY))

@@ -403,7 +403,7 @@ def test_what_was_pruned_here_is_not_given_as_if_it_were_erased(people: Make) ->
 
 def let_go(one: Person, team: ChannelId, ids: list[MessageId]) -> None:
     from quire.store.erasing import destroy
-    from quire.store.ledger import now_ms
+    from quire.store.wallclock import now_ms
 
     def work(db: object) -> int:
         channel = one.store.channel_row(team)

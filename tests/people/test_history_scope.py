@@ -24,7 +24,7 @@ from quire.core.crypto.secrets import KEY_SIZE
 from quire.core.ids import ChannelId
 from quire.core.operation import SALT_SIZE
 from quire.errors import MalformedError
-from quire.store import ledger
+from quire.store import wallclock
 from quire.testing.people import Person, meet
 from tests.attacks.attacker import Hostile
 from tests.people.conftest import Make, agree, sound, team_of
@@ -102,9 +102,9 @@ def test_who_comes_later_opens_what_their_scope_says_and_not_one_byte_more(peopl
     bob.say(team, PAST[1])
     archive.gather(ada, bob)
     date = ada.graph(team).state.epochs.every()[0].time >> 16
-    while ledger.now_ms() <= date + 1:
+    while wallclock.now_ms() <= date + 1:
         pass
-    date = ledger.now_ms()
+    date = wallclock.now_ms()
     if scope == "date":  # the present key leads back: what begins at the date does not
         ada.chat.set_policy(team, "history", date)
     ada.chat.rotate_key(team)

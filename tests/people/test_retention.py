@@ -11,7 +11,7 @@ from quire.channels.syncing import Syncing
 from quire.core.ids import ChannelId
 from quire.core.operation import Origin, Post
 from quire.errors import UnauthorisedError
-from quire.store import ledger
+from quire.store import wallclock
 from quire.testing.people import Person, meet
 from tests.clocks import Clock
 from tests.people.conftest import Make, agree
@@ -105,7 +105,7 @@ def test_an_import_s_commit_of_which_half_is_gone_is_given_all_the_same(
     trio: Trio, people: Make, clock: Clock
 ) -> None:
     ada, bob, _, team = trio
-    now = ledger.now_ms()
+    now = wallclock.now_ms()
     ada.store.write_operations(
         team,
         *(Post(f"message {n}", origin=Origin("old", "x", str(n), now - n * DAY)) for n in range(600)),

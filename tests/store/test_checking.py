@@ -25,7 +25,7 @@ from quire.core.crypto.keys import SigningKey
 from quire.core.operation import SALT_SIZE, Post, encode_operation, is_control
 from quire.core.retention import Keeping
 from quire.errors import FormatError, UsageError
-from quire.store import ledger
+from quire.store import wallclock
 from quire.store.checking import CheckReport, check_export
 from quire.testing.people import Person, meet
 from tests.people.conftest import team_of
@@ -386,8 +386,8 @@ def test_what_a_policy_would_take_by_now_is_still_checked(
         made.ada.say(channel, f"message {n}")
     chat.set_retention(channel, Keeping(age_ms=60_000, exempt=0))
     chat.export(tmp_path / "old.jsonl", ["brief"], signed=True)
-    later = ledger.now_ms() + 86_400_000
-    monkeypatch.setattr("quire.store.ledger.now_ms", lambda: later)
+    later = wallclock.now_ms() + 86_400_000
+    monkeypatch.setattr("quire.store.wallclock.now_ms", lambda: later)
     report = check_export(tmp_path / "old.jsonl")
     assert (found(report), report.messages) == ([], 5)
 

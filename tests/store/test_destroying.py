@@ -12,8 +12,8 @@ from quire.errors import NotFoundError
 from quire.storage import heights, log
 from quire.storage.erasures import LOCAL, POLICY
 from quire.store.erasing import destroy
-from quire.store.ledger import now_ms
 from quire.store.local import LocalStore
+from quire.store.wallclock import now_ms
 from tests import oracle
 
 NEEDLE = "zanzibarquux"

@@ -16,6 +16,7 @@ from quire.core.views import Message
 from quire.errors import NotFoundError, UsageError
 from quire.storage import database
 from quire.store import ledger as ledger_module
+from quire.store import turns
 from quire.store.local import LocalStore
 from tests import vaults
 from tests.oracle import check
@@ -117,7 +118,7 @@ class Held:
     def __call__(self, point: str) -> None:
         if point == self._point and not self.reached.is_set():
             self.reached.set()
-            wait_until(lambda: len(self._store.ledger._waiting) >= self._waiting)
+            wait_until(lambda: len(self._store.ledger._turns._waiting) >= self._waiting)
             self._then()
 
 
@@ -212,7 +213,7 @@ def test_an_interrupted_leader_leaves_its_group_whole(
     posts = 0
     real = store.ledger._prepare_and_append
 
-    def spy(db: object, group: list[ledger_module.Request]) -> None:
+    def spy(db: object, group: list[turns.Request]) -> None:
         nonlocal posts
         posts = len(group)
         real(db, group)  # type: ignore[arg-type]
@@ -253,7 +254,7 @@ def test_an_interrupted_leader_leaves_its_group_whole(
 def test_more_requests_than_one_group_takes(
     store: LocalStore, manager: ChannelManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_module, "GROUP_MAX", 3)
+    monkeypatch.setattr(turns, "GROUP_MAX", 3)
     channel = manager.create_channel("general").id
     works: list[Callable[[], object]] = [
         lambda n=n: manager.send_message(channel, str(n))  # type: ignore[misc]

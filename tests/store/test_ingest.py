@@ -17,7 +17,7 @@ from quire.core.operation import Origin, Post, React, encode_operation
 from quire.errors import MalformedError, PeerError, UnauthorisedError
 from quire.storage import log
 from quire.store import ingest as ingest_module
-from quire.store import ledger, placing
+from quire.store import placing, wallclock
 from quire.store.ingest import IngestReport
 from quire.store.local import LocalStore
 from quire.testing.authors import START_MS, Author, Channel, Pen
@@ -369,17 +369,17 @@ def test_a_ring_of_replies_waits_for_ever(store: LocalStore, channel: Channel) -
 def test_what_is_from_the_future_is_held_until_its_time(
     store: LocalStore, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    future_ms = ledger.now_ms() + 86_400_000
+    future_ms = wallclock.now_ms() + 86_400_000
     early = channel.pen.next_id()
     store.ingest([channel.pen.write(Post("early"), time_ms=future_ms)])
     store.ingest([channel.pen.write(React(early, "x"), time_ms=future_ms)])
     assert bodies(store, channel) == []
     assert store.channel_row(channel.id).clock < future_ms << 16
     assert store.verify().ok
-    monkeypatch.setattr(ledger, "now_ms", lambda: future_ms - limits.AHEAD_MS_MAX - 1)
+    monkeypatch.setattr(wallclock, "now_ms", lambda: future_ms - limits.AHEAD_MS_MAX - 1)
     store = vaults.reopened(store)
     assert bodies(store, channel) == []
-    monkeypatch.setattr(ledger, "now_ms", lambda: future_ms - limits.AHEAD_MS_MAX)
+    monkeypatch.setattr(wallclock, "now_ms", lambda: future_ms - limits.AHEAD_MS_MAX)
     store = vaults.reopened(store)  # it is shown from the first opening on
     assert bodies(store, channel) == ["early"]
     assert store.channel_row(channel.id).clock == future_ms << 16
@@ -391,9 +391,9 @@ def test_what_is_from_the_future_is_held_until_its_time(
 def test_a_held_message_is_released_by_any_write(
     store: LocalStore, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    future_ms = ledger.now_ms() + 86_400_000
+    future_ms = wallclock.now_ms() + 86_400_000
     store.ingest([channel.pen.write(Post("early"), time_ms=future_ms)])
-    monkeypatch.setattr(ledger, "now_ms", lambda: future_ms)
+    monkeypatch.setattr(wallclock, "now_ms", lambda: future_ms)
     ChannelManager(store).create_channel("elsewhere")
     assert bodies(store, channel) == ["early"]
 
@@ -401,12 +401,12 @@ def test_a_held_message_is_released_by_any_write(
 def test_after_the_clock_was_set_back_our_own_words_are_not_held(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right_ms = ledger.now_ms()
+    right_ms = wallclock.now_ms()
     manager = ChannelManager(store)
     channel = manager.create_channel("talk")
-    monkeypatch.setattr(ledger, "now_ms", lambda: right_ms + 31_536_000_000)
+    monkeypatch.setattr(wallclock, "now_ms", lambda: right_ms + 31_536_000_000)
     manager.send_message(channel.id, "from next year")
-    monkeypatch.setattr(ledger, "now_ms", lambda: right_ms)
+    monkeypatch.setattr(wallclock, "now_ms", lambda: right_ms)
     said = manager.send_message(channel.id, "now")
     assert said.body == "now"
     assert said.time_ms == right_ms

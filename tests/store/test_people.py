@@ -17,7 +17,7 @@ from quire.core.operation import Edit, Name, Pin, Post, Profile, React
 from quire.storage import backlog, log
 from quire.storage.meta import get_meta
 from quire.store import ingest as ingest_module
-from quire.store import ledger
+from quire.store import wallclock
 from quire.store.ingest import IngestReport
 from quire.store.local import LocalStore
 from quire.testing.authors import Author, Channel, Pen
@@ -299,7 +299,7 @@ def ada_like(author: Author) -> Author:
 def test_a_control_commit_from_the_future_waits_for_its_time(
     store: LocalStore, bob: Author, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    future_ms = ledger.now_ms() + 86_400_000
+    future_ms = wallclock.now_ms() + 86_400_000
     store.ingest([channel.founding])
     others = channel.pen.fork()
     assert store.ingest([channel.pen.control(Report(bytes(32)), time_ms=future_ms)]).parked == 1
@@ -307,7 +307,7 @@ def test_a_control_commit_from_the_future_waits_for_its_time(
     check_whole(store)
     store.ingest([others.fork().admit(bob)])  # it stays where it is
     assert len(backlog.parked_ids(store.database.reader, channel.id)) == 1
-    monkeypatch.setattr(ledger, "now_ms", lambda: future_ms)
+    monkeypatch.setattr(wallclock, "now_ms", lambda: future_ms)
     said = bob.pen(channel)
     store.ingest([Pen(bob, channel.id, (channel.genesis,)).write(Post("whatever comes"))])
     assert backlog.parked_ids(store.database.reader, channel.id) == []
@@ -319,7 +319,7 @@ def test_what_waited_for_its_time_is_taken_without_anybody_sending_anything(
     store: LocalStore, bob: Author, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the next start of the program; or at the next write, wherever it goes."""
-    future_ms = ledger.now_ms() + 86_400_000
+    future_ms = wallclock.now_ms() + 86_400_000
     store.ingest([channel.founding])
     pen = channel.pen
     first = pen.control(Policy("rotation", 3_600_000), time_ms=future_ms)
@@ -327,12 +327,12 @@ def test_what_waited_for_its_time_is_taken_without_anybody_sending_anything(
     second = pen.control(Policy("rotation", 7_200_000), time_ms=future_ms + 3_600_000)
     assert store.ingest([second]).parked == 1  # first for the one that it names, then for its time
     assert store.ingest([first]).parked == 1
-    monkeypatch.setattr(ledger, "now_ms", lambda: future_ms - AHEAD_MS_MAX + 1)
+    monkeypatch.setattr(wallclock, "now_ms", lambda: future_ms - AHEAD_MS_MAX + 1)
     store = vaults.reopened(store)
     assert len(backlog.parked_ids(store.database.reader, channel.id)) == 1
     assert store.channel_row(channel.id).heads == after_first
     check_whole(store)
-    monkeypatch.setattr(ledger, "now_ms", lambda: future_ms + 3_600_000)
+    monkeypatch.setattr(wallclock, "now_ms", lambda: future_ms + 3_600_000)
     ChannelManager(store).create_channel("elsewhere")
     assert backlog.parked_ids(store.database.reader, channel.id) == []
     assert store.channel_row(channel.id).heads == pen.previous

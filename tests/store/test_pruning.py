@@ -10,7 +10,7 @@ from quire import ChannelManager, Keeping, LocalStore
 from quire.core.ids import ChannelId, MessageId
 from quire.core.operation import Edit, Origin, Post
 from quire.errors import NotFoundError
-from quire.store import ledger
+from quire.store import wallclock
 from quire.store.scanning import scan
 from tests import oracle, vaults
 from tests.clocks import Clock
@@ -138,7 +138,7 @@ def test_in_fresh_processes_what_went_is_in_no_byte(
     store: LocalStore, chat: ChannelManager, channel: ChannelId
 ) -> None:
     """Hundreds at once: their words leave the index in steps, and the file gets smaller."""
-    now = ledger.now_ms()
+    now = wallclock.now_ms()
     posts = [
         Post(f"secretword{n} {'x' * 200}", origin=Origin("old", "a", str(n), now - (500 - n) * DAY))
         for n in range(400)

@@ -26,8 +26,8 @@ from quire.store import backup_found, backup_packing, restoring
 from quire.store.backup_reading import check_backup
 from quire.store.digest import timeline_digest
 from quire.store.erasing import destroy
-from quire.store.ledger import now_ms
 from quire.store.local import LocalStore
+from quire.store.wallclock import now_ms
 from quire.testing.people import Person, meet
 from tests import vaults
 from tests.crash import flows

@@ -15,15 +15,15 @@ from quire.core.retention import Facts, goes, written_since
 from quire.errors import UsageError
 from quire.storage import log
 from quire.storage.timeline import get_row
-from quire.store import ledger
 from quire.store import retention as deciding
+from quire.store import wallclock
 
 DAY = 86_400_000
 
 
 def old_posts(store: LocalStore, channel: ChannelId, ages_ms: list[int], **more: object) -> list[MessageId]:
     """Imported messages of these ages, in this order."""
-    now = ledger.now_ms()
+    now = wallclock.now_ms()
     posts = [
         Post(f"message {n} of long ago", origin=Origin("old", f"person {n % 3}", str(n), now - age), **more)  # type: ignore[arg-type]
         for n, age in enumerate(ages_ms)
@@ -84,7 +84,7 @@ def test_a_preview_counts_and_changes_nothing(store: LocalStore) -> None:
     ids = old_posts(
         store, channel, [800 * DAY, 750 * DAY, 700 * DAY, 10], attachments=(Attachment("plan.pdf"),)
     )
-    now = ledger.now_ms()
+    now = wallclock.now_ms()
     store.write_operations(channel, React(ids[0], "👍"), React(ids[0], "🎉"), React(ids[3], "🎉"))
     chat.pin(ids[1])
     seen = chat.preview_retention(channel, Keeping(730 * DAY))
@@ -123,7 +123,7 @@ def test_what_is_found_in_rows_is_what_the_rules_say(store: LocalStore, seed: in
         channel, Keeping(draw.randrange(90) * DAY, draw.randrange(40), 0, 0, draw.randrange(8))
     )
     db, row = store.database.reader, store.channel_row(channel)
-    bounds = deciding.bounds(db, row, ledger.now_ms())
+    bounds = deciding.bounds(db, row, wallclock.now_ms())
     found = {one.id for one, _ in deciding.expired(db, row, bounds)}
     every = list(chat.get_stored_messages(channel))
     marked, expected = {one.id for one in chat.bookmarks()}, set()

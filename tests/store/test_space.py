@@ -19,9 +19,9 @@ from quire.storage import freeing
 from quire.storage.erasures import LOCAL
 from quire.store.digest import timeline_digest
 from quire.store.erasing import destroy
-from quire.store.ledger import now_ms
 from quire.store.local import LocalStore
 from quire.store.space import FILES, FREE, KEYS, SEARCH, TEXT, VERSIONS
+from quire.store.wallclock import now_ms
 from quire.testing.faults import Full
 from quire.testing.people import Person, meet
 from tests import vaults

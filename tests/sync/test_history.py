@@ -24,7 +24,7 @@ from quire.core.welcome import open_welcome
 from quire.errors import MalformedError
 from quire.node.peer import PeerSync
 from quire.storage.meta import get_meta
-from quire.store import ledger, offering
+from quire.store import offering, wallclock
 from quire.store.offering import Holding
 from quire.sync.messages import Part, decode_message
 from quire.testing.people import Person
@@ -129,9 +129,9 @@ def tell(three: tuple[Person, Person, Person], relay: Mailboxes, scope: str) -> 
     bob.say(team, PAST[1])
     relay.serve(ada, bob)
     date = ada.graph(team).state.epochs.every()[0].time >> 16
-    while ledger.now_ms() <= date + 1:
+    while wallclock.now_ms() <= date + 1:
         pass
-    date = ledger.now_ms()
+    date = wallclock.now_ms()
     if scope == "date":  # the present key leads back: what begins at the date does not
         ada.chat.set_policy(team, "history", date)
     ada.chat.rotate_key(team)

@@ -9,7 +9,7 @@ from quire.core.ids import ChannelId
 from quire.core.invite import parse_link
 from quire.storage import backlog, keychain, log
 from quire.storage.database import guarded
-from quire.store.ledger import now_ms
+from quire.store.wallclock import now_ms
 
 
 class Beacons:

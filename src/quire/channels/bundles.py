@@ -26,7 +26,7 @@ from quire.storage import backlog, contents, log
 from quire.storage import timeline as rows
 from quire.storage.files import beside, flush_folder
 from quire.store import group
-from quire.store.ledger import now_ms
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.channels.events import EventHub

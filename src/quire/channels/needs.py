@@ -24,9 +24,9 @@ from quire.core.relay_items import Need, need_tag, open_need, seal_need
 from quire.errors import PeerError
 from quire.storage import aboard, heights, keychain, log
 from quire.store.behind import epoch_of
-from quire.store.ledger import now_ms
 from quire.store.offering import Holding, holding, lacking_of
 from quire.store.people import read_graph
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.core.membership import Graph

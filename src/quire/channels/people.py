@@ -56,7 +56,7 @@ from quire.storage import backlog, controls, log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
 from quire.store import group
-from quire.store.ledger import now_ms
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore

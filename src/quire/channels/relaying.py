@@ -48,9 +48,9 @@ from quire.storage.timeline import OURS
 from quire.store.behind import devices_behind
 from quire.store.bundling import Place, Wanted, content_parts, control_records, with_key
 from quire.store.file_records import records_of
-from quire.store.ledger import now_ms
 from quire.store.offering import welcomes
 from quire.store.people import read_graph
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.store.unbundling import BundleReport

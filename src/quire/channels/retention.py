@@ -22,9 +22,9 @@ from quire.storage import retention as rows
 from quire.storage.database import guarded
 from quire.store import pruning
 from quire.store import retention as deciding
-from quire.store.ledger import now_ms
 from quire.store.pruning import Pruned
 from quire.store.retention import Preview
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.channels.events import EventHub

@@ -20,8 +20,8 @@ from quire.storage import aboard, heights, log, others
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
 from quire.storage.others import OtherRow
-from quire.store.ledger import now_ms
 from quire.store.offering import Holding, holding, lacking_of
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.channels.manager import ChannelManager

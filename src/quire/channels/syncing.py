@@ -20,8 +20,8 @@ from quire.core.views import Event
 from quire.storage import backlog, heights, log
 from quire.storage.database import guarded
 from quire.store import offering
-from quire.store.ledger import now_ms
 from quire.store.offering import Holding
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.storage.attachments import Wanted

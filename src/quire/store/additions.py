@@ -31,7 +31,8 @@ from quire.errors import MalformedError
 from quire.exchange import model
 from quire.storage import log
 from quire.storage import timeline as rows
-from quire.store.ledger import Draft, Ledger
+from quire.store.draft import Draft
+from quire.store.ledger import Ledger
 from quire.store.origins import Origins
 from quire.store.tally import Tally
 

@@ -44,7 +44,7 @@ from quire.store.backup_files import copy_in
 from quire.store.backup_found import digest_of, entry_of, found, without_crowds
 from quire.store.backup_packing import Holdings, bodies
 from quire.store.backup_state import state_bodies
-from quire.store.ledger import now_ms
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore, Progress

@@ -23,7 +23,7 @@ from quire.storage import controls, keychain, log
 from quire.storage.meta import get_meta
 from quire.store.epochs import TrueLink, parents_by, reach_of
 from quire.store.forgetting import over
-from quire.store.ledger import now_ms
+from quire.store.wallclock import now_ms
 
 
 def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> set[bytes]:

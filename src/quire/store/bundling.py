@@ -33,8 +33,8 @@ from quire.storage.erasures import ERASED, POLICY
 from quire.store import epochs
 from quire.store.behind import closed_to_some, devices_behind, devices_unaware, epoch_of
 from quire.store.carrying import Carried, Goes, sign_carried, still_says
-from quire.store.ledger import now_ms
 from quire.store.retention import hidden
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore

@@ -17,7 +17,7 @@ from quire.core.operation import KINDS, SALT_SIZE, decode_operation
 from quire.core.timeline import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError, UsageError
 from quire.storage import keychain, log, retention
-from quire.store import ledger
+from quire.store import wallclock
 from quire.store.epochs import is_key
 from quire.store.findings import Run
 from quire.store.people import content_rights, gather, retention_acts, rotate_at, standing_of
@@ -81,7 +81,7 @@ class PeopleCheck:
 
     def check_channels(self) -> None:
         """Where each channel's control log ends, what we are in it, and when its key must change."""
-        now_ms = ledger.now_ms()
+        now_ms = wallclock.now_ms()
         for channel in self._run.channels.values():
             graph = self.graph(channel)
             if graph is None:
@@ -146,7 +146,7 @@ class PeopleCheck:
             kept = (log.get_commit(self._run.db, row.n, head.seq) for row in branches)
             if any(one and one[0] == received.head for one in kept):
                 self._add("parked_view", where, "it is in the log")
-            elif reason == "control_head_unknown" and not clock.is_ahead(head.time, ledger.now_ms()):
+            elif reason == "control_head_unknown" and not clock.is_ahead(head.time, wallclock.now_ms()):
                 graph = self.graph(channel)
                 is_control = type(operations[0]) not in KINDS
                 known = graph is not None and all(one in graph for one in head.control_heads)

@@ -27,7 +27,8 @@ from quire.storage.database import Database, fault, guarded
 from quire.storage.files import beside, flush_folder
 from quire.storage.keyslots import KeySlots
 from quire.storage.meta import set_meta
-from quire.store.ledger import Ledger, now_ms
+from quire.store.ledger import Ledger
+from quire.store.wallclock import now_ms
 from quire.store.witness import Witness
 
 if TYPE_CHECKING:

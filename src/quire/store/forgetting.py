@@ -18,11 +18,12 @@ from quire.core.control import CONTROL_KINDS, POLICIES, Link, Seal, decode_contr
 from quire.core.membership import EpochInfo, Graph
 from quire.core.operation import KINDS, SALT_SIZE, EpochKey, stored_operation
 from quire.core.retention import Bounds, is_settled
-from quire.storage import contents, controls, erasures, keychain, log
+from quire.storage import contents, controls, keychain, log
 from quire.storage.database import fault
 from quire.storage.erasures import LOCAL
 from quire.store import erasing
 from quire.store import retention as deciding
+from quire.store.settling import note_keys_again
 
 if TYPE_CHECKING:
     from quire.store.ledger import Ledger
@@ -73,18 +74,5 @@ def forget(
     ]
     if notes:
         erasing.destroy(db, ledger.applier, own, notes, LOCAL, now_ms)
-        ledger.note_keys_again(db)
+        note_keys_again(ledger, db)
     fault("epochs_forgotten")
-
-
-def noted_where_it_goes(db: apsw.Connection, own: log.ChannelRow) -> set[tuple[bytes, bytes]]:
-    """(channel, epoch) of the keys whose notes in the self-channel are in commits that others are given."""
-    away = {of.prefix: erasures.kept_away(db, of.n) for of in log.logs_of(db, own.n)}
-    found = set()
-    for id, op in contents.operations_with_ids(db, own.n, KINDS[EpochKey]):
-        seq = int.from_bytes(id[10:14], "big")
-        if not any(first <= seq <= last for first, last in away.get(id[:10], ())):
-            note = stored_operation(op)
-            assert isinstance(note, EpochKey)
-            found.add((note.channel, note.epoch))
-    return found

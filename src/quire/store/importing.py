@@ -51,8 +51,8 @@ from quire.storage import timeline as rows
 from quire.store.additions import EVENTS, Additions, Event, actors
 from quire.store.attachments import sealing
 from quire.store.columns import Posts
+from quire.store.draft import Draft
 from quire.store.import_files import ImportFiles, Spool, slot_of
-from quire.store.ledger import Draft
 from quire.store.origins import Origins
 from quire.store.tally import Tally
 

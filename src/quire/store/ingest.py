@@ -44,7 +44,7 @@ from quire.storage import backlog, controls, erasures, heights, keychain, log, r
 from quire.storage import timeline as rows
 from quire.storage.attachments import any_doomed
 from quire.storage.erasures import unnamed
-from quire.store import ledger, quota
+from quire.store import ledger, quota, wallclock
 from quire.store import retention as retention_of
 from quire.store.apply import Item
 from quire.store.arrivals import PARKED, Arrival, Prepared, parked, prepare, targets
@@ -58,6 +58,7 @@ from quire.store.letting import drop_expired
 from quire.store.people import as_control, content_rights, takes
 from quire.store.placing import Chain, require_signature
 from quire.store.quota import grows
+from quire.store.settling import settle
 from quire.store.withdraw import set_aside
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class _Ingestion:
         self.repeated = 0
         self._under: dict[tuple[bytes, ...], bool] = {}  # control heads -> do we have the key of their epoch?
         self.parked = 0
-        self._now = ledger.now_ms()
+        self._now = wallclock.now_ms()
         self.forked: set[bytes] = set()
         self._settled: set[bytes] = set()  # ids of what was kept or parked by now
         self._chains: dict[tuple[bytes, bytes], Chain] = {}
@@ -231,7 +232,7 @@ class _Ingestion:
         row = self._new_log(n, head, prefix, signer)
         self._keep(arrival, row, MAY_ALL)
         self._keep_control(arrival, row)
-        self._pen.settle(self._db, n, graph, arrival.operations, review=False)
+        settle(self._pen, self._db, n, graph, arrival.operations, review=False)
 
     def _take_channel(self, channel: log.ChannelRow, arrivals: list[Arrival]) -> None:
         """Take commits of one channel: control commits first, then content, which they may give the right to."""
@@ -312,7 +313,7 @@ class _Ingestion:
             for one in some:
                 self._each(one, partial(self._park, reason="control_head_unknown"))
         if operations:
-            self._pen.settle(self._db, channel.n, graph, operations, review=review)
+            settle(self._pen, self._db, channel.n, graph, operations, review=review)
 
     def _take_one_control(self, n: int, graph: Graph, arrival: Arrival) -> None:
         if clock.is_ahead(arrival.head.time, self._now):

@@ -28,7 +28,7 @@ from quire.storage import log
 from quire.store import group
 from quire.store.bundling import control_log, with_key
 from quire.store.creation import NewDevice, create_linked
-from quire.store.ledger import now_ms
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from quire.storage.sealed_files import SealedFiles
     from quire.store.attachments import Sealed
     from quire.store.ingest import IngestReport
-    from quire.store.ledger import Ledger, Prepare
+    from quire.store.ledger import Ledger
+    from quire.store.turns import Prepare
 
 FILE_NAME = "vault.db"
 OPENING_MS = 40  # what opening a vault may take longer to destroy what is to go
@@ -283,7 +284,7 @@ class LocalStore(Care):
         may_wait = backlog.waiting_exists(db) or get_meta(db, backlog.PARKED_DUE) is not None
         if self.database.read_only or not may_wait:
             return
-        from quire.store.ledger import now_ms
+        from quire.store.wallclock import now_ms
 
         now = now_ms()
         if backlog.is_due(db, now) or backlog.is_parked_due(db, now):

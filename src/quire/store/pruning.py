@@ -24,7 +24,7 @@ from quire.storage import freeing, keychain, log
 from quire.storage import retention as policies
 from quire.storage.database import fault
 from quire.storage.erasures import POLICY
-from quire.store import attachments, erasing, forgetting, ledger, letting
+from quire.store import attachments, erasing, forgetting, letting, wallclock
 from quire.store import retention as deciding
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def steps(store: LocalStore, only: ChannelId | None, done: Pruned) -> Iterator[f
     yield from _timed(_index_steps(store, done))
     yield from _timed(_space_steps(store, done))
     if only is None:
-        next_ms = ledger.now_ms() + EVERY_MS
+        next_ms = wallclock.now_ms() + EVERY_MS
         _run(store, done, lambda db: policies.look_at(db, next_ms))
 
 
@@ -110,7 +110,7 @@ def _run(store: LocalStore, done: Pruned, work: Callable[[apsw.Connection], T]) 
 def is_due(store: LocalStore) -> bool:
     """Is it time to look whether anything is to go?"""
     due = policies.looks_at(store.database.reader)
-    return due is not None and due <= ledger.now_ms()
+    return due is not None and due <= wallclock.now_ms()
 
 
 # Messages
@@ -118,7 +118,7 @@ def is_due(store: LocalStore) -> bool:
 
 def _channel_steps(store: LocalStore, row: log.ChannelRow, done: Pruned) -> Iterator[None]:
     """Let go of what is to go in one channel."""
-    db, now_ms = store.database.reader, ledger.now_ms()
+    db, now_ms = store.database.reader, wallclock.now_ms()
     channel, both = deciding.bounds_apart(db, row, now_ms)
     size, waiting, count = STEP_FIRST, [], 0
     for one, _ in deciding.expired(db, row, both):
@@ -162,7 +162,7 @@ def _step(
 def _file_steps(store: LocalStore, row: log.ChannelRow, done: Pruned) -> Iterator[None]:
     """Let go of the files of messages that are too old for them; the messages stay."""
     db = store.database.reader
-    both = deciding.bounds(db, row, ledger.now_ms())
+    both = deciding.bounds(db, row, wallclock.now_ms())
     before = max((cut.before for cut in both.attachments), default=0)
     uses = policies.old_files(db, row.n, before) if before else []
     looking = deciding.Looking(db, Bounds(both.attachments))
@@ -185,7 +185,7 @@ def _hole_steps(store: LocalStore, row: log.ChannelRow, done: Pruned) -> Iterato
             store,
             done,
             lambda db: letting.justify(
-                db, store.ledger.applier, log.channel_by_n(db, row.n), ledger.now_ms()
+                db, store.ledger.applier, log.channel_by_n(db, row.n), wallclock.now_ms()
             ),
         )
         yield
@@ -193,7 +193,7 @@ def _hole_steps(store: LocalStore, row: log.ChannelRow, done: Pruned) -> Iterato
 
 def _stray_steps(store: LocalStore, row: log.ChannelRow, done: Pruned) -> Iterator[None]:
     """Let go of what is in no view: it waits for something, or does not count, and is too old for everybody."""
-    everybody, _ = deciding.bounds_apart(store.database.reader, row, ledger.now_ms(), counted=False)
+    everybody, _ = deciding.bounds_apart(store.database.reader, row, wallclock.now_ms(), counted=False)
 
     def work(db: apsw.Connection) -> int:
         found = policies.strays(db, row.n, everybody.floor)
@@ -209,7 +209,7 @@ def _stray_steps(store: LocalStore, row: log.ChannelRow, done: Pruned) -> Iterat
 
 def _epoch_steps(store: LocalStore, row: log.ChannelRow, done: Pruned) -> Iterator[None]:
     """Destroy the keys of epochs that are over."""
-    db, now_ms = store.database.reader, ledger.now_ms()
+    db, now_ms = store.database.reader, wallclock.now_ms()
     if (
         len(keychain.epoch_keys(db, row.id)) < 2
     ):  # the present one stays; to look further is to read the whole control log

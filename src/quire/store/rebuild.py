@@ -25,7 +25,7 @@ from quire.errors import MalformedError, UnauthorisedError
 from quire.storage import backlog, controls, erasures, heights, keychain, log, retention, schema
 from quire.storage.database import fault
 from quire.storage.meta import get_meta
-from quire.store import epochs, ledger
+from quire.store import epochs, wallclock
 from quire.store.apply import Applier, Item
 from quire.store.people import (
     content_rights,
@@ -84,7 +84,7 @@ class _Rebuilding:
         self._device = store.device
         self._applier = Applier(store.own_key)
         self._graphs: dict[int, Graph] = {}  # of the channels whose control commits are all here
-        self._now = ledger.now_ms()
+        self._now = wallclock.now_ms()
         self._progress = progress or (lambda what, done, total: None)
         self._items: list[Item] = []
         self._size = 0

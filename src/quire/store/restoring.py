@@ -48,7 +48,7 @@ from quire.store.backup_state import put_here, put_settings, put_state
 from quire.store.creation import NewDevice, new_folder, write_database
 from quire.store.erasing import say_let_go
 from quire.store.ingest import take
-from quire.store.ledger import now_ms
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore, Progress

@@ -20,7 +20,7 @@ from quire.storage import retention as policies
 from quire.store import quota
 from quire.store import retention as deciding
 from quire.store.compacting import size_bytes
-from quire.store.ledger import now_ms
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore

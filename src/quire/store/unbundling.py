@@ -34,8 +34,8 @@ from quire.store.arrivals import Arrival, Prepared, posts_of, prepare
 from quire.store.carrying import Carried, open_carried
 from quire.store.file_records import FileRecords
 from quire.store.ingest import take
-from quire.store.ledger import now_ms
 from quire.store.people import as_control
+from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore

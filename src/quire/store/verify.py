@@ -19,7 +19,7 @@ from quire.core.views import Problem, VerifyReport
 from quire.errors import MalformedError
 from quire.storage.database import guarded
 from quire.storage.meta import get_meta
-from quire.store import ledger
+from quire.store import wallclock
 from quire.store.attachment_care import check_files
 from quire.store.check_log import LogCheck
 from quire.store.check_people import PeopleCheck
@@ -39,7 +39,7 @@ def verify(store: LocalStore, progress: Progress | None = None) -> VerifyReport:
     """Compare everything with the log. Raises: StorageError if the disk fails; damage is in the report."""
     store.release_due()
     findings = Findings()
-    released_ms = None if store.database.read_only else ledger.now_ms() - RELEASE_SLACK_MS
+    released_ms = None if store.database.read_only else wallclock.now_ms() - RELEASE_SLACK_MS
     with store.database.snapshot() as db:
         run = Run(db, findings, store.own_key, store.device, released_ms, progress)
         _verify(run)
