@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from quire.cli.qr import qr
+from quire.cli.space import chart
 from quire.cli.tables import table
 
 HEADINGS = ("member", "role", "id", "since", "devices", "reads")
@@ -41,6 +43,19 @@ def test_on_a_narrow_screen_nothing_is_cut(width: int) -> None:
     words = " ".join(" ".join(lines[1:]).split())
     for name, cell in zip(HEADINGS[1:], ROW[1:], strict=True):
         assert f"{name} {cell}" in words
+
+
+def test_a_chart_keeps_to_its_lines_and_the_most_has_the_longest_bar() -> None:
+    rows = [
+        ("#" + "long-name-of-a-channel" + "…", 267_500_000, "501,841 messages"),
+        ("older", 8_000, "1 message"),
+    ]
+    for width in (80, 120):
+        most, least = (text.plain for text in chart(rows, width))
+        assert cell_len(least) < cell_len(most) <= width
+        assert "267.5 MB  100 %  501,841 messages  █" in most
+    narrow, _ = (text.plain for text in chart(rows, 20))
+    assert "501,841 messages" in narrow  # no room for a bar; nothing is lost
 
 
 def test_a_code_has_the_quiet_zone_that_readers_need() -> None:

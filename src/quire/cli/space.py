@@ -22,7 +22,7 @@ __all__ = ["app", "chart", "quota_text"]
 
 app = typer.Typer(rich_markup_mode=None)
 
-BAR_CELLS = 24
+BAR_CELLS_MAX = 24
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 CHANNELS_SHOWN = 12
 
@@ -47,7 +47,7 @@ def storage(
         if session.out.json:
             session.out.emit(records.plain(found))
         else:
-            session.out.paged(list(_report(found, every=every)))
+            session.out.paged(list(_report(found, session.out.console.width, every=every)))
 
 
 @app.command()
@@ -104,23 +104,24 @@ def compact(ctx: typer.Context) -> None:
         )
 
 
-def chart(rows: Sequence[tuple[str, int, str]]) -> Iterator[Text]:
-    """A bar for each (name, bytes, remark), the longest for the most."""
+def chart(rows: Sequence[tuple[str, int, str]], width: int) -> Iterator[Text]:
+    """A line for each (name, bytes, remark), `width` cells at most; its bar, the longest for the most, has what they leave."""
     from rich.cells import cell_len, set_cell_size
     from rich.text import Text
 
     most = max((size for _, size, _ in rows), default=0)
     whole = sum(size for _, size, _ in rows)
-    width = max((cell_len(name) for name, _, _ in rows), default=0)
+    named = max((cell_len(name) for name, _, _ in rows), default=0)
+    remarked = max((cell_len(remark) for _, _, remark in rows), default=0)
     for name, size, remark in rows:
-        cells = round(size * BAR_CELLS * 8 / most) if most else 0
-        bar = ("█" * (cells // 8) + EIGHTHS[cells % 8].strip()).ljust(BAR_CELLS)
         share = f"{size * 100 / whole:3.0f} %" if whole else "  0 %"
-        words = Text(f"{set_cell_size(name, width)}  {bytes_text(size):>12}  {share}  ", no_wrap=True)
-        words.append(bar, "cyan")
-        words.append(f"  {remark}" if remark else "")
-        words.rstrip()
-        yield words
+        words = f"{set_cell_size(name, named)}  {bytes_text(size):>8}  {share}  "
+        words += f"{remark:>{remarked}}  " if remarked else ""
+        cells = round(size * min(BAR_CELLS_MAX, max(0, width - cell_len(words))) * 8 / most) if most else 0
+        drawn = Text(words)
+        drawn.append("█" * (cells // 8) + EIGHTHS[cells % 8].strip(), "cyan")
+        drawn.rstrip()
+        yield drawn
 
 
 def quota_text(found: QuotaView) -> str:
@@ -134,23 +135,24 @@ def quota_text(found: QuotaView) -> str:
     return f"{bytes_text(found.used_bytes)} used; quota: {limits or 'none'}{reached[found.state]}"
 
 
-def _report(found: SpaceReport, *, every: bool) -> Iterator[Text | str]:
+def _report(found: SpaceReport, width: int, *, every: bool) -> Iterator[Text | str]:
     from quire.core.views import QuotaView
 
     yield f"on disk {bytes_text(found.file_bytes + found.kinds.get('attachments', 0))}, " + quota_text(
         QuotaView(found.soft, found.hard, found.used_bytes)
     )
     yield ""
-    yield from chart([(kind, size, "") for kind, size in found.kinds.items() if size])
+    yield from chart([(kind, size, "") for kind, size in found.kinds.items() if size], width)
     yield ""
     shown = found.channels if every else found.channels[:CHANNELS_SHOWN]
     names = [(f"#{line(one.name, 30)}", one.bytes, plural(one.messages, "message")) for one in shown]
     if rest := found.channels[len(shown) :]:
         names.append((f"{len(rest)} more", sum(one.bytes for one in rest), "--all shows them"))
-    yield from chart(names)
+    yield from chart(names, width)
     yield ""
     yield from chart(
-        [(_age(one.days), one.bytes, plural(one.messages, "message")) for one in found.ages if one.messages]
+        [(_age(one.days), one.bytes, plural(one.messages, "message")) for one in found.ages if one.messages],
+        width,
     )
     freed = list(_freed(found))
     if freed:
