@@ -25,7 +25,7 @@ from quire.core.crypto import cards, epochs, handshake, keys, link_code, linking
 from quire.core.limits import ATTACHMENT_TEXT_MAX, OPERATION_BYTES_MAX
 from quire.core.operation import Attachment, Post, encode_operation
 from quire.errors import MalformedError
-from quire.store import ingest
+from quire.store import ingest, keeping, parking, placing, rights
 from quire.sync import messages, session
 from tests.vectors import FOLDER, READERS, VALID, load, outcome
 
@@ -84,7 +84,8 @@ def test_every_rule_of_the_decoders_has_a_vector() -> None:
         named |= rules_of(str(module.__file__))
     # 2^80 work; 65,536 commits; a clock; a key that is not there
     unreachable = {"prefix_taken", "too_many_waiting", "founded_ahead", "epoch_key_unknown"}
-    named |= rules_of(ingest.__file__) - unreachable
+    for module in (ingest, keeping, parking, placing, rights):
+        named |= rules_of(str(module.__file__)) - unreachable
     assert len(named) > 50
     missing = named - reached - ENCODING_ONLY - LATER
     assert not missing

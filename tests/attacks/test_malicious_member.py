@@ -17,6 +17,7 @@ from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import Post
 from quire.core.welcome import seal_welcome
 from quire.storage import log
+from quire.store import parking
 from quire.store.wallclock import now_ms
 from quire.testing.authors import Author, Pen
 from quire.testing.people import Person, carry, meet
@@ -143,9 +144,7 @@ def test_a_clock_pushed_to_the_limit_stops_nobody(trio: Trio) -> None:
 
 
 def test_a_past_that_nobody_has_waits_and_is_bounded(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
-    from quire.store import ingest
-
-    monkeypatch.setattr(ingest, "PARKED_PER_DEVICE_MAX", 5)
+    monkeypatch.setattr(parking, "PARKED_PER_DEVICE_MAX", 5)
     ada, bob, _, team = trio
     hostile = Hostile(bob)
     chance = random.Random(1)

@@ -11,8 +11,7 @@ from quire.core.crypto.keys import Label, SigningKey, certify, consent_to
 from quire.core.encoding import encode
 from quire.core.ids import DeviceId, IdentityId
 from quire.core.operation import Post
-from quire.store import bundling
-from quire.store import ingest as ingest_module
+from quire.store import bundling, parking
 from quire.store.carrying import Carried
 from quire.testing.authors import Author
 from quire.testing.people import meet
@@ -57,7 +56,7 @@ def test_who_has_no_usable_key_on_their_card_stops_nobody_from_writing(people: M
 def test_what_does_not_count_is_bounded_for_each_device(
     people: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest_module, "WAITING_PER_DEVICE_MAX", 3)
+    monkeypatch.setattr(parking, "WAITING_PER_DEVICE_MAX", 3)
     [ada] = people("ada")
     founder, mallory = Author(seed=1), Author(seed=2)
     channel = founder.channel()

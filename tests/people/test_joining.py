@@ -12,7 +12,7 @@ from quire.core.crypto import keys
 from quire.core.ids import ChannelId, log_prefix
 from quire.core.operation import Post
 from quire.storage import controls, log
-from quire.store import arrivals, bundling, placing, unbundling
+from quire.store import arrivals, bundling, parking, placing, unbundling
 from quire.store import ingest as ingest_module
 from quire.testing.authors import Author, Pen
 from quire.testing.people import Person, in_file, meet
@@ -133,7 +133,7 @@ def test_answers_that_come_before_what_they_answer_find_room_in_the_end(
         ada.chat.send_message(team, f"answer {number}", thread=root)
     carol.chat.join_channel(ada.chat.create_invite(team).text())
     ada.take(carol.give())
-    monkeypatch.setattr(ingest_module, "WAITING_PER_DEVICE_MAX", 5)
+    monkeypatch.setattr(parking, "WAITING_PER_DEVICE_MAX", 5)
     report = carol.take(ada.give())
     assert (report.ok, report.refused) == (True, [])
     assert len(carol.reads(team)) == SAID + 1

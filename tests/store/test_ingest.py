@@ -16,8 +16,7 @@ from quire.core.ids import MessageId
 from quire.core.operation import Origin, Post, React, encode_operation
 from quire.errors import MalformedError, PeerError, UnauthorisedError
 from quire.storage import log
-from quire.store import ingest as ingest_module
-from quire.store import placing, wallclock
+from quire.store import keeping, parking, placing, wallclock
 from quire.store.ingest import IngestReport
 from quire.store.local import LocalStore
 from quire.testing.authors import START_MS, Author, Channel, Pen
@@ -301,7 +300,7 @@ def test_two_logs_with_one_prefix(
 ) -> None:
     first, second = author.pen(channel), author.pen(channel)
     taken = first.prefix
-    monkeypatch.setattr(ingest_module, "log_prefix", lambda device, incarnation: taken)
+    monkeypatch.setattr(keeping, "log_prefix", lambda device, incarnation: taken)
     assert rules(store.ingest([first.write(Post("a")), second.write(Post("b"))])) == ["prefix_taken"]
     assert bodies(store, channel) == ["a"]
 
@@ -416,7 +415,7 @@ def test_after_the_clock_was_set_back_our_own_words_are_not_held(
 def test_what_waits_is_bounded_for_each_device(
     store: LocalStore, channel: Channel, author: Author, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest_module, "WAITING_PER_DEVICE_MAX", 3)
+    monkeypatch.setattr(parking, "WAITING_PER_DEVICE_MAX", 3)
     target = channel.pen.next_id()
     pen = author.pen(channel)
     early = [pen.write(React(target, emoji)) for emoji in "abc"]

@@ -16,8 +16,7 @@ from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import Edit, Name, Pin, Post, Profile, React
 from quire.storage import backlog, log
 from quire.storage.meta import get_meta
-from quire.store import ingest as ingest_module
-from quire.store import wallclock
+from quire.store import parking, wallclock
 from quire.store.ingest import IngestReport
 from quire.store.local import LocalStore
 from quire.testing.authors import Author, Channel, Pen
@@ -274,8 +273,8 @@ def test_what_is_parked_survives_a_restart_and_is_here_already(
 def test_what_is_parked_is_bounded(
     store: LocalStore, bob: Author, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest_module, "PARKED_PER_DEVICE_MAX", 2)
-    monkeypatch.setattr(ingest_module, "PARKED_PER_CHANNEL_MAX", 3)
+    monkeypatch.setattr(parking, "PARKED_PER_DEVICE_MAX", 2)
+    monkeypatch.setattr(parking, "PARKED_PER_CHANNEL_MAX", 3)
     admitted = channel.pen.admit(bob)
     theirs = bob.pen(channel)
     early = [theirs.write(Post(str(n))) for n in range(3)]
@@ -287,7 +286,7 @@ def test_what_is_parked_is_bounded(
     assert store.ingest([admitted]).new == 1
     assert bodies(store, channel) == ["1", "2"]
     assert store.ingest(early).new == 1
-    monkeypatch.setattr(ingest_module, "PARKED_BYTES_MAX", 1_000)
+    monkeypatch.setattr(parking, "PARKED_BYTES_MAX", 1_000)
     report = store.ingest([Pen(ada_like(bob), channel.id, (bytes(32),)).write(Post("y" * 900))])
     assert rules(report) == ["too_many_waiting"]
 

@@ -87,6 +87,15 @@ class Chain:
             raise PeerError("this log is here already, in another channel", rule="log_of_another_channel")
 
 
+def row_of(db: apsw.Connection, arrival: Arrival) -> log.LogRow | None:
+    """The row of its log that a commit is in, since it may have been moved."""
+    for row in log.branches(db, arrival.head.device, arrival.head.incarnation):
+        stored = log.get_commit(db, row.n, arrival.head.seq)
+        if stored and stored[0] == arrival.commit.head:
+            return row
+    return None
+
+
 def require_signature(arrival: Arrival) -> None:
     """Raises: MalformedError(rule="commit_signature") unless its device signed this very commit."""
     signed = commit.to_be_signed(arrival.commit.head)
