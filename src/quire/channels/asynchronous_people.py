@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from quire.channels.people import EXPIRES, History, PersonRef
+from quire.channels.inviting import EXPIRES, History
+from quire.channels.members import PersonRef
 from quire.core.circle import (
     DeviceView,
     ForkView,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import apsw
 import msgspec
 
-from quire.channels.people import Names
+from quire.channels.members import Names
 from quire.core.heights import count, digest, lacking
 from quire.core.ids import ChannelId
 from quire.core.relay_frames import RELAY_ID_SIZE

@@ -53,7 +53,7 @@ def labels(people: Iterable[tuple[bytes, str]]) -> dict[bytes, str]:
 
 def name_of(session: Session, identity: bytes) -> str:
     """What a person is called here, who need not be a member of anything."""
-    from quire.channels.people import Names
+    from quire.channels.members import Names
 
     return Names(session.store)(identity)
 

@@ -156,7 +156,8 @@ def _story(lines: list[StoryLine], forks: list[ForkView], console: Console) -> I
 
 def _value(name: str, text: str) -> int:
     """What one typed, as the policy's number."""
-    from quire.channels.people import as_role, history_scope
+    from quire.channels.inviting import history_scope
+    from quire.channels.members import as_role
 
     if name == "history":
         return history_scope(history(text))
