@@ -72,9 +72,7 @@ SHORT_DATE = re.compile(
     r"(?:^|/)(?P<y>\d\d)\.(?P<m>\d\d)\.(?P<d>\d\d)(?:\.(?:txt|log))?$"
 )  # clog's file a day
 MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-NAMED_CHANNEL = re.compile(
-    r"(?P<name>#{1,2}[^\s/.,]+(?:\.[^\s/.,\d][^\s/.,]*)*?)(?=[._-]?(?:\d{4}|\d{8})|\.[^./]*$|/|$|\.)"
-)
+NAMED_MONTH = re.compile(r"[._-](?:19|20)\d\d(?:[-_.]?(?:0[1-9]|1[0-2]))?$")
 EXTENSION = re.compile(r"\.(?:txt|log|weechatlog|irclog|raw|ascii|\d+)$", re.I)
 ADDRESSED = re.compile(r"([^\s:,<>]{1,32})[:,](?:\s|$)")
 
@@ -447,12 +445,27 @@ def _asked_day(options: Options) -> date | None:
 def _channel(name: str, head: Head, survey: Survey, options: Options) -> str:
     if options.channel:
         return "#" + options.channel.lstrip("#")
-    if found := list(NAMED_CHANNEL.finditer(name)):
-        return found[-1]["name"]
+    if named := _named_channel(name):
+        return named
     if head.channel or survey.channel:
         return head.channel or survey.channel
-    rest = SHORT_DATE.sub("", NAMED_TIME.sub("", PurePosixPath(name).name)).strip("._- ")
-    while (shorter := EXTENSION.sub("", rest)) != rest:
-        rest = shorter
-    rest = rest.strip("._- ")
+    rest = _undated(SHORT_DATE.sub("", NAMED_TIME.sub("", PurePosixPath(name).name)).lstrip("._- "))
     return rest or PurePosixPath(name).parent.name or "irc"
+
+
+def _named_channel(name: str) -> str:
+    """The channel in the path: `irc.libera.#c.weechatlog`, `#c/2020-01-02.log`, `net_#c_20200102.log.txt`."""
+    *folders, file = name.split("/")
+    for part in (_undated(NAMED_TIME.split(file[file.find("#") :])[0]) if "#" in file else "", *folders[::-1]):
+        channel = part[part.find("#") :].split()[0] if "#" in part else ""
+        if channel.strip("#"):
+            return channel
+    return ""
+
+
+def _undated(name: str) -> str:
+    """A file's name without its endings and without a month or year before them."""
+    rest = name.rstrip("._- ")
+    while (shorter := EXTENSION.sub("", rest).rstrip("._- ")) != rest:
+        rest = shorter
+    return NAMED_MONTH.sub("", rest)

@@ -19,12 +19,12 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from quire.errors import FormatError
-from quire.exchange.jsonin import objects
+from quire.exchange.jsonin import Prefixed, objects, taken
 from quire.exchange.jsonpull import Broken
 from quire.exchange.loose_json import decode, json_lines, mapping, sequence
 from quire.exchange.model import NotCarried, Options, PinEvent, Record, Skipped, Warn
 from quire.exchange.slack_events import Stream, looks_like_event, unwrap
-from quire.exchange.slack_files import CHANNELS, LINES, USERS, Directory, Place, is_export_file, place_of
+from quire.exchange.slack_files import CHANNELS, LINES, TEXTS, USERS, Directory, Place, is_export_file, place_of
 from quire.exchange.slack_message import Converter, timestamp
 from quire.exchange.sources import Source
 from quire.exchange.text import string, time_ms
@@ -34,9 +34,11 @@ TITLE = "Slack: export (zip or folder), API pages, event stream"
 NOTICES_ARE_MESSAGES = True
 
 WHOLE_MAX = 48 << 20  # bytes of a JSON file that is decoded at once; larger ones are streamed
+TEXT_HEAD = 4096  # bytes of a text that say whether it holds events
 REPLIES_MAX = 2_000_000  # replies whose thread only a thread file tells
 PEEKED_MAX = 6  # files looked into to recognise the format
 
+KINDS = ("day", "page", "thread", "other")
 TS = re.compile(rb'"(?:ts|event_ts|deleted_ts|thread_ts)"\s*:\s*"?1?\d{9}\.\d{1,6}')
 SPOKEN = re.compile(rb'"(?:text|reaction|subtype|pin_count|user_profile)"\s*:')
 LISTED = re.compile(rb'"(?:team_id|is_general|is_archived|is_member|is_im|is_mpim)"\s*:')
@@ -47,12 +49,14 @@ def recognise(source: Source) -> int:
     try:
         names = [name for name in source.names() if is_export_file(name)]
         places = [place for place in map(place_of, names) if place is not None]
-        places.sort(key=lambda place: ("day", "page", "thread", "other").index(place.kind))
+        places.sort(key=lambda place: (KINDS.index(place.kind), place.file.endswith(TEXTS)))
         tables = [
             name for name in names if name.rsplit("/", 1)[-1] in USERS or name.rsplit("/", 1)[-1] in CHANNELS
         ]
         for place in islice(places, PEEKED_MAX):
             head = source.peek(place.file, 8192)
+            if place.file.endswith(TEXTS) and not _holds_objects(head):
+                continue
             if TS.search(head) and SPOKEN.search(head):
                 return 3 if tables or place.kind != "other" or b'"event' in head else 2
         if any(LISTED.search(source.peek(name, 8192)) for name in islice(tables, PEEKED_MAX)):
@@ -83,7 +87,7 @@ class _Reader:
         yield from self.directory.skipped
         places = {place.file: place for place in map(place_of, self.source.names()) if place is not None}
         if not places and not self.directory.channels:
-            raise FormatError(f"{self.source.path.name} holds no Slack messages", rule="no_messages")
+            raise self._empty()
         if any(place.kind == "thread" for place in places.values()):
             self._read_threads(places)
         found = False
@@ -99,8 +103,13 @@ class _Reader:
             if not found:
                 raise
             yield Skipped(self.source.path.name, "the rest", str(error)[:200])
+        if not found and not self.directory.channels and all(name.endswith(TEXTS) for name in places):
+            raise self._empty()
         yield from self.stream.end()
         yield from self._ending()
+
+    def _empty(self) -> FormatError:
+        return FormatError(f"{self.source.path.name} holds no Slack messages", rule="no_messages")
 
     def _ending(self) -> Iterator[Record]:
         """Channels without messages, pins, and what the summary should tell."""
@@ -139,7 +148,12 @@ class _Reader:
 
     def _file(self, place: Place, stream: BinaryIO) -> Iterator[Record]:
         channel = self._channel(place)
-        if place.file.endswith(LINES):
+        if place.file.endswith(TEXTS):
+            head = taken(stream, TEXT_HEAD)
+            if not _holds_objects(head):
+                return  # a text of some other kind beside the messages
+            stream = Prefixed(head, stream)  # type: ignore[assignment]
+        if place.file.endswith((*LINES, *TEXTS)):
             yield from self._lines(place, stream, channel)
             return
         if self.source.sizes().get(place.file, 0) > WHOLE_MAX:
@@ -222,6 +236,10 @@ class _Reader:
                 yield Skipped(place.file, "the whole file", f"not JSON: {error}"[:200])
         else:
             yield from self._streamed(place, io.BytesIO(data), channel)
+
+
+def _holds_objects(head: bytes) -> bool:
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n\x1e")[:1] == b"{"
 
 
 ARRAYS = frozenset(["", "messages", "events"])

@@ -72,7 +72,7 @@ class Stream:
 
     def __init__(self, converter: Converter) -> None:
         self.converter = converter
-        self._seen: set[Target] = set()
+        self._seen: dict[Target, tuple[int, str]] = {}  # a hash of the text by now, and when it was edited
         self._forgetful = False
         self._waiting: dict[Target, Waiting] = {}
 
@@ -100,7 +100,8 @@ class Stream:
         out = self.converter.message(event, channel, place, position, root)
         if place.kind != "other" or not isinstance(out[-1], Message):
             return out  # the files of an export hold no separate changes to remember messages for
-        return out + self._arrived((channel, out[-1].id))
+        state = (hash(out[-1].body), timestamp(mapping(event.get("edited")).get("ts")))
+        return out + self._arrived((channel, out[-1].id), state)
 
     def end(self) -> list[Record]:
         """Messages that were only ever heard of through their changes."""
@@ -114,11 +115,11 @@ class Stream:
         key = string(found.get("id")) if isinstance(found, dict) else string(found)
         return key if ID.fullmatch(key) else ""
 
-    def _arrived(self, target: Target) -> list[Record]:
+    def _arrived(self, target: Target, state: tuple[int, str]) -> list[Record]:
         if len(self._seen) >= SEEN_MAX:
             self._seen.clear()
             self._forgetful = True
-        self._seen.add(target)
+        self._seen[target] = state
         waiting = self._waiting.pop(target, None)
         return waiting.later if waiting is not None else []
 
@@ -172,19 +173,34 @@ class Stream:
         if after.get("subtype") == "tombstone":
             return out + self._wait(target, before, after, [DeleteEvent(channel, ts, when or edited_ms)])
         body = self.converter.body(after)
-        if (before is not None and self.converter.body(before) == body) or (before is None and not edited):
+        state = (hash(body), timestamp(edited.get("ts")))
+        if self._is_known(target, before, state):
             self.converter.not_carried[
                 "updates of messages that leave the text alone (unfurls, reply counts)"
             ] += 1
             if target not in self._seen and target not in self._waiting:
                 out += self._wait(target, after, None, [])
             return out
+        if target in self._seen:
+            self._seen[target] = state
         author = string(edited.get("user"))
         if author:
             self.converter.person(out, author)
         name = timestamp(event.get("event_ts")) or timestamp(event.get("ts"))
         edit = EditEvent(channel, ts, Edit(edited_ms, body, author, name), time_ms(ts))
         return out + self._wait(target, before, after, [edit])
+
+    def _is_known(self, target: Target, before: dict[str, Any] | None, state: tuple[int, str]) -> bool:
+        """Is this how the message was anyway? Streams that hide what was taken back hide it in
+        `previous_message` too, so what came as the message itself is the better witness."""
+        text, edited = state
+        if target in self._seen:
+            known, when = self._seen[target]
+        elif before is None:
+            return not edited
+        else:
+            known, when = hash(self.converter.body(before)), timestamp(mapping(before.get("edited")).get("ts"))
+        return known == text and edited in ("", when)
 
     def _deleted(self, event: dict[str, Any], channel: str, broken: Skipped) -> list[Record]:
         before = mapping(event.get("previous_message")) or mapping(event.get("original"))

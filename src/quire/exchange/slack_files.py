@@ -46,13 +46,15 @@ IGNORED = re.compile(
     r"(?:\.timestamps|team_info|team|emoji|package|package-lock|tsconfig|composer|manifest|workflows|user_groups"
     r"|usergroups|metadata)\.json"
 )
-DAY = re.compile(r"\d{4}-\d\d-\d\d\.json")
+DATE = r"\d{4}-\d\d-\d\d"
+DAY = re.compile(DATE + r"\.json")
 PAGE = re.compile(r"\d{1,8}\.json")
 THREAD = re.compile(r"(\d{9,11}\.\d{1,6})\.json")
 LINES = (".jsonl", ".ndjson", ".jsonlines")
+TEXTS = (".txt", ".log")  # how listeners call a log of events; what is in them decides
 # What a tool calls a file when the channel's name is the folder's.
 GENERIC = re.compile(
-    r"(?:messages|history|export|data|events|log|page|replies|threads?)[-_\d]*", re.IGNORECASE
+    r"(?:messages|history|export|data|events|logs?|page|replies|threads?)[-_\d]*", re.IGNORECASE
 )
 ID = re.compile(r"[CDG][A-Z0-9]{5,20}")
 YAML_CHANNEL = re.compile(r"^\s+([CDG][A-Z0-9]{5,20}):\s*[\"']?([^\s\"'#][^\n\"'#]*)", re.MULTILINE)
@@ -98,7 +100,7 @@ def place_of(name: str) -> Place | None:
     base = path.name
     if base in USERS or base in CHANNELS or base in NOT_CARRIED or IGNORED.fullmatch(base):
         return None
-    if not is_export_file(name) or not base.endswith((".json", *LINES)):
+    if not is_export_file(name) or not base.endswith((".json", *LINES, *TEXTS)):
         return None
     parents = [part for part in path.parts[:-1] if part not in ("..", "/")]
     folder = parents[-1] if parents else ""
@@ -113,7 +115,8 @@ def place_of(name: str) -> Place | None:
     if base.startswith("."):
         return None
     stem = base.rsplit(".", 1)[0]
-    return Place(name, "other", folder if folder and GENERIC.fullmatch(stem) else stem)
+    nameless = GENERIC.fullmatch(stem) or (re.fullmatch(DATE, stem) and not GENERIC.fullmatch(folder))
+    return Place(name, "other", folder if folder and nameless else stem)
 
 
 def display_name(user: dict[str, Any]) -> str:
