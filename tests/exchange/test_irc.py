@@ -94,6 +94,18 @@ def test_a_star_is_an_action_unless_its_words_are_a_notice(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "channel"),
+    [("2016/07/#qt_20160701.log.txt", "#qt"), ("net_#qt_20160701.log", "#qt"), ("#node.js.2016-07-01.log", "#node.js"),
+     ("#qt-2016-07.log", "#qt"), ("#qt.2016.log", "#qt"), ("#qt (2).log", "#qt"), ("#qt/2016/07/01.txt", "#qt"),
+     ("qt (1).log", "qt"), ("##c-4.log", "##c-4")],
+)  # fmt: skip
+def test_a_channel_named_by_the_path(tmp_path: Path, name: str, channel: str) -> None:
+    text = "[10:00] <ann> hi\n[10:01] <bob> ho\n"
+    found = records(irc, pack(tmp_path, {name: text}), Options(date="2016-07-01"))
+    assert {message.channel for message in messages(found)} == {channel}
+
+
 def test_a_meetings_time_is_no_part_of_its_channels_name(tmp_path: Path) -> None:
     text = "17:00:00 <ann> #startmeeting\n17:01:00 <bob> hi\n"
     found = records(irc, pack(tmp_path, {"dev.2014-01-05-17.00.log.txt": text}))

@@ -598,3 +598,39 @@ def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, seed: int, noise: b
     )
     with contextlib.suppress(FormatError):
         tally(read(tmp_path_factory.mktemp("fuzz"), {name: bytes(contents), "d/2020-01-01.json": [msg(A)]}))
+
+
+def test_logs_of_events_are_known_by_what_is_in_them(tmp_path: Path) -> None:
+    """Listeners write an event a line into a text a day, and say the channel in each."""
+    day = [msg(A, channel="C00000001"), msg(B, channel="C00000002", user="U2")]
+    files = {
+        "logs/2020-09-13.txt": "".join(json.dumps(one) + "\n" for one in day).encode(),
+        "logs/2020-09-14.log": json.dumps(msg(C, channel="C00000001", thread_ts=A)).encode() + b"\n{broken\n",
+        "notes.txt": b"not of Slack",
+        "garden/2020-09-15.jsonl": json.dumps(msg("1600086500.000000")).encode(),
+    }
+    with open_source(pack(tmp_path, files)) as source:
+        assert slack.recognise(source) >= 2
+        found = list(slack.read(source, Options()))
+    assert [(m.channel, m.id, m.thread) for m in messages(found)] == [
+        ("garden", "1600086500.000000", ""), ("C00000001", A, ""), ("C00000002", B, ""), ("C00000001", C, A),
+    ]  # fmt: skip
+    assert [(one.file, one.position) for one in skipped(found)] == [("logs/2020-09-14.log", "line 2")]
+
+
+def test_a_change_is_measured_by_the_message_itself(tmp_path: Path) -> None:
+    """A stream that hides what was taken back hides it in `previous_message`: an unfurl then looks like an edit."""
+    at, later = "1600000100.000000", "1600000200.000000"
+    found = stream(
+        tmp_path,
+        event(**msg(A, text="see http://x")),
+        event(type="message", subtype="message_changed", ts=at, message=msg(A, text="see http://x"),
+              previous_message=msg(A, text="[hidden]")),
+        changed(A, "see http://y", "[hidden]", at),
+        changed(A, "see http://y", "[hidden]", at, attachments=[{"from_url": "http://y"}]),
+        changed(A, "see http://y", "[hidden]", later),
+    )  # fmt: skip
+    edits = [record.edit for record in found if isinstance(record, EditEvent)]
+    assert [(edit.time_ms, edit.body) for edit in edits] == [
+        (MS + 100_000, "see http://y"), (MS + 200_000, "see http://y"),
+    ]  # fmt: skip

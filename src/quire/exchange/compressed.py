@@ -1,7 +1,8 @@
 """Compressed files in an export (`general.log.gz`) are read as what they hold, whatever the format.
 
 The ending goes from the name, so no importer ever sees it; the content decides, so a file that only is called
-so stays what it is. gzip, bzip2 and xz, of any number of parts.
+so stays what it is, and a text that is compressed without saying so is read as well. gzip, bzip2 and xz, of any
+number of parts.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
 from quire.errors import FormatError
-from quire.exchange.sources import BROKEN, HEAD_BYTES, Source
+from quire.exchange.jsonin import Prefixed
+from quire.exchange.sources import BROKEN, HEAD_BYTES, TEXTS, Source, suffix_of
 
 ENDING = re.compile(r"(?<!\.tar)\.(?:gz|bz2|xz)$", re.I)
+TEXT_ENDINGS = TEXTS - {""}
 GZIP, BZIP2, XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"
 RATIO = 8  # what text shrinks by, about: a compressed file's size inside is not known before it was read
 
@@ -37,6 +40,10 @@ class _Uncompressed(Source):
         self._sizes: dict[str, int] | None = None
         self._real: dict[str, str] = {}  # shown name -> name of a file that may be compressed
         self._shown: dict[str, str] = {}  # and back
+
+    @property
+    def damage(self) -> str:  # type: ignore[override]
+        return self._inner.damage
 
     @property
     def raw(self) -> Source:
@@ -57,19 +64,35 @@ class _Uncompressed(Source):
     def open(self, name: str) -> BinaryIO:
         self.sizes()
         stream = self._inner.open(self._real.get(name, name))
-        return cast(BinaryIO, _Plain(stream, name)) if name in self._real else stream
+        return self._plain(name, stream)
+
+    def _plain(self, name: str, stream: BinaryIO) -> BinaryIO:
+        """`stream` as what it holds."""
+        if name not in self._real:
+            if suffix_of(name) not in TEXT_ENDINGS:
+                return stream
+            try:
+                head = stream.read(len(XZ))
+            except FormatError:
+                return stream  # it says so again to who reads it
+            stream = cast(BinaryIO, _Whole(head, stream))
+            if not head.startswith((GZIP, XZ, BZIP2)):
+                return stream
+        return cast(BinaryIO, _Plain(stream, name))
 
     def walk(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, BinaryIO]]:
         self.sizes()
         for name, stream in self._inner.walk(lambda name: wanted(self._shown.get(name, name))):
-            shown = self._shown.get(name)
-            yield (name, stream) if shown is None else (shown, cast(BinaryIO, _Plain(stream, shown)))
+            shown = self._shown.get(name, name)
+            yield shown, self._plain(shown, stream)
 
     def peek(self, name: str, size: int = 4096) -> bytes:
         self.sizes()
         if name not in self._real:
-            return self._inner.peek(name, size)
-        head = self._inner.peek(self._real[name], max(size, HEAD_BYTES))
+            head = self._inner.peek(name, size)
+            if not head.startswith((GZIP, XZ, BZIP2)) or suffix_of(name) not in TEXT_ENDINGS:
+                return head
+        head = self._inner.peek(self._real.get(name, name), max(size, HEAD_BYTES))
         try:
             if head.startswith(GZIP):
                 return zlib.decompressobj(wbits=31).decompress(head, size)
@@ -84,6 +107,22 @@ class _Uncompressed(Source):
 
     def close(self) -> None:
         self._inner.close()
+
+
+class _Whole(Prefixed):
+    """A stream of which a head was read, from its beginning; closes with it."""
+
+    def read(self, size: int = -1) -> bytes:
+        data = super().read(size)
+        if 0 < len(data) < size:
+            with contextlib.suppress(FormatError):  # said again to who asks for more
+                data += self._rest.read(size - len(data))
+        return data
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._rest.close()
+        super().close()
 
 
 class _Plain(io.RawIOBase):

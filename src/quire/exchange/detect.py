@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from shlex import quote
@@ -11,9 +11,23 @@ from typing import Protocol
 
 from quire.errors import FormatError
 from quire.exchange.model import Options, Record
-from quire.exchange.sources import Source, archives_in, open_source
+from quire.exchange.sources import Source, ZipSource, archives_in, open_source, suffix_of
 
 CERTAIN = 3
+ARCHIVES_MAX = 20  # in a folder that are looked into
+ARCHIVES = ("zip", "tar", "tgz", "gz", "bz2", "xz", "7z", "rar", "zst")
+UNPACK = "it is an archive of a kind that Quire does not read ({}): unpack it, and import the folder"
+FOREIGN = {  # what a file begins with -> what to do
+    b"7z\xbc\xaf\x27\x1c": UNPACK.format("7z"),
+    b"Rar!\x1a\x07": UNPACK.format("RAR"),
+    b"\x28\xb5\x2f\xfd": UNPACK.format("Zstandard"),
+    b"\x1f\x8b": "it is compressed, and damaged or not an export",
+    b"BZh": "it is compressed, and damaged or not an export",
+    b"\xfd7zXZ": "it is compressed, and damaged or not an export",
+    b"PK": "it is a zip that is damaged at its beginning",
+    b"%PDF": "it is a PDF; export it as text, JSON or HTML",
+    b"SQLite format 3\0": "it is a database; export it as text, JSON or HTML",
+}
 
 
 class Importer(Protocol):
@@ -90,6 +104,32 @@ def detect(source: Source) -> Importer:
     return importer
 
 
+def left_aside(source: Source, importer: Importer) -> Iterator[str]:
+    """What else `source` holds that could be imported and was not, in words."""
+    name = source.path.name
+    for other in _others(source, importer):
+        yield f"{name} also holds what `--format {other.NAME}` imports ({other.TITLE}): nothing of that came"
+    for path in _archives_beside(source):
+        yield f"{path.name} in {name} is an export of its own: nothing of that came"
+
+
+def _others(source: Source, importer: Importer) -> list[Importer]:
+    """Formats of which `source` holds an export, too, beside that of `importer`. A tar is not asked: it takes long."""
+    if source.forwards_only or len(source.sizes()) < 2:
+        return []
+    return [one for one in importers() if one.NAME != importer.NAME and one.recognise(source) == CERTAIN]
+
+
+def _archives_beside(source: Source) -> list[Path]:
+    """Archives in the folder of an export that are exports themselves."""
+    found = []
+    for path in archives_in(source.path)[:ARCHIVES_MAX] if source.path.is_dir() else []:
+        with suppress(FormatError), open_source(path) as inner:
+            if _surest(inner, "")[0] == CERTAIN:
+                found.append(path)
+    return found
+
+
 def named(name: str) -> Importer:
     """The importer with this name. Raises: FormatError(rule="unknown_format")."""
     known = importers()
@@ -117,9 +157,30 @@ def _surest(source: Source, format: str) -> tuple[int, Importer]:
 
 
 def _unknown(source: Source, archives: list[Path]) -> FormatError:
-    hint = "see `quire import --formats`; anything can be converted to Quire's own JSONL"
+    hint = (
+        _explained(source) or "see `quire import --formats`; anything can be converted to Quire's own JSONL"
+    )
     if len(archives) > 1:
         hint = (
             f"it holds {len(archives)} archives: import each, as in `quire import {quote(str(archives[0]))}`"
         )
     return FormatError(f"{source.path.name} is in no format Quire knows", rule="unknown_format", hint=hint)
+
+
+def _explained(source: Source) -> str:
+    """Why a file that is no export is none, where its first bytes tell."""
+    sizes = source.sizes()
+    if isinstance(source.raw, ZipSource) and source.raw.encrypted:
+        return "its files are encrypted: unpack it with its password, and import the folder"
+    if not any(sizes.values()):
+        return "it is empty"
+    inside = [name for name in sizes if suffix_of(name) in ARCHIVES]
+    if len(sizes) > 1 or not source.path.is_file() or source.path.name not in sizes:
+        return f"it holds an archive, {inside[0]}: unpack it, and import that" if inside else ""
+    head = source.raw.peek(source.path.name, 512)
+    for magic, what in FOREIGN.items():
+        if head.startswith(magic):
+            return what
+    if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+        return "it is a web page: perhaps the page to sign in on that was saved instead of the export"
+    return ""

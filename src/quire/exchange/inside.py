@@ -29,6 +29,10 @@ class Watched(Source):
         self._raw = source.raw  # an attached archive is attached as it is
         self._by_name: dict[str, list[str]] | None = None
 
+    @property
+    def damage(self) -> str:  # type: ignore[override]
+        return self._source.damage
+
     def sizes(self) -> dict[str, int]:
         return self._source.sizes()
 

@@ -41,7 +41,7 @@ from quire.exchange.irc_styles import (
     split_stamp,
     unstyled,
 )
-from quire.exchange.lines import LineIds, WallClock, guarded, is_clutter, text_lines
+from quire.exchange.lines import LineIds, WallClock, guarded, is_clutter, text_lines, uncopied
 from quire.exchange.model import Author, Channel, Message, NotCarried, Options, Record, Skipped
 from quire.exchange.sources import Source
 from quire.exchange.text import iso_ms, valid_time_ms
@@ -456,7 +456,10 @@ def _channel(name: str, head: Head, survey: Survey, options: Options) -> str:
 def _named_channel(name: str) -> str:
     """The channel in the path: `irc.libera.#c.weechatlog`, `#c/2020-01-02.log`, `net_#c_20200102.log.txt`."""
     *folders, file = name.split("/")
-    for part in (_undated(NAMED_TIME.split(file[file.find("#") :])[0]) if "#" in file else "", *folders[::-1]):
+    for part in (
+        _undated(NAMED_TIME.split(file[file.find("#") :])[0]) if "#" in file else "",
+        *folders[::-1],
+    ):
         channel = part[part.find("#") :].split()[0] if "#" in part else ""
         if channel.strip("#"):
             return channel
@@ -465,7 +468,7 @@ def _named_channel(name: str) -> str:
 
 def _undated(name: str) -> str:
     """A file's name without its endings and without a month or year before them."""
-    rest = name.rstrip("._- ")
+    rest = uncopied(name).rstrip("._- ")
     while (shorter := EXTENSION.sub("", rest).rstrip("._- ")) != rest:
         rest = shorter
     return NAMED_MONTH.sub("", rest)

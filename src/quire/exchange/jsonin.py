@@ -67,10 +67,13 @@ def objects(stream: BinaryIO, arrays: frozenset[str], seen: Seen) -> Iterator[tu
     path is the keys that led there, the array's own last. An item may be `Broken`; a final one ends
     the walk.
     """
-    for path, item in _walk(JsonPull(stream), arrays, seen, ()):
+    pull = JsonPull(stream)
+    for path, item in _walk(pull, arrays, seen, ()):
         yield path, item
         if isinstance(item, Broken) and item.final:
             return
+    if (more := pull.rest()) is not None:
+        yield (), more
 
 
 def _walk(pull: JsonPull, arrays: frozenset[str], seen: Seen, path: Path) -> Iterator[tuple[Path, Any]]:

@@ -227,12 +227,29 @@ class JsonPull:
                     or len(self._text) - self._at > ITEM_CHARS_MAX
                     or isinstance(error, RecursionError)
                 ):
-                    raise _Fault(f"broken JSON: {str(error)[:100]}") from None
+                    raise _Fault(self._what_is_wrong(error)) from None
             else:
                 if end < len(self._text) - NUMBER_TAIL or self._ended:
                     self._at = end
                     return value
             self._fill()
+
+    def _what_is_wrong(self, error: ValueError | RecursionError) -> str:
+        if not isinstance(error, json.JSONDecodeError):
+            return "broken JSON: nested too deeply"
+        open_end = error.msg.startswith("Unterminated string") and not self._text[error.pos :].count("\n")
+        if self._ended and (open_end or not self._text[error.pos :].strip()):
+            return "the file ends early"
+        return f"broken JSON: {error.msg}"
+
+    def rest(self) -> Broken | None:
+        """What follows the document: nothing, or a Broken for what should not be there."""
+        try:
+            if self._dead or not self.kind():
+                return None
+        except _Fault as fault:
+            return Broken(str(fault), final=True)
+        return Broken("more text after the end of the document", final=True)
 
     def _skip_white(self) -> None:
         while True:

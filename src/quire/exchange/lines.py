@@ -102,9 +102,17 @@ CLUTTER = re.compile(
 )
 
 
+COPIED = re.compile(r"(?:[ _]-?[ _]?copy)?(?:[ _-]?\(\d{1,3}\)|(?<=copy)[ _]?\d{0,3})(?=\.[^./]+$|$)", re.I)
+
+
 def is_clutter(name: str) -> bool:
     """Files that archives pick up on their way and no export owns: hidden ones, READMEs, licences."""
     return CLUTTER.search(name) is not None
+
+
+def uncopied(name: str) -> str:
+    """A file's name without what a program adds to a second copy: `a (1).json`, `a copy.json`."""
+    return COPIED.sub("", name)
 
 
 class WallClock:

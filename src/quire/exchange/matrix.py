@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from quire.exchange.jsonin import document_or_lines, objects
 from quire.exchange.jsonpull import Broken
 from quire.exchange.lines import decode as decode_text
-from quire.exchange.lines import guarded, is_clutter, raw_lines
+from quire.exchange.lines import guarded, is_clutter, raw_lines, uncopied
 from quire.exchange.loose_json import decode, mapping
 from quire.exchange.matrix_events import Room, records
 from quire.exchange.model import Author, Channel, NotCarried, Options, Record, Skipped
@@ -173,7 +173,7 @@ def _room_in(path: tuple[str, ...]) -> str:
 
 
 def _file_room(name: str) -> str:
-    path = PurePosixPath(name)
+    path = PurePosixPath(uncopied(name))
     stem = re.sub(r"\.(?:json|jsonl|ndjson|txt|log)$", "", path.name, flags=re.I)
     if PAGE.fullmatch(stem) and path.parent.name:
         return path.parent.name

@@ -21,7 +21,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from quire.errors import FormatError
-from quire.exchange.lines import LineIds, WallClock, guarded, is_clutter
+from quire.exchange.lines import LineIds, WallClock, guarded, is_clutter, uncopied
 from quire.exchange.mail import Mail, message_ids, parse
 from quire.exchange.model import Author, Channel, Message, NotCarried, Options, Record, Skipped
 from quire.exchange.sources import Source
@@ -218,7 +218,7 @@ def _may_be_mail(name: str) -> bool:
 
 def _box_name(source: Source, name: str) -> str:
     """The list's name: the file's, or its folder's or archive's where the file is called after a month."""
-    path = PurePosixPath(name)
+    path = PurePosixPath(uncopied(name))
     for part in (path.name, path.parent.name, source.path.name):
         stem = ENDING.sub("", part)
         if stem and not PERIOD.fullmatch(stem):

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from quire.exchange.jsonin import objects
 from quire.exchange.jsonpull import Broken
-from quire.exchange.lines import LineIds, guarded, is_clutter
+from quire.exchange.lines import LineIds, guarded, is_clutter, uncopied
 from quire.exchange.loose_json import mapping, sequence
 from quire.exchange.model import (
     Attachment,
@@ -107,8 +107,8 @@ class _Reader:
     def file(self, name: str, stream: BinaryIO, source_name: str) -> Iterator[Record]:
         facts: dict[str, Any] = {}
         people = 0
-        path = PurePosixPath(name)
-        key = path.parent.name if PART.search(name) and path.parent.name else path.stem
+        path = PurePosixPath(uncopied(name))
+        key = path.parent.name if PART.search(uncopied(name)) and path.parent.name else path.stem
         begun = False
         place = 0
         for where, item in objects(stream, frozenset(["messages", "participants"]), facts.__setitem__):

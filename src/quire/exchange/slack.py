@@ -24,7 +24,16 @@ from quire.exchange.jsonpull import Broken
 from quire.exchange.loose_json import decode, json_lines, mapping, sequence
 from quire.exchange.model import NotCarried, Options, PinEvent, Record, Skipped, Warn
 from quire.exchange.slack_events import Stream, looks_like_event, unwrap
-from quire.exchange.slack_files import CHANNELS, LINES, TEXTS, USERS, Directory, Place, is_export_file, place_of
+from quire.exchange.slack_files import (
+    CHANNELS,
+    LINES,
+    TEXTS,
+    USERS,
+    Directory,
+    Place,
+    is_export_file,
+    place_of,
+)
 from quire.exchange.slack_message import Converter, timestamp
 from quire.exchange.sources import Source
 from quire.exchange.text import string, time_ms
@@ -159,7 +168,10 @@ class _Reader:
         if self.source.sizes().get(place.file, 0) > WHOLE_MAX:
             yield from self._streamed(place, stream, channel)
             return
-        data = stream.read()
+        yield from self._whole(place, stream.read(), channel)
+        stream.read(1)  # a damaged file says so now
+
+    def _whole(self, place: Place, data: bytes, channel: str) -> Iterator[Record]:
         try:
             found = decode(data)
         except ValueError as error:

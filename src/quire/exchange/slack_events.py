@@ -199,7 +199,10 @@ class Stream:
         elif before is None:
             return not edited
         else:
-            known, when = hash(self.converter.body(before)), timestamp(mapping(before.get("edited")).get("ts"))
+            known, when = (
+                hash(self.converter.body(before)),
+                timestamp(mapping(before.get("edited")).get("ts")),
+            )
         return known == text and edited in ("", when)
 
     def _deleted(self, event: dict[str, Any], channel: str, broken: Skipped) -> list[Record]:

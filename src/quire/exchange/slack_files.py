@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from quire.errors import FormatError
+from quire.exchange.lines import uncopied
 from quire.exchange.loose_json import decode, mapping, sequence, strings
 from quire.exchange.model import Skipped
 from quire.exchange.sources import Source
@@ -97,7 +98,7 @@ def is_export_file(name: str) -> bool:
 def place_of(name: str) -> Place | None:
     """Where the records of that file belong; None if it holds no messages."""
     path = PurePosixPath(name)
-    base = path.name
+    base = uncopied(path.name)
     if base in USERS or base in CHANNELS or base in NOT_CARRIED or IGNORED.fullmatch(base):
         return None
     if not is_export_file(name) or not base.endswith((".json", *LINES, *TEXTS)):
@@ -145,7 +146,7 @@ class Directory:
     def load(self, source: Source) -> None:
         """Read every table in `source`; what cannot be read goes to `skipped`."""
         for name in source.names():
-            base = name.rsplit("/", 1)[-1]
+            base = uncopied(name.rsplit("/", 1)[-1])
             if not is_export_file(name):
                 continue
             try:

@@ -11,7 +11,9 @@ another costs a pass, which then fetches the heads of those after it too.
 from __future__ import annotations
 
 import bisect
+import bz2
 import contextlib
+import gzip
 import io
 import itertools
 import lzma
@@ -22,9 +24,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from quire.errors import FormatError, NotFoundError
+from quire.exchange.text import clean
 
 SMALL_BYTES = 8 << 20  # a member a listing of a compressed tar may keep: users.json and its like
 KEPT_BYTES = 32 << 20  # all such members together
@@ -52,6 +55,7 @@ class Source:
 
     path: Path
     forwards_only = False  # may a look at one file cost a pass over all?
+    damage = ""  # why files are missing that the archive once had; known after `sizes`
 
     @property
     def raw(self) -> Source:
@@ -90,15 +94,18 @@ class Source:
     def read(self, name: str) -> bytes:
         """A whole file of at most READ_MAX bytes. Raises NotFoundError, FormatError."""
         with self.open(name) as stream:
-            data = stream.read(READ_MAX + 1)
+            data = whole(stream, READ_MAX + 1)
         if len(data) > READ_MAX:
             raise FormatError(f"{name} is too large to read at once", rule="file_too_large", file=name)
         return data
 
     def peek(self, name: str, size: int = 4096) -> bytes:
-        """The first bytes of a file, to recognise it by."""
-        with self.open(name) as stream:
-            return stream.read(size)
+        """The first bytes of a file, to recognise it by; none of one that cannot be read. Raises NotFoundError."""
+        try:
+            with self.open(name) as stream:
+                return stream.read(size)
+        except (FormatError, OSError):
+            return b""  # who reads the file says what is wrong with it
 
     def close(self) -> None:
         """Release the archive."""
@@ -117,10 +124,10 @@ class FileSource(Source):
         self.path = path
 
     def sizes(self) -> dict[str, int]:
-        return {self.path.name: self.path.stat().st_size}
+        return {clean(self.path.name): self.path.stat().st_size}
 
     def open(self, name: str) -> BinaryIO:
-        if name != self.path.name:
+        if name != clean(self.path.name):
             raise NotFoundError(f"no file {name} in {self.path}", rule="file_absent", file=name)
         return self.path.open("rb")
 
@@ -131,6 +138,7 @@ class FolderSource(Source):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._sizes: dict[str, int] | None = None
+        self._odd: dict[str, str] = {}  # name as shown -> name whose bytes are no text
 
     def sizes(self) -> dict[str, int]:
         if self._sizes is None:
@@ -139,7 +147,10 @@ class FolderSource(Source):
                 for file in files:
                     full = Path(folder, file)
                     if full.is_file() and not full.is_symlink():
-                        self._sizes[full.relative_to(self.path).as_posix()] = full.stat().st_size
+                        there = full.relative_to(self.path).as_posix()
+                        if (name := clean(there)) != there:
+                            self._odd[name] = there
+                        self._sizes[name] = full.stat().st_size
                 if len(self._sizes) > MEMBERS_MAX:
                     raise _too_many(self.path)
         return self._sizes
@@ -147,7 +158,7 @@ class FolderSource(Source):
     def open(self, name: str) -> BinaryIO:
         if name not in self.sizes():
             raise NotFoundError(f"no file {name} in {self.path}", rule="file_absent", file=name)
-        return (self.path / name).open("rb")
+        return (self.path / self._odd.get(name, name)).open("rb")
 
 
 class ZipSource(Source):
@@ -161,7 +172,9 @@ class ZipSource(Source):
             raise FormatError(f"{path.name} is not a readable zip: {error}", rule="broken_archive") from error
         if len(self._zip.infolist()) > MEMBERS_MAX:
             raise _too_many(path)
-        self._sizes = {info.filename: info.file_size for info in self._zip.infolist() if not info.is_dir()}
+        infos = [info for info in self._zip.infolist() if not info.is_dir()]
+        self._real = {_slashed(info.filename): info for info in infos}
+        self._sizes = {name: info.file_size for name, info in self._real.items()}
 
     def sizes(self) -> dict[str, int]:
         return self._sizes
@@ -170,11 +183,16 @@ class ZipSource(Source):
         if name not in self._sizes:
             raise NotFoundError(f"no file {name} in {self.path}", rule="file_absent", file=name)
         try:
-            return cast(BinaryIO, _Guarded(self._zip.open(name), name))
+            return guarded_stream(self._zip.open(self._real[name]), name)
         except (RuntimeError, *BROKEN) as error:  # RuntimeError: the member is encrypted
             raise FormatError(
                 f"{name} in {self.path.name}: {error}", rule="broken_archive", file=name
             ) from error
+
+    @property
+    def encrypted(self) -> bool:
+        """Does any of its files need a password?"""
+        return any(info.flag_bits & 1 for info in self._real.values())
 
     def close(self) -> None:
         self._zip.close()
@@ -193,15 +211,25 @@ class TarSource(Source):
         self._fetched: dict[str, bytes] = {}  # by the last pass for heads
 
     def _members(self) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+        """Every file, in archive order. Where the archive is damaged they end, and `damage` says so.
+
+        Raises FormatError if there is not one.
+        """
+        found = False
         try:
-            with tarfile.open(self.path, "r|*") as tar:
+            with _unpacked(self.path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
+                    found = True
                     if member.isfile():
                         yield member, tar
-        except BROKEN as error:
-            raise FormatError(
-                f"{self.path.name} is not a readable tar: {error}", rule="broken_archive"
-            ) from error
+                if not stream.ends_in_zeros():
+                    self.damage = "the archive is cut short"
+        except (FormatError, *BROKEN) as error:
+            if not found:
+                raise FormatError(
+                    f"{self.path.name} is not a readable tar: {error}", rule="broken_archive"
+                ) from error
+            self.damage = f"the archive is damaged: {error}"
 
     def sizes(self) -> dict[str, int]:
         if self._sizes is None:
@@ -216,12 +244,13 @@ class TarSource(Source):
                     raise _too_many(self.path)
                 level = max(name.count("/") - 1, 0)
                 if member.size <= min(SMALL_BYTES, room.get(level, -1)):
-                    self._kept[name] = _content(tar, member).read()
-                    room[level] -= member.size
-                elif (least := first.get(_suffix(name))) is not None:
+                    with contextlib.suppress(FormatError):  # else it is read, and fails, when it is wanted
+                        self._kept[name] = whole(_content(tar, member), SMALL_BYTES)
+                        room[level] -= member.size
+                elif (least := first.get(suffix_of(name))) is not None:
                     bisect.insort(least, name)
                     if least.index(name) < HEADS_MAX:
-                        self._heads[name] = _content(tar, member).read(HEAD_BYTES)
+                        self._heads[name] = _head(tar, member, HEAD_BYTES)
                     for beyond in least[HEADS_MAX:]:
                         self._heads.pop(beyond, None)
                     del least[HEADS_MAX:]
@@ -234,7 +263,7 @@ class TarSource(Source):
             return io.BytesIO(self._kept[name])
         for member, tar in self._members():
             if _clean(member.name) == name:
-                data = _content(tar, member).read(READ_MAX + 1)  # the tar closes behind us
+                data = whole(_content(tar, member), READ_MAX + 1)  # the tar closes behind us
                 if len(data) > READ_MAX:
                     raise FormatError(
                         f"{name} is too large to read at once", rule="file_too_large", file=name
@@ -259,33 +288,50 @@ class TarSource(Source):
             if len(heads.get(name, b"")) >= enough and name in heads:
                 return heads[name][:size]
         self._fetch_heads(name, max(size, HEAD_BYTES))
-        return self._fetched[name][:size]
+        return self._fetched.get(name, b"")[:size]
 
     def _fetch_heads(self, name: str, size: int) -> None:
         """One pass for this file's head and those of the next ones of its kind by name."""
-        later = (other for other in self.names() if other >= name and _suffix(other) == _suffix(name))
+        later = (other for other in self.names() if other >= name and suffix_of(other) == suffix_of(name))
         missing = set(itertools.islice(later, HEADS_MAX))
         self._fetched = {}
         for member, tar in self._members():
             if _clean(member.name) in missing:
                 missing.discard(_clean(member.name))
-                self._fetched[_clean(member.name)] = _content(tar, member).read(size)
+                self._fetched[_clean(member.name)] = _head(tar, member, size)
                 if not missing:
                     break
 
 
 class _Guarded(io.RawIOBase):
-    """A member's stream whose low-level errors come out as FormatError."""
+    """A member's stream whose low-level errors come out as FormatError, after what stands before the damage."""
 
     def __init__(self, inner: object, name: str) -> None:
-        self._inner = cast(BinaryIO, inner)
+        self._inner = cast(Any, inner)
         self._name = name
+        self._error: Exception | None = None
 
     def read(self, size: int = -1) -> bytes:
-        try:
-            return self._inner.read(size)
-        except BROKEN as error:
-            raise FormatError(f"{self._name}: {error}", rule="broken_archive", file=self._name) from error
+        """Less than `size` only at the end, or before damage: then the next call raises."""
+        found: list[bytes] = []
+        left = size
+        while left and self._error is None:
+            try:
+                piece: bytes = self._inner.read1(left)
+            except (FormatError, *BROKEN) as error:
+                self._error = error
+                break
+            if not piece:
+                break
+            found.append(piece)
+            left = left - len(piece) if size >= 0 else size
+        if self._error is not None and not found:
+            if isinstance(self._error, FormatError):
+                raise self._error
+            raise FormatError(
+                f"{self._name}: {self._error}", rule="broken_archive", file=self._name
+            ) from self._error
+        return found[0] if len(found) == 1 else b"".join(found)
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
         data = self.read(len(buffer))
@@ -299,6 +345,19 @@ class _Guarded(io.RawIOBase):
         with contextlib.suppress(Exception):
             self._inner.close()
         super().close()
+
+
+def guarded_stream(inner: object, name: str) -> BinaryIO:
+    """`inner`, a buffered stream, with every low-level error a FormatError that names the file."""
+    return cast(BinaryIO, _Guarded(inner, name))
+
+
+def whole(stream: BinaryIO, size: int) -> bytes:
+    """The next `size` bytes, or all there are. Raises FormatError if damage is why there are no more."""
+    data = stream.read(size)
+    if len(data) < size:
+        stream.read(1)
+    return data
 
 
 class _Unreadable(io.RawIOBase):
@@ -316,6 +375,46 @@ class _Unreadable(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+
+class _Unpacked(io.RawIOBase):
+    """The bytes of a tar as it was before compression; remembers how they ended."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        head = file.read(6)
+        file.seek(0)
+        self._inner: Any = file
+        if head.startswith(b"\x1f\x8b"):
+            self._inner = gzip.GzipFile(fileobj=file)
+        elif head.startswith(b"BZh"):
+            self._inner = bz2.BZ2File(file)
+        elif head.startswith(b"\xfd7zXZ"):
+            self._inner = lzma.LZMAFile(file)  # noqa: SIM115  # it is closed with us
+        self._stream = guarded_stream(self._inner, "the archive")
+        self._last = b""
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._last = (self._last + data)[-tarfile.BLOCKSIZE :] if data else self._last
+        return data
+
+    def readable(self) -> bool:
+        return True
+
+    def ends_in_zeros(self) -> bool:
+        """Every tar ends in blocks of zeros, unless it was cut off."""
+        return not self._last.strip(b"\0")
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._inner.close()
+        self._file.close()
+        super().close()
+
+
+def _unpacked(path: Path) -> _Unpacked:
+    return _Unpacked(path.open("rb"))
 
 
 def open_source(path: str | PathLike[str]) -> Source:
@@ -348,7 +447,14 @@ def _packed(path: Path) -> Source:
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}", rule="unreadable") from error
     if head.startswith(ZIP):
-        return ZipSource(path)
+        try:
+            return ZipSource(path)
+        except FormatError:  # its table of contents stands at its end
+            from quire.exchange.salvage import CutZipSource
+
+            if (rest := CutZipSource(path)).names():
+                return rest
+            raise
     if _looks_like_tar(path, head):
         return TarSource(path)
     return FileSource(path)
@@ -359,24 +465,38 @@ def _looks_like_tar(path: Path, head: bytes) -> bool:
     if not compressed and head[257:262] != b"ustar":
         return False
     try:
-        with tarfile.open(path, "r|*") as tar:
+        with _unpacked(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             return tar.next() is not None
-    except BROKEN:
+    except (FormatError, *BROKEN):
         return False
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> BinaryIO:
     stream = tar.extractfile(member)
     assert stream is not None  # only regular files come here
-    return cast(BinaryIO, _Guarded(stream, _clean(member.name)))
+    return guarded_stream(stream, _clean(member.name))
 
 
-def _suffix(name: str) -> str:
+def _head(tar: tarfile.TarFile, member: tarfile.TarInfo, size: int) -> bytes:
+    """A member's first bytes, to recognise it by; none if they cannot be read."""
+    try:
+        return _content(tar, member).read(size)
+    except FormatError:
+        return b""
+
+
+def suffix_of(name: str) -> str:
+    """What a name ends in, in lower case: `json`; "" if it has no ending."""
     return name.rpartition("/")[2].rpartition(".")[2].lower() if "." in name.rpartition("/")[2] else ""
 
 
 def _clean(name: str) -> str:
-    return name.removeprefix("./")
+    return clean(name.removeprefix("./"))
+
+
+def _slashed(name: str) -> str:
+    """Some programs on Windows part folders as Windows does."""
+    return name if "/" in name else name.replace("\\", "/")
 
 
 def _too_many(path: Path) -> FormatError:

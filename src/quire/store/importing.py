@@ -27,7 +27,7 @@ from quire.core.operation import encode_operation
 from quire.core.views import ImportSummary
 from quire.errors import FormatError, MalformedError
 from quire.exchange import model
-from quire.exchange.detect import open_export
+from quire.exchange.detect import left_aside, open_export
 from quire.exchange.inside import Watched
 from quire.storage import log
 from quire.storage import timeline as rows
@@ -80,6 +80,10 @@ def import_export(
                 if progress:
                     seconds = wall.monotonic() - began
                     progress(ImportProgress(tally.messages, tally.duplicates, run.channel_name, seconds))
+        for text in [] if format else left_aside(source, importer):
+            tally.warn(text)
+        if source.damage:
+            tally.skip(model.Skipped(source.path.name, "the rest of the archive", source.damage))
     return tally.summary(importer.NAME, str(path), dry_run, wall.monotonic() - began)
 
 
