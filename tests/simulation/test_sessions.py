@@ -197,6 +197,13 @@ def test_a_seed_gives_the_same_traffic_in_another_process(tmp_path: Path) -> Non
     assert elsewhere(tmp_path / "another", 6, 20, "7")[0] != expected[0]
 
 
+def test_no_order_of_hashes_shows_in_what_is_sent(tmp_path: Path) -> None:
+    """Two people are welcomed at once by a relay in this world: in which order, no hash of a set may say."""
+    first, second = (elsewhere(tmp_path / salt, 332, 6, salt) for salt in ("1", "2"))
+    assert first == second
+    assert len(first) == 7
+
+
 def test_a_violation_replays_with_its_traffic(tmp_path: Path) -> None:
     told = []
     for name in ("first", "second"):

@@ -385,7 +385,7 @@ class Relaying:
             wanted: dict[bytes, set[bytes]] = {self._chat.identity: set(state.epochs.expected())}
         else:
             wanted = {}
-            for device in devices_behind(db, row, graph) - {self._store.device}:
+            for device in sorted(devices_behind(db, row, graph) - {self._store.device}):
                 wanted.setdefault(state.devices[device].identity, set()).add(device)
         for identity, devices in wanted.items():
             told = b"".join(graph.heads) if row.kind == "self" else b""

@@ -116,12 +116,13 @@ class PeerSync:
             self._files.run(),
             self._until_done(),
         )
-        tasks: set[asyncio.Task[Any]] = {asyncio.create_task(one) for one in running}
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(one) for one in running]
         try:
             await self._greet()
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            for task in tasks:  # in their order: of two that failed at once the first says why
+                if task in done:
+                    task.result()
             if not self.report.ended:
                 with contextlib.suppress(TransportError):  # the peer, at rest too, may have gone first
                     await self._carry_out(self._session.part(), wait=True)
@@ -130,7 +131,7 @@ class PeerSync:
             raise
         finally:
             if self._given is not None:
-                tasks.add(self._given)
+                tasks.append(self._given)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -39,7 +39,7 @@ def take_out(
     for id in ids:
         roots.update(_take_one(db, channel, id, taken))
     found: list[tuple[int, str, str]] = []  # what the index holds of them
-    threads = sum(_take_thread(db, root, taken, found) for root in roots)
+    threads = sum(_take_thread(db, root, taken, found) for root in sorted(roots))
     search.remove_all(db, found)
     log.touch_channel(db, channel.n, messages=-len(found), threads=-threads)
     applier.forget()

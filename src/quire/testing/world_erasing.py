@@ -61,7 +61,7 @@ def check_erased(world: World, machine: Machine) -> None:
     parked: Any = db.execute("SELECT channel FROM parked").fetchall()
     waits = {bytes(channel) for (channel,) in parked}
     pages = b""
-    for id in set(erased_by_right(machine)) & world.said.keys():
+    for id in sorted(set(erased_by_right(machine)) & world.said.keys()):
         said = world.said[id]
         found = machine.store.reader.find(id)
         if found is None:
