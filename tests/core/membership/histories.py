@@ -4,14 +4,15 @@ After a fixed start (an owner, two admins, a member; an outsider with a certific
 small alphabet of acts, each naming any earlier ones as its heads.
 
     histories(3, acts)   every history: every act at every place of every shape, the wrongful ones included
-    rightful(5, acts)    every history of acts that their authors had the right to, up to symmetry
+    rightful(5, acts)    every history of acts that their authors had the right to, up to symmetry; or `timed`, in every
+                         order of time
     arrive(commits)      the graph that they come to, in every order of arrival
 
 A wrongful act never counts (docs/spec/06-membership.md, 1.3), and who names one knows what it names: so a history with
 it comes to what the history without it comes to. A test shows that for all histories of three, and `rightful` leaves
 such out. Two histories are the same up to symmetry if the same acts know of the same acts and each device's come in
-the same order: of the orders of time that fit, one is taken. In `histories` all are there, but for neighbours who know
-the same.
+the same order: of the orders of time that fit, one is taken, unless the history is `timed`. In `histories` all are there,
+but for neighbours who know the same.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ ALPHABET: list[tuple[str, int, tuple[ControlOperation, ...]]] = [
     ("Carol", 2, (revoke("Carol"),)),
     ("Carol", 1, (remove("Dave"),)),
     ("Alice", 1, (admit("Bob", Role.ADMIN),)),
+    ("Bob", 1, (set_role("Carol", Role.MEMBER),)),
+    ("Dave", 1, (remove("Bob"),)),
 ]
 Shape = tuple[tuple[int, ...], ...]  # for each commit the earlier ones it names
 Acts = tuple[int, ...]  # places in the alphabet
@@ -79,6 +82,7 @@ def start() -> tuple[ControlCommit, ...]:
     return tuple(world.commits)
 
 
+@cache
 def started() -> Graph:
     graph = Graph(CHANNEL)
     for commit in start():
@@ -143,7 +147,7 @@ def histories(
                 yield history(acts, shape)
 
 
-def rightful(count: int, alphabet: Acts) -> list[list[ControlCommit]]:
+def rightful(count: int, alphabet: Acts, *, timed: bool = False) -> list[list[ControlCommit]]:
     """Every history of valid acts, up to symmetry: without one of its last commits it is one of those a size smaller."""
     found: list[tuple[Acts, list[ControlCommit], list[int], list[bytes], Graph]] = [
         ((), [], [], [], started())
@@ -156,7 +160,7 @@ def rightful(count: int, alphabet: Acts) -> list[list[ControlCommit]]:
                 for act in alphabet:
                     name = _name((*acts, act), [names[head] for head in heads])
                     commit = _commit(act, [made[head] for head in heads], place)
-                    whole = tuple(sorted([*names, name]))
+                    whole = (*names, name) if timed else tuple(sorted([*names, name]))
                     if whole not in seen and not graph._judge(commit).record.rule:
                         seen.add(whole)
                         grown = graph if place + 1 == count else fork(graph, commit)
@@ -206,7 +210,7 @@ def _copied(value: Any) -> Any:
 def arrive(commits: list[ControlCommit]) -> Graph:
     """What they come to, which is the same in every order in which no commit comes before one that it names."""
     known = {commit.id for commit in start()}
-    ends = list(_ends(started(), known, commits))
+    ends = list(_ends(fork(started()), known, commits))
     expected = summary(resolve(CHANNEL, [*reversed(commits), *start()]))
     for graph in ends:
         assert summary(graph.state) == expected
