@@ -124,7 +124,8 @@ def test_links_that_do_not_work(tmp_path: Path, people: People) -> None:
     bob("join", link, "--out", str(file))
     report = ada("bundle", "in", str(file), "--json", code=1).json
     assert [one["rule"] for one in report["refused"]] == ["invite_withdrawn"]
-    assert "refused: the invite was withdrawn" in ada("bundle", "in", str(file), code=1).out
+    refused = "refused: Bob is not let into #general: the invite was withdrawn"
+    assert refused in ada("bundle", "in", str(file), code=1).out
     assert (report["requests"], len(ada("members", "general", "--json").json["members"])) == (0, 1)
     assert len(bob("requests", "--json").json["asked"]) == 1
     bob("join", link, "--cancel")
@@ -177,6 +178,7 @@ def test_cards_and_safety_numbers(tmp_path: Path, people: People) -> None:
     ada, bob, _ = people.values()
     card = tmp_path / "bob.card"
     bob("id", "--card", str(card))
+    assert "quire:card:" not in bob("id").out
     assert bob("id", "--card", "-").out == card.read_text() == bob("id", "--json").json["card"] + "\n"
     number = ada("id", "--safety", str(card), "--json").json["safety_number"]
     assert len(re.sub(r"\D", "", number)) == 60
@@ -220,6 +222,35 @@ def test_leave_ban_unban(tmp_path: Path, people: People) -> None:
 
 
 @pytest.mark.timeout(120)
+def test_who_is_put_out_lowered_and_let_in_again_is_told(tmp_path: Path, people: People) -> None:
+    ada, bob, eve = people.values()
+    path = tmp_path / "a.bundle"
+    for name in ("Bob", "Eve"):
+        let_in(people, name, path)
+
+    def told(to: Quire) -> str:
+        ada("bundle", "out", str(path))
+        return to("bundle", "in", str(path)).out
+
+    told(bob)
+    ada("role", "general", "Eve", "moderator")
+    assert "you are moderator of #general now" in told(eve)
+    ada("remove", "general", "Bob", "--reason", "too loud", "--yes")
+    ada("bundle", "out", str(path))
+    changed = bob("bundle", "in", str(path), "--json").json["changed"]
+    assert [(one["role"], one["ending"]) for one in changed] == [("none", "Ada removed you (too loud)")]
+    assert "out of #general: " in told(eve)  # who never wrote has no name there
+    assert "#general (out)" in bob("channels").out
+    refused = bob("post", "general", "am I?", "--json", code=2).error
+    assert (refused["rule"], "quire log" in refused["hint"]) == ("not_a_member", True)
+    bob("id", "--card", str(tmp_path / "bob.card"))
+    ada("add", "general", str(tmp_path / "bob.card"))
+    assert "you are in #general again: quire read general" in told(bob)
+    assert "new in #general: " in told(eve)
+    ada("leave", "general", "--yes")
+    assert "out of #general: Ada" in told(bob)
+
+
 @FRESH
 def test_link_and_revoke_and_recover(tmp_path: Path, compiled: Path, kind: type[Quire]) -> None:
     for name in ("old", "new", "later", "road"):

@@ -195,6 +195,22 @@ def test_the_last_owner_leaves_and_a_moderator_acts_as_owner(trio: Trio) -> None
     sound(ada)
 
 
+def test_who_lets_somebody_in_and_leaves_brings_them_in_all_the_same(people: Make) -> None:
+    """Nobody but Ada knows of Carol yet, and Bob is nowhere to be met."""
+    ada, bob, carol = people("ada", "bob", "carol")
+    team = team_of(ada, bob)
+    ada.say(team, "before")
+    ada.chat.add_member(team, carol.chat.key_card())
+    ada.chat.leave_channel(team)
+    carol.take(ada.give())
+    assert carol.role(team) == "member"
+    assert carol.reads(team) == ["before"]
+    carol.say(team, "after")
+    meet(carol, bob)
+    assert bob.reads(team) == ["before", "after"]
+    agree(team, bob, carol)
+
+
 # Invites
 
 

@@ -154,6 +154,9 @@ class AsyncPeople:
     async def rotate_key(self, channel: ChannelId | str) -> None:
         await self._run(self.manager.rotate_key, channel)
 
+    async def ending(self, channel: ChannelId | str) -> str:
+        return await self._run(self.manager.ending, channel)
+
     async def story(self, channel: ChannelId | str) -> list[StoryLine]:
         return await self._run(self.manager.story, channel)
 

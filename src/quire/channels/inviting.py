@@ -36,7 +36,7 @@ from quire.core.invite import (
 from quire.core.membership import Graph, Membership
 from quire.core.operation import Contact
 from quire.core.views import Event
-from quire.errors import MalformedError, NotFoundError, UsageError
+from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
 from quire.storage import backlog, controls, log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
@@ -199,10 +199,19 @@ class Inviting(Members):
                         return self._pass_on(row.id, state, request, devices)
                     if not state.may(self.identity, "invite"):
                         return False
-                    self._admit(
-                        row.id, devices, invite.role, invite.history, invite.key, request.proof,
-                        called=self._contact(request),
-                    )  # fmt: skip
+                    try:
+                        self._admit(
+                            row.id, devices, invite.role, invite.history, invite.key, request.proof,
+                            called=self._contact(request),
+                        )  # fmt: skip
+                    except UnauthorisedError as error:
+                        who = request.name or request.card.identity.hex()[:8]
+                        raise UnauthorisedError(
+                            f"{who} is not let into #{row.name}: {error}",
+                            rule=error.rule,
+                            hint=error.hint,
+                            **error.details,
+                        ) from error
                     return True
         return False
 

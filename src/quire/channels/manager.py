@@ -21,6 +21,7 @@ from quire.channels.events import EventHub, follow
 from quire.channels.exporting import Exporting
 from quire.channels.people import People
 from quire.channels.retention import Keeper
+from quire.core.control import Role
 from quire.core.ids import ChannelId, MessageId, message_id_text, parse_message_id
 from quire.core.limits import TIME_MS_MAX
 from quire.core.operation import (
@@ -180,7 +181,7 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser):
         last_ms = row.last_time >> 16 if row.last_time else None
         return ChannelInfo(
             row.id, row.name, row.topic, row.kind, row.messages, row.threads, last_ms, unread, mentions,
-            waiting.get(row.n, 0), row.source,
+            waiting.get(row.n, 0), row.source, role=Role(row.role).name.lower(),
         )  # fmt: skip
 
     # Writing

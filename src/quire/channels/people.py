@@ -109,6 +109,13 @@ class People(Inviting):
         return tell(self.store, self.store.channel_row(self.resolve(channel)), self._names())
 
     @guarded
+    def ending(self, channel: ChannelId | str) -> str:
+        """How we came to be out of a channel, as in "Ada removed you (too loud)"; empty while we are in."""
+        from quire.channels.story import ending
+
+        return ending(self.store, self.store.channel_row(self.resolve(channel)), self._names())
+
+    @guarded
     def forks(self, channel: ChannelId | str) -> list[ForkView]:
         """Logs that were continued twice, with the proof."""
         from quire.channels.story import forks

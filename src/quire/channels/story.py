@@ -59,6 +59,31 @@ def tell(store: LocalStore, row: log.ChannelRow, names: Names) -> list[StoryLine
     ]  # fmt: skip
 
 
+def ending(store: LocalStore, row: log.ChannelRow, names: Names) -> str:
+    """How we came to be out of a channel, as in `Ada removed you (too loud)`; empty if we are in, or never were."""
+    state = store.ledger.people.state(store.database.reader, row)
+    us = store.ledger.people.identity
+    if state.device(store.device) or us not in state.everybody:
+        return ""
+    if state.member(us):
+        return (
+            "this device was revoked" if state.is_revoked(store.device) else "this device was not let in yet"
+        )
+    removals = state.removals(us)
+    if not removals:
+        return "what had let you in does not count"
+    last = max((act.record for act in removals), key=lambda record: (record.time, record.id))
+    [what] = [
+        line
+        for one in control_commits(store.database.reader, row)
+        if one.id == last.id
+        for operation in one.operations
+        if isinstance(operation, Remove) and operation.identity == us
+        for line in [_line(operation, lambda id: "you" if id == us else names(id), last.identity)]
+    ]
+    return f"you {what}" if last.identity == us else f"{names(last.identity)} {what}"
+
+
 def told(operations: tuple[ControlOperation, ...], names: Names, author: bytes) -> list[str]:
     """What a commit did. Keys go without saying where they are part of something else."""
     lines = [line for one in operations if (line := _line(one, names, author))]
@@ -98,7 +123,7 @@ def _line(operation: ControlOperation, names: Names, author: bytes) -> str:
         case RevokeDevice(device):
             return f"revoked a device, {device.hex()[:8]}"
         case Policy(name, value):
-            return f"set {name} to {_policy(name, value)}"
+            return f"set the policy {name} to {_policy(name, value)}"
         case Invite(_, role, uses):
             number = "any number of people" if uses == 0 else f"{uses} people" if uses > 1 else "one person"
             who = names(operation.identity) if operation.identity else number
@@ -167,11 +192,11 @@ def _policy(name: str, value: int) -> str:
         return (
             ("all", "since joining")[value]
             if value < 2
-            else f"since {datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d}"
+            else f"since {datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d}"  # as `quire policy` takes it
         )
     if name in RETENTION + TIMERS:
         return _kept(name, value)
-    return f"{value / 3_600_000:g} hours" if name == "rotation" else _role(value)
+    return _span(value) if name == "rotation" else Role(value).name.lower()
 
 
 def _kept(name: str, value: int) -> str:
@@ -183,7 +208,14 @@ def _kept(name: str, value: int) -> str:
         return "never"
     if name in ("keep_count", "keep_bytes"):
         return f"{value:,}"
-    return f"{value / 86_400_000:g} days"
+    return _span(value)
+
+
+def _span(value_ms: int) -> str:
+    """`90 days`, `1 day`, `12 hours`."""
+    days = value_ms / 86_400_000
+    number, unit = (days, "day") if days >= 1 else (days * 24, "hour")
+    return f"{number:g} {unit}" + ("" if number == 1 else "s")
 
 
 def _role(role: int) -> str:

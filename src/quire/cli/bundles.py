@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quire.cli.circle import Circle
 from quire.cli.completion import channels as complete_channels
 from quire.cli.exits import FOUND, exit_code
-from quire.cli.naming import labels, short
+from quire.cli.naming import short
 from quire.cli.session import Session, opened
 from quire.cli.text import bytes_text, line, plural
 
@@ -35,7 +36,6 @@ bundle = typer.Typer(
 app.add_typer(bundle, name="bundle")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The bundle file.")]
-NAMES_MAX = 8  # of newcomers, in a summary
 KINDS_MAX = 20  # of what was refused
 
 
@@ -76,8 +76,8 @@ def out(
 def in_(ctx: typer.Context, file: File) -> None:
     """Take in what a bundle file holds for you.
 
-    Says what was new, what waits for something that has not come, what was refused and why, and who asks to be let
-    in. Taking it in twice does no harm. Exit code 5 if the file is damaged (the rest of it is taken in), 1 if
+    Says what was new, what waits for something that has not come, what was refused and why, who came in or went, and who
+    asks to be let in. Taking it in twice does no harm. Exit code 5 if the file is damaged (the rest of it is taken in), 1 if
     something in it was refused.
 
     \b
@@ -85,29 +85,18 @@ def in_(ctx: typer.Context, file: File) -> None:
       quire bundle in talk.bundle
     """
     with opened(ctx) as session:
-        before, asking = _people(session), _asking(session)
+        before, asking = Circle(session), _asking(session)
         report = session.manager.read_bundle(file)
-        newcomers = {
-            id: [one for one in people if one not in before.get(id, people)]
-            for id, people in _people(session).items()
-        }
         requests = [(info, one) for key, (info, one) in _asking(session).items() if key not in asking]
+        after = Circle(session)
         if session.out.json:
-            session.out.emit(_record(report))
+            session.out.emit(_record(report) | {"changed": after.changed(before)})
         else:
-            session.out.show(*_lines(session, report, newcomers, requests))
+            session.out.show(*_lines(session, report, after.since(before), requests))
     if report.damaged:
         raise typer.Exit(exit_code(report.damaged[0]))
     if report.refused:
         raise typer.Exit(FOUND)
-
-
-def _people(session: Session) -> dict[ChannelId, dict[bytes, str]]:
-    """Who is in each channel that we are in."""
-    return {
-        info.id: {one.identity: one.name for one in session.manager.members(info.id)}
-        for info in session.manager.list_channels()
-    }
 
 
 def _asking(session: Session) -> dict[tuple[ChannelId, bytes], tuple[ChannelInfo, RequestView]]:
@@ -121,26 +110,21 @@ def _asking(session: Session) -> dict[tuple[ChannelId, bytes], tuple[ChannelInfo
 def _lines(
     session: Session,
     report: BundleReport,
-    newcomers: dict[ChannelId, list[bytes]],
+    changes: Iterator[Text],
     requests: list[tuple[ChannelInfo, RequestView]],
 ) -> Iterator[Text | str]:
     from rich.text import Text
 
     yield _counts(report)
     infos = {info.id: info for info in session.manager.list_channels()}
-    for id in report.channels:
-        if info := infos.get(_as_channel(id)):
-            yield Text(f"you are in #{line(info.name)} now: quire read {line(info.name)}", "green")
-    for id, people in newcomers.items():
-        if people:
-            yield Text(f"new in #{line(infos[id].name)}: {_list(session, id, people)}")
+    yield from changes
     for info, one in requests:
         who = f"{line(one.name, 40)} ({short(one.identity)})"
         approve = f"quire requests {line(info.name)} --approve {short(one.identity)}"
         yield Text(f"{who} asks to be {one.role} of #{line(info.name)}: {approve}", "yellow")
     for id in report.forked:
-        if info := infos.get(_as_channel(id)):
-            yield Text(f"a device wrote in two copies of its vault: quire log {line(info.name)}", "yellow")
+        if found := infos.get(_as_channel(id)):
+            yield Text(f"a device wrote in two copies of its vault: quire log {line(found.name)}", "yellow")
     for words, count in _kinds(report.refused):
         yield Text(f"refused: {words}" + (f" ({count:,} times)" if count > 1 else ""), "red")
     for error in report.damaged[:KINDS_MAX]:
@@ -158,12 +142,6 @@ def _counts(report: BundleReport) -> str:
     ):
         parts = ["nothing in it is for you"]
     return ", ".join(parts)
-
-
-def _list(session: Session, id: ChannelId, people: list[bytes]) -> str:
-    named = labels((one.identity, one.name) for one in session.manager.members(id))
-    shown = ", ".join(named[one] for one in people[:NAMES_MAX])
-    return shown + (f" and {len(people) - NAMES_MAX:,} more" if len(people) > NAMES_MAX else "")
 
 
 def _kinds(refused: list[PeerError]) -> list[tuple[str, int]]:

@@ -32,7 +32,8 @@ def channels(
 ) -> None:
     """List the channels.
 
-    What they hold, what is unread (@ = you are mentioned), when the last message came.
+    What they hold, what is unread (@ = you are mentioned), when the last message came; (out) = you are not in it any
+    more.
 
     \b
     Example:
@@ -133,7 +134,7 @@ def _table(found: list[ChannelInfo], width: int) -> Iterator[Text]:
 
     from quire.cli.render import FAINT, stamp
 
-    names = [f"#{line(info.name)}" for info in found]
+    names = [f"#{line(info.name)}" + (" (out)" if info.role == "none" else "") for info in found]
     room = min(max(map(cell_len, names)), max(width // 3, 10))
     yield Text(
         f"{'channel':<{room}}  messages  threads  unread  {'last':<{STAMP_CHARS}}  topic".rstrip(), "bold"

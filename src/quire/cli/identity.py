@@ -32,7 +32,7 @@ def id_(
     ctx: typer.Context,
     card: Annotated[
         Path | None,
-        typer.Option("--card", metavar="FILE", help="Write the key card there; - = only the card."),
+        typer.Option("--card", metavar="FILE", help="Write the key card there; - = print it."),
     ] = None,
     qr: Annotated[bool, typer.Option("--qr", help="The id as a QR code.")] = False,
     safety: Annotated[
@@ -43,7 +43,10 @@ def id_(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: the numbers are alike.")] = False,
 ) -> None:
-    """Show who you are: your id, and the key card to hand to whoever wants to invite you.
+    """Show who you are: your id, to hand to whoever wants to invite you, or as a file your key card.
+
+    By your id somebody makes an invite for you alone (quire invite --for); by your key card they let you in without one
+    (quire add).
 
     None of it is secret, but it is as genuine as the road it takes. So compare safety numbers once, by voice or
     face to face: both people see the same 60 digits, or somebody is between them.
@@ -125,19 +128,14 @@ def _show(session: Session, *, qr: bool) -> None:
         return
     from rich.text import Text
 
-    console = session.out.console
     if qr:
         session.draw(id)
     elif not session.settings.quiet:
         session.out.show(Text(f"{line(manager.me().name)}  {short(manager.identity)}", "bold"))
-        console.print(
-            Text(f"\n{id}\n\nKey card, for whoever wants to invite you (quire id --card FILE):\n"),
-            soft_wrap=True,
-        )
-    if qr:
-        console.print(Text(id), soft_wrap=True)
-    else:
-        console.print(Text(card), soft_wrap=True)  # it stays whole, to be copied
+    session.out.console.print(Text(id), soft_wrap=True)  # it stays whole, to be copied
+    session.out.note(
+        "\nwhoever wants to invite you takes this id or, to let you in at once, your key card: quire id --card FILE"
+    )
 
 
 def _card(session: Session, path: Path) -> None:
@@ -153,7 +151,8 @@ def _card(session: Session, path: Path) -> None:
             rule="file_unwritable",
             hint="choose another place",
         ) from None
-    session.out.done({"card": text, "file": str(path)}, "your key card is written")
+    session.out.done({"card": text, "file": str(path)}, f"your key card is in {line(str(path), 200)}")
+    session.out.note(f"who has it lets you in: quire add CHANNEL {line(str(path), 200)}")
 
 
 def _safety(session: Session, typed: str, *, marking: bool, yes: bool) -> None:

@@ -93,10 +93,13 @@ def invite(
             session.draw(text)
         from rich.text import Text
 
+        from quire.cli.render import stamp
+
         session.out.console.print(Text(text), soft_wrap=True)  # a link stays whole
         who = name_of(session, only) if only else "anyone" if uses == 0 else plural(uses, "person", "people")
+        until = f", until {stamp(made.expires_ms)}" if made.expires_ms else ""
         session.out.note(
-            f"\nfor {line(who, 40)} to join #{line(info.name)} as {role.lower()}; they say: quire join LINK\n"
+            f"\nfor {line(who, 40)} to join #{line(info.name)} as {role.lower()}{until}; they say: quire join LINK\n"
             f"to withdraw it: quire uninvite {line(channel)} {key.hex()[:KEY_CHARS]}"
         )
 

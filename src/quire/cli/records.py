@@ -129,6 +129,7 @@ def channel(view: ChannelInfo) -> Record:
         "waiting": view.waiting,
         "source": view.source,
         "description": view.description,
+        "role": view.role,
     }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quire.cli.circle import Circle
 from quire.cli.exits import FOUND
 from quire.cli.session import Session, opened
 from quire.cli.telling import Teller
@@ -74,7 +75,10 @@ def sync(
             "say with whom", rule="no_peer", hint="quire sync --lan, --peer HOST, or --relay URL"
         )
     with opened(ctx) as session:
+        before = Circle(session)
         reports, failed = asyncio.run(_sync_each(session, addresses, relay or [], near))
+        if not (session.out.json or session.settings.quiet):
+            session.out.show(*Circle(session).since(before))
     if failed is not None:
         raise failed
     if any(report.refused for report in reports):

@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from quire.cli.circle import ours
 from quire.cli.text import bytes_text, line, plural
 from quire.core.ids import MessageId, message_id_text
 
@@ -27,6 +28,7 @@ class Teller:
         self._channels: dict[bytes, str] = {}
         self._at: dict[str, bytes] = {}  # address -> the device that was there last
         self._told_s = 0.0
+        self._roles = {info.id: info.role for info in session.manager.list_channels()}
 
     def say(self, event: NodeEvent) -> None:
         """One event."""
@@ -40,7 +42,26 @@ class Teller:
                 }
             )  # fmt: skip
         elif words := self._words(event):
-            self._session.out.show(f"{datetime.now():%H:%M:%S}  {line(words, 200)}")
+            self._show(words)
+        if event.kind == "synced" and event.new:
+            self._say_roles()
+
+    def _show(self, words: str) -> None:
+        self._session.out.show(f"{datetime.now():%H:%M:%S}  {line(words, 200)}")
+
+    def _say_roles(self) -> None:
+        """Where we came in, got another role, or are out."""
+        manager = self._session.manager
+        for info in manager.list_channels():
+            then, self._roles[info.id] = self._roles.get(info.id, ""), info.role
+            if info.role != then:
+                ending = manager.ending(info.id)
+                if self._session.out.json:
+                    self._session.out.emit(
+                        {"kind": "role", "channel": info.id.hex(), "role": info.role, "ending": ending}
+                    )
+                else:
+                    self._show(ours(line(info.name), then, info.role, ending))
 
     def _words(self, event: NodeEvent) -> str:
         who = self._who(event)

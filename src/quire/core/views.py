@@ -192,6 +192,7 @@ class ChannelInfo(msgspec.Struct, frozen=True, gc=False):
     waiting: int  # operations, and whole commits, that wait for what they refer to, or for their time
     source: str  # "" or the import format it came from
     description: str = ""
+    role: str = "none"  # what we may do in it here: "none" if we, or this device, are out
 
 
 class Problem(msgspec.Struct, frozen=True, gc=False):

@@ -100,7 +100,7 @@ def _welcomes(store: LocalStore, row: log.ChannelRow, graph: Graph) -> Iterator[
     """The control log for each device of a member that no commit we could seal would bring the present key.
 
     Who is out brings nobody keys, but may have written what they could not seal before they went: also that they went,
-    which their other devices must hear.
+    which their other devices must hear. And whom they let in last may have heard of it from nobody.
     """
     db, state = store.database.reader, graph.state
     if row.role:
@@ -108,13 +108,23 @@ def _welcomes(store: LocalStore, row: log.ChannelRow, graph: Graph) -> Iterator[
     else:
         own = log.self_channel(db)
         mine = store.ledger.people.state(db, own)
-        wanted = sorted(devices_unaware(db, row, graph, {*state.devices, *mine.devices}))
+        unaware = devices_unaware(db, row, graph, {*state.devices, *mine.devices})
+        wanted = sorted(unaware | _let_in_and_behind(db, row, graph, store.device))
         behind = {**epochs.recipients(db, own, mine, wanted), **epochs.recipients(db, row, state, wanted)}
     publics = [public for public in behind.values() if epochs.is_usable(public)]
     for first in range(0, len(publics), RECIPIENTS_MAX):
         some = publics[first : first + RECIPIENTS_MAX]
         for part in in_parts(control_log(db, row, graph), WELCOME_BYTES):
             yield Record(Kind.WELCOME, seal_welcome(row.id, part, some, os.urandom))
+
+
+def _let_in_and_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph, by: bytes) -> set[bytes]:
+    """Devices of people whom this device let in, and who have not shown that they have the present key."""
+    state = graph.state
+    if state.epochs.current is None:
+        return set()
+    people = [one for one in state.members.values() if graph.verdict(one.admitted).device == by]
+    return {device for one in people for device in one.devices} & devices_behind(db, row, graph)
 
 
 def control_log(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> Iterator[bytes]:

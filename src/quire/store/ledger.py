@@ -155,6 +155,8 @@ class Ledger:
                 beside = posts.get(request.channel)  # nothing was written to the channel since
                 channel = beside[0] if beside else _channel(db, request.channel)
                 operations = request.prepare(db, channel)
+                if channel.role == Role.NONE and channel.rights != MAY_ALL:
+                    raise self._outside(db, channel)
                 _require_rights(channel, operations)
                 self.require_room(db, operations)
                 encoded = list(
@@ -236,6 +238,17 @@ class Ledger:
     def forget_end(self, channel: int) -> None:
         """Our log of a channel was closed."""
         self._ends.pop(channel, None)
+
+    def _outside(self, db: apsw.Connection, channel: log.ChannelRow) -> UnauthorisedError:
+        """Why we write nothing in a channel that we are not in."""
+        if self.people.state(db, channel).is_revoked(self.device):
+            return UnauthorisedError(
+                "this device was revoked",
+                rule="author_revoked",
+                hint="what is here stays; `quire link`, in another folder, makes a new device of this machine",
+            )
+        hint = "`quire log` tells what was done with its members"
+        return UnauthorisedError("you are not a member of this channel", rule="not_a_member", hint=hint)
 
     def append(
         self, db: apsw.Connection, channel: log.ChannelRow, operations: Sequence[Operation]
@@ -393,8 +406,6 @@ def _require_rights(channel: log.ChannelRow, operations: Sequence[Operation]) ->
     """Raises: UnauthorisedError, naming the role that would do."""
     if channel.rights == MAY_ALL:
         return
-    if channel.role == Role.NONE:
-        raise UnauthorisedError("you are not a member of this channel", rule="not_a_member")
     if any(lacks_right(operation, channel.rights) for operation in operations):
         raise UnauthorisedError(
             f"a {Role(channel.role).name.lower()} may not do this here",

@@ -1,0 +1,81 @@
+"""What became of us and of the others in our channels while something was taken in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from quire.cli.naming import labels
+from quire.cli.text import line
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from quire.cli.session import Session
+    from quire.core.ids import ChannelId
+
+NAMES_MAX = 8  # of newcomers, in a line
+
+
+class Circle:
+    """Who is in each of our channels at one moment, and in which role we are."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        manager = session.manager
+        channels = manager.list_channels()
+        self.names = {info.id: line(info.name) for info in channels}
+        self.roles = {info.id: info.role for info in channels}
+        self.endings = {id: manager.ending(id) for id in self.names}
+        self.people = {id: {one.identity: one.name for one in manager.members(id)} for id in self.names}
+
+    def since(self, before: Circle) -> Iterator[Text]:
+        """A line for each thing that has changed."""
+        for id in self.names:
+            if words := self._ours(id, before):
+                yield words
+            if id in before.names:
+                yield from self._others(id, before)
+
+    def changed(self, before: Circle) -> list[dict[str, str]]:
+        """The same of ourselves, for scripts."""
+        return [
+            {"channel": id.hex(), "role": self.roles[id], "ending": self.endings[id]}
+            for id in self.names
+            if id in before.names and self.roles[id] != before.roles[id]
+        ]
+
+    def _ours(self, id: ChannelId, before: Circle) -> Text | None:
+        from rich.text import Text
+
+        words = ours(self.names[id], before.roles.get(id, ""), self.roles[id], self.endings[id])
+        return Text(words, "yellow" if self.endings[id] else "green") if words else None
+
+    def _others(self, id: ChannelId, before: Circle) -> Iterator[Text]:
+        from rich.text import Text
+
+        us = self._session.manager.identity
+        now, then = self.people[id], before.people[id]
+        came = [one for one in now if one not in then and one != us]
+        went = [one for one in then if one not in now and one != us]
+        named = labels({**then, **now}.items())
+        if came:
+            yield Text(f"new in #{self.names[id]}: {_list(came, named)}")
+        if went:
+            yield Text(f"out of #{self.names[id]}: {_list(went, named)}")
+
+
+def ours(channel: str, then: str, now: str, ending: str) -> str:
+    """What has changed for us in a channel; `then` is "" if it was not here before."""
+    if now == then:
+        return ""
+    if now == "none":
+        return f"you are out of #{channel}: {line(ending, 200)}"
+    if then in ("", "none"):
+        return f"you are in #{channel} {'again' if then else 'now'}: quire read {channel}"
+    return f"you are {now} of #{channel} now"
+
+
+def _list(people: list[bytes], named: dict[bytes, str]) -> str:
+    shown = ", ".join(named[one] for one in people[:NAMES_MAX])
+    return shown + (f" and {len(people) - NAMES_MAX:,} more" if len(people) > NAMES_MAX else "")
