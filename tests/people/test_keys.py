@@ -48,8 +48,10 @@ STEPS = 22
 
 @pytest.fixture(autouse=True)
 def _on_a_shelf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(epochs, "log", LOG)
-    monkeypatch.setattr(group, "log", LOG)
+    for name in ("log", "controls", "keychain"):
+        monkeypatch.setattr(epochs, name, LOG)
+    for name in ("log", "keychain"):
+        monkeypatch.setattr(group, name, LOG)
 
 
 def world_of(seed: int, monkeypatch: pytest.MonkeyPatch) -> World:
