@@ -10,7 +10,7 @@ import pytest
 from quire.channels.manager import ChannelManager
 from quire.core.backup import BackupKey, Kind, PackBody, open_pack
 from quire.core.crypto.secrets import KeyFile, RawKey
-from quire.core.views import BackupReport
+from quire.core.reports import BackupReport
 from quire.errors import BusyError, QuireError, SchemaError, UsageError
 from quire.storage import database, files, log
 from quire.storage.meta import get_meta

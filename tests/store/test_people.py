@@ -16,6 +16,7 @@ from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import Edit, Name, Pin, Post, Profile, React
 from quire.storage import backlog, log
 from quire.storage.meta import get_meta
+from quire.storage.pending import PARKED_DUE
 from quire.store import parking, wallclock
 from quire.store.ingest import IngestReport
 from quire.store.local import LocalStore
@@ -335,7 +336,7 @@ def test_what_waited_for_its_time_is_taken_without_anybody_sending_anything(
     ChannelManager(store).create_channel("elsewhere")
     assert backlog.parked_ids(store.database.reader, channel.id) == []
     assert store.channel_row(channel.id).heads == pen.previous
-    assert get_meta(store.database.reader, backlog.PARKED_DUE) is None
+    assert get_meta(store.database.reader, PARKED_DUE) is None
     check_whole(store)
     store.close()
 

@@ -17,8 +17,8 @@ from quire.core.crypto.secrets import RecoveryPhrase
 from quire.core.encoding import encode
 from quire.core.ids import MessageId
 from quire.core.operation import Erase, Remains
+from quire.core.reports import BackupProblem, RestoreReport
 from quire.core.retention import Keeping
-from quire.core.views import BackupProblem, RestoreReport
 from quire.errors import CorruptError, QuireError, SchemaError, UnlockError, UsageError
 from quire.storage import database, log
 from quire.storage.erasures import LOCAL, POLICY, holes_between, is_missing_any

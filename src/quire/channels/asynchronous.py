@@ -31,18 +31,8 @@ from quire.channels.events import POLL_S, QUEUE_MAX, Arrivals
 from quire.channels.manager import ChannelManager, ChannelRef, When
 from quire.core.ids import ChannelId, MessageId
 from quire.core.operation import Attachment
-from quire.core.views import (
-    Author,
-    ChannelInfo,
-    Event,
-    Hits,
-    ImportSummary,
-    Message,
-    Page,
-    Reaction,
-    Thread,
-    Version,
-)
+from quire.core.reports import ImportSummary
+from quire.core.views import Author, ChannelInfo, Event, Hits, Message, Page, Reaction, Thread, Version
 from quire.errors import UsageError
 from quire.store.local import LocalStore
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from quire.core.ids import ChannelId, MessageId
-from quire.core.views import ErasureReceipt, Scan
+from quire.core.reports import ErasureReceipt, Scan
 
 if TYPE_CHECKING:
     from quire.channels.manager import ChannelManager

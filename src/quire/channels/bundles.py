@@ -19,7 +19,7 @@ from quire.core.invite import JoinRequest, join_proof, parse_link, seal_request
 from quire.core.limits import FILE_BYTES_MAX, TIME_MS_MAX
 from quire.core.membership import Member, Membership
 from quire.core.operation import Profile
-from quire.core.timeline import MAY_POST
+from quire.core.rights import MAY_POST
 from quire.core.views import Event
 from quire.errors import MalformedError, StorageError
 from quire.storage import backlog, contents, log

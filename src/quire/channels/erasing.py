@@ -26,8 +26,10 @@ from quire.core.operation import (
     Unreact,
     stored_operation,
 )
-from quire.core.timeline import MAY_MODERATE, erased_mark
-from quire.core.views import Erased, ErasureReceipt, Event, Scan, Version
+from quire.core.reports import Erased, ErasureReceipt, Scan
+from quire.core.rights import MAY_MODERATE
+from quire.core.timeline import erased_mark
+from quire.core.views import Event, Version
 from quire.errors import NotFoundError, UnauthorisedError, UsageError
 from quire.storage import erasures, log
 from quire.storage import timeline as rows

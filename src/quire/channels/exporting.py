@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from quire.core.ids import ChannelId
 from quire.core.operation import Profile
-from quire.core.timeline import MAY_POST
+from quire.core.rights import MAY_POST
 from quire.errors import UnauthorisedError, UsageError
 from quire.storage import contents, log
 from quire.storage.database import guarded

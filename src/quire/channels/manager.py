@@ -41,19 +41,9 @@ from quire.core.operation import (
     Unpin,
     Unreact,
 )
-from quire.core.timeline import MAY_MODERATE, MAY_POST
-from quire.core.views import (
-    Author,
-    ChannelInfo,
-    Event,
-    Hits,
-    ImportSummary,
-    Message,
-    Page,
-    Reaction,
-    Thread,
-    Version,
-)
+from quire.core.reports import ImportSummary
+from quire.core.rights import MAY_MODERATE, MAY_POST
+from quire.core.views import Author, ChannelInfo, Event, Hits, Message, Page, Reaction, Thread, Version
 from quire.errors import NotFoundError, UnauthorisedError, UsageError
 from quire.storage import backlog, log
 from quire.storage import timeline as rows

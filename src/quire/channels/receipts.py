@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from quire.core.ids import ChannelId, MessageId, message_id_text, whole_message_id
-from quire.core.views import Erased, ErasureReceipt
+from quire.core.reports import Erased, ErasureReceipt
 from quire.errors import UsageError
 from quire.storage.files import replace_file
 

@@ -18,7 +18,7 @@ from quire.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quire.core.views import BackupProblem, BackupReport, RestoreReport
+    from quire.core.reports import BackupProblem, BackupReport, RestoreReport
 
 __all__ = ["app"]
 

@@ -14,7 +14,7 @@ from quire.cli.exits import FOUND
 from quire.cli.session import Session, confirm, opened
 from quire.cli.text import line, plural
 from quire.core.ids import MessageId, message_id_text
-from quire.core.views import ErasureReceipt, Scan
+from quire.core.reports import ErasureReceipt, Scan
 from quire.errors import NotFoundError, UsageError
 
 __all__ = ["app"]

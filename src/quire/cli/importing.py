@@ -23,7 +23,7 @@ from quire.errors import UsageError
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from quire.core.views import ImportSummary
+    from quire.core.reports import ImportSummary
     from quire.exchange.model import Options
 
 __all__ = ["app"]

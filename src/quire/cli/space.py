@@ -16,7 +16,7 @@ from quire.cli.text import bytes_text, line, plural
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from quire.core.views import QuotaView, SpaceReport
+    from quire.core.reports import QuotaView, SpaceReport
 
 __all__ = ["app", "chart", "quota_text"]
 
@@ -136,7 +136,7 @@ def quota_text(found: QuotaView) -> str:
 
 
 def _report(found: SpaceReport, width: int, *, every: bool) -> Iterator[Text | str]:
-    from quire.core.views import QuotaView
+    from quire.core.reports import QuotaView
 
     yield f"on disk {bytes_text(found.file_bytes + found.kinds.get('attachments', 0))}, " + quota_text(
         QuotaView(found.soft, found.hard, found.used_bytes)

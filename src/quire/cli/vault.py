@@ -17,7 +17,7 @@ from quire.cli.text import bytes_text, line, plural
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from quire.core.views import Problem, VerifyReport
+    from quire.core.reports import Problem, VerifyReport
 
 __all__ = ["app", "two_columns"]
 

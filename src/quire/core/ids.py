@@ -6,7 +6,6 @@ big-endian, so ids grow at the end of each log and nobody can claim another's.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from typing import NewType
 
@@ -42,6 +41,8 @@ def place(message: MessageId) -> tuple[bytes, int, int]:
 
 def message_id_text(message: MessageId, prefix_chars: int = 16) -> str:
     """`mzxw6ytboi2gk3dm-1042.17`: base32 of the log prefix (or its first characters), seq, index."""
+    import base64  # reading a page never needs it
+
     prefix, seq, index = place(message)
     return f"{base64.b32encode(prefix).decode().lower()[:prefix_chars]}-{seq}.{index}"
 
@@ -66,6 +67,8 @@ def whole_message_id(text: str) -> MessageId:
     prefix, seq, index = parse_message_id(text)
     if len(prefix) != 16:
         raise _not_an_id(text)
+    import base64
+
     try:
         return message_id(base64.b32decode(prefix.upper()), seq, index)
     except ValueError:

@@ -6,7 +6,7 @@ the bytes `encode_operation` writes, within the limits of core/limits.py, and no
 operations (who is here, what they may do, the keys) have a module of their own: core/control.py.
 """
 
-from __future__ import annotations
+# Types are evaluated here, not left as text: msgspec would compile each when it first decodes, in every fresh process.
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -251,7 +251,7 @@ FIRST_CONTROL_BYTE, END_OF_TAGS = b"\x20", b"\x80"
 _codec = Codec(Operation, "operation")
 
 
-def encode_operation(operation: Operation | ControlOperation) -> bytes:
+def encode_operation(operation: "Operation | ControlOperation") -> bytes:
     """The canonical bytes. Raises: MalformedError if a limit is exceeded, or a text holds a lone surrogate."""
     if type(operation) in KINDS:
         check_operation(operation)  # type: ignore[arg-type]
@@ -270,7 +270,7 @@ def encode_operation(operation: Operation | ControlOperation) -> bytes:
     return encoded
 
 
-def decode_operation(data: bytes) -> Operation | ControlOperation:
+def decode_operation(data: bytes) -> "Operation | ControlOperation":
     """The operation with exactly these bytes. Raises: MalformedError."""
     _check_size(data)
     if is_control(data):
@@ -282,7 +282,7 @@ def decode_operation(data: bytes) -> Operation | ControlOperation:
     return operation
 
 
-def decode_operations(encoded: Sequence[bytes]) -> list[Operation | ControlOperation]:
+def decode_operations(encoded: Sequence[bytes]) -> "list[Operation | ControlOperation]":
     """The operations with exactly these bytes. Raises: MalformedError, as `decode_operation` of the first that is none.
 
     Nearly all are posts that are plain or imported from one source, and pass in one look; the others are checked each.

@@ -44,13 +44,7 @@ from quire.core.operation import (
     Unpin,
     Unreact,
 )
-
-# What an author may do with the content of a channel, at the place of a commit (core/membership).
-MAY_POST = 1  # and edit, delete and react
-MAY_PIN = 2
-MAY_NAME = 4  # name and topic
-MAY_MODERATE = 8  # delete what others wrote
-MAY_ALL = 15
+from quire.core.rights import MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST
 
 MARK_LABEL = b"quire/v1 erased\x00"
 

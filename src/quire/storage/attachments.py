@@ -20,7 +20,7 @@ MISSING = 0  # some of it may be here; it comes by itself if it is small enough
 ASKED = 1  # somebody here asked for it, whatever its size
 HERE = 2
 DROPPED = 3  # it was let go, and does not come back by itself
-DOOMED = 4  # the same, and its bytes are still to be removed
+DOOMED = 4  # the same, and its bytes are still to be removed (storage/pending.py looks for it)
 
 
 class Use(msgspec.Struct, frozen=True, gc=False):
@@ -195,8 +195,3 @@ def totals(db: apsw.Connection) -> tuple[int, int]:
         f"SELECT count(*), coalesce(sum(bytes), 0) FROM file WHERE state = {HERE}"
     ).fetchone()
     return row[0], row[1]
-
-
-def any_doomed(db: apsw.Connection) -> bool:
-    """Is there a file whose bytes are still to be removed?"""
-    return db.execute(f"SELECT 1 FROM file WHERE state = {DOOMED} LIMIT 1").fetchone() is not None

@@ -10,8 +10,7 @@ from typing import Any
 import apsw
 
 from quire.storage.meta import get_meta, set_meta
-
-PARKED_DUE = "parked_due_ms"  # meta: the earliest time that a parked commit waits for
+from quire.storage.pending import PARKED_DUE
 
 
 def insert_waiting(db: apsw.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -26,10 +25,6 @@ def is_placed(db: apsw.Connection, id: bytes) -> bool:
     """Is an operation a message, or does it wait to be one?"""
     sql = "SELECT 1 FROM message WHERE id = ?1 UNION ALL SELECT 1 FROM waiting WHERE id = ?1"
     return db.execute(sql, (id,)).fetchone() is not None
-
-
-def waiting_exists(db: apsw.Connection) -> bool:
-    return db.execute("SELECT 1 FROM waiting LIMIT 1").fetchone() is not None
 
 
 def take_waiting(

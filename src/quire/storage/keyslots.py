@@ -29,7 +29,6 @@ import msgspec
 from msgspec.structs import replace
 
 from quire.core.crypto import slots as form
-from quire.core.crypto.sealing import public_of
 from quire.core.crypto.secrets import (
     DatabaseKey,
     KeyFile,
@@ -37,17 +36,6 @@ from quire.core.crypto.secrets import (
     RandomBytes,
     RawKey,
     Unlock,
-)
-from quire.core.crypto.slot_changes import (
-    Draft,
-    appended,
-    moved,
-    only_current,
-    only_next,
-    removed,
-    replaced,
-    slot_of,
-    with_next,
 )
 from quire.core.limits import NAME_CHARS_MAX, TIME_MS_MAX
 from quire.errors import (
@@ -58,12 +46,12 @@ from quire.errors import (
     UnlockError,
     UsageError,
 )
-from quire.storage.files import FileLock, replace_file
-from quire.storage.outside import ensure_keyring_secret
-from quire.storage.unlocking import argon2_cost, is_opened_by, kind_of, matching_slot, secret_of, seed_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from quire.core.crypto.slot_changes import Draft
+    from quire.storage.files import FileLock
 
 FILE_NAME = "slots"
 LOCK_NAME = "slots.lock"
@@ -116,19 +104,21 @@ class KeySlots:
         if any(isinstance(one, RawKey) and one.key != key for one in unlocks):
             raise UsageError("the raw key is not the vault's", rule="raw_key_differs")
         body = form.SlotsBody(vault_id=vault_id, generation=1, next_id=1, slots=())
+        from quire.core.crypto import slot_changes as changes
+
         slots = cls(os.fspath(folder), body, key)
         slots._random = random_bytes
         for unlock in unlocks:
             if not isinstance(unlock, RawKey):
                 draft = slots._draft(unlock, "", now_ms, argon2_memory_kib)
-                body = appended(body, draft, key)
+                body = changes.appended(body, draft, key)
                 slots._body = body
-        with FileLock(_in(slots._folder, LOCK_NAME)):
+        with _locked(slots._folder):
             if _in(slots._folder, FILE_NAME).exists():
                 raise UsageError(
                     "this folder has key slots", rule="slots_exist", hint="open the vault instead"
                 )
-            replace_file(_in(slots._folder, FILE_NAME), form.encode_slots(body, key))
+            _replace(slots._folder, form.encode_slots(body, key))
         return slots
 
     @classmethod
@@ -179,14 +169,18 @@ class KeySlots:
 
         Nobody need be asked for anything: each slot's public key is in the other file.
         """
+        from quire.core.crypto.slot_changes import moved
+
         slots = cls(os.fspath(folder), moved(like._body, key, vault_id), key)
-        replace_file(_in(slots._folder, FILE_NAME), form.encode_slots(slots._body, key))
+        _replace(slots._folder, form.encode_slots(slots._body, key))
         return slots
 
     @classmethod
     def _opened(cls, folder: str, file: form.SlotsFile, unlock: Unlock) -> KeySlots:
         if isinstance(unlock, RawKey):
             return cls._opened_raw(folder, file, unlock.key)
+        from quire.storage.unlocking import matching_slot
+
         slot, seed = matching_slot(file.body, unlock)
         slots = cls(folder, file.body, _open_sealed(slot.sealed, seed, file.body, slot))
         if file.rekeying:
@@ -211,7 +205,7 @@ class KeySlots:
 
     @classmethod
     def _opened_amid_rekey(cls, folder: str, unlock: Unlock) -> KeySlots:
-        lock: FileLock | None = FileLock(_in(folder, LOCK_NAME))  # BusyError: the process that began is alive
+        lock: FileLock | None = _locked(folder)  # BusyError: the process that began is alive
         try:
             file = _read(folder)
             slots = cls._opened(folder, file, unlock)
@@ -253,6 +247,8 @@ class KeySlots:
         argon2_memory_kib: int | None = None,
     ) -> Slot:
         """One more key to the vault. Raises: UsageError, StorageError, CorruptError(rule="slots_forged")."""
+        from quire.core.crypto.slot_changes import appended
+
         draft = self._draft(unlock, label, now_ms, argon2_memory_kib)
         self._change(lambda body: appended(body, draft, self._key))
         return self.list()[-1]
@@ -270,12 +266,16 @@ class KeySlots:
         Raises: NotFoundError(rule="no_such_slot") and as `add`. An old copy of the file still opens with the
         old key: `rekey` is what shuts that out.
         """
+        from quire.core.crypto.slot_changes import replaced, slot_of
+
         draft = self._draft(unlock, slot_of(self._body, slot_id).label, now_ms, argon2_memory_kib)
         self._change(lambda body: replaced(body, slot_id, draft, self._key))
         return next(slot for slot in self.list() if slot.id == slot_id)
 
     def remove(self, slot_id: int) -> None:
         """Raises: NotFoundError(rule="no_such_slot"), UsageError(rule="last_slot") and as `add`."""
+        from quire.core.crypto.slot_changes import removed
+
         self._change(lambda body: removed(body, slot_id))
 
     def begin_rekey(self, new_key: DatabaseKey) -> None:
@@ -286,7 +286,9 @@ class KeySlots:
         self._refuse_amid_rekey()
         if new_key == self._key:
             raise UsageError("the new key is the old one", rule="same_key")
-        lock = FileLock(_in(self._folder, LOCK_NAME))
+        from quire.core.crypto.slot_changes import with_next
+
+        lock = _locked(self._folder)
         try:
             body = with_next(self._current().body, self._key, new_key, self._random)
             self._write(body, self._key, new_key)
@@ -297,6 +299,8 @@ class KeySlots:
 
     def finish_rekey(self) -> None:
         """The database is under the new key: forget the old one. Raises: UsageError(rule="no_rekey")."""
+        from quire.core.crypto.slot_changes import only_next
+
         body = self._amid_rekey().body
         if self._next_key is None:
             raise UsageError("the new key is not known", rule="no_rekey", hint="unlock with another key")
@@ -305,6 +309,8 @@ class KeySlots:
 
     def abort_rekey(self) -> None:
         """The database is under the old key: forget the new one. Raises: UsageError(rule="no_rekey")."""
+        from quire.core.crypto.slot_changes import only_current
+
         self._write(only_current(self._amid_rekey().body), self._key)
         self._end_rekey(self._key)
 
@@ -331,7 +337,7 @@ class KeySlots:
 
     def _change(self, change: Callable[[form.SlotsBody], form.SlotsBody]) -> None:
         self._refuse_amid_rekey()
-        with FileLock(_in(self._folder, LOCK_NAME)):
+        with _locked(self._folder):
             self._write(change(self._current().body), self._key)
 
     def _current(self) -> form.SlotsFile:
@@ -350,11 +356,15 @@ class KeySlots:
 
     def _write(self, body: form.SlotsBody, key: DatabaseKey, next_key: DatabaseKey | None = None) -> None:
         body = replace(body, generation=body.generation + 1)
-        replace_file(_in(self._folder, FILE_NAME), form.encode_slots(body, key, next_key))
+        _replace(self._folder, form.encode_slots(body, key, next_key))
         self._body = body
 
     def _draft(self, unlock: Unlock, label: str, now_ms: int | None, argon2_memory_kib: int | None) -> Draft:
         """All of a new slot that can be made before the lock is taken (Argon2id takes its time)."""
+        from quire.core.crypto.sealing import public_of
+        from quire.core.crypto.slot_changes import Draft
+        from quire.storage.unlocking import argon2_cost, is_opened_by, kind_of, seed_of
+
         kind = kind_of(unlock)
         if len(label) > NAME_CHARS_MAX or not label.isprintable():
             raise UsageError("a slot's label is a short line of text", rule="slot_label")
@@ -374,14 +384,33 @@ class KeySlots:
 
     def _new_secret(self, unlock: Unlock) -> bytes:
         if isinstance(unlock, Keyring):
+            from quire.storage.outside import ensure_keyring_secret
+
             return ensure_keyring_secret(unlock, self.vault_id, self._random)
+        from quire.storage.unlocking import secret_of
+
         return secret_of(unlock, self.vault_id)
+
+
+# Opening with the database's key needs none of what finds, changes or writes slots: methods import that.
 
 
 def _in(folder: str, name: str) -> Path:
     from pathlib import Path  # opening never needs it, and it takes milliseconds
 
     return Path(folder, name)
+
+
+def _locked(folder: str) -> FileLock:
+    from quire.storage.files import FileLock
+
+    return FileLock(_in(folder, LOCK_NAME))
+
+
+def _replace(folder: str, encoded: bytes) -> None:
+    from quire.storage.files import replace_file
+
+    replace_file(_in(folder, FILE_NAME), encoded)
 
 
 _SlotList = list[Slot]  # inside the class, `list` is the method

@@ -9,10 +9,9 @@ from typing import Any
 import apsw
 import msgspec
 
-from quire.core.commit import commit_id, decode_head
 from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation, log_prefix
 from quire.core.limits import TIME_MS_MAX
-from quire.core.timeline import MAY_ALL
+from quire.core.rights import MAY_ALL
 from quire.storage.database import inconsistent
 
 
@@ -216,7 +215,11 @@ def newest_commit(db: apsw.Connection, log: int) -> tuple[int, bytes]:
     row: Any = db.execute(
         "SELECT seq, head FROM commits WHERE log = ? ORDER BY seq DESC LIMIT 1", (log,)
     ).fetchone()
-    return (row[0], commit_id(row[1])) if row else (0, b"")
+    if row is None:
+        return 0, b""
+    from quire.core.commit import commit_id  # as all of commits: reading a page never needs it
+
+    return row[0], commit_id(row[1])
 
 
 def insert_commit(
@@ -267,6 +270,8 @@ def time_of(db: apsw.Connection, id: bytes) -> int:
     head = commit_at(db, id[:14])
     if head is None:
         raise inconsistent("the commit of an operation")
+    from quire.core.commit import decode_head
+
     return decode_head(head).time
 
 

@@ -12,11 +12,11 @@ import msgspec
 from quire.core.clock import at
 from quire.core.operation import KINDS, ReadMarker, stored_operation
 from quire.storage import log
-from quire.storage.meta import get_meta, set_meta
+from quire.storage.meta import set_meta
+from quire.storage.pending import RETENTION_DUE
 from quire.storage.timeline import DELETED
 
 STRAYS_MAX = 500  # let go of at once
-DUE = "retention_due_ms"  # meta: when to look next for what is to go
 Acts = list[tuple[int, int]]
 
 
@@ -84,13 +84,7 @@ def put_here(db: apsw.Connection, channel: int, values: Mapping[str, int]) -> No
 
 def look_at(db: apsw.Connection, moment_ms: int) -> None:
     """When to look next for what is to go; 0: as soon as anybody can."""
-    set_meta(db, DUE, moment_ms)
-
-
-def looks_at(db: apsw.Connection) -> int | None:
-    """The same, as it was noted; None if no channel ever had a policy."""
-    due: int | None = get_meta(db, DUE)
-    return due
+    set_meta(db, RETENTION_DUE, moment_ms)
 
 
 def bounded_channels(db: apsw.Connection) -> list[int]:

@@ -41,12 +41,14 @@ from quire.core.operation import (
     Unreact,
     stored_operation,
 )
-from quire.core.timeline import MAY_ALL, author_of, lacks_right, may_delete, may_edit, order_time
+from quire.core.rights import MAY_ALL
+from quire.core.timeline import author_of, lacks_right, may_delete, may_edit, order_time
 from quire.storage import backlog, erasures, keychain, log, search
 from quire.storage import timeline as rows
 from quire.storage.attachments import Use, put_uses
 from quire.storage.database import Statement, fault
 from quire.storage.docs import DocNumbers
+from quire.storage.pending import waiting_exists
 from quire.storage.timeline import MessageRow
 from quire.store.attachments import uses_of
 from quire.store.columns import Posts
@@ -107,9 +109,7 @@ class Applier:
             ready = self._hold(db, channel, items, now_ms)
         while ready or placed:
             placed = [*placed, *self._apply_ready(db, channel, ready, time, now_ms)] if ready else placed
-            freed = (
-                backlog.take_waiting(db, channel.n, placed) if placed and backlog.waiting_exists(db) else []
-            )
+            freed = backlog.take_waiting(db, channel.n, placed) if placed and waiting_exists(db) else []
             ready = [waited(id, at, signer, op, may) for id, at, signer, op, may in freed]
             placed = ()
 

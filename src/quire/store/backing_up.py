@@ -35,8 +35,8 @@ from quire.core.backup import (
 )
 from quire.core.crypto.slots import decode_slots
 from quire.core.heights import count
+from quire.core.reports import BackupReport
 from quire.core.sealed_file import sealed_size
-from quire.core.views import BackupReport
 from quire.errors import CorruptError, MalformedError, StorageError, UsageError
 from quire.storage.backup_folder import ATTACHMENTS, MANIFESTS, PACKS, SLOTS, BackupFolder, pack_path
 from quire.storage.database import fault

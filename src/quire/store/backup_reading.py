@@ -21,8 +21,8 @@ from quire.core.backup import (
 )
 from quire.core.crypto.secrets import DatabaseKey, RawKey, Unlock
 from quire.core.crypto.slots import decode_slots
+from quire.core.reports import BackupCheck, BackupProblem
 from quire.core.sealed_file import sealed_size
-from quire.core.views import BackupCheck, BackupProblem
 from quire.errors import CorruptError, MalformedError, NotFoundError, SchemaError, StorageError
 from quire.storage.backup_folder import DAMAGED_HINT, MANIFESTS, PACKS, SLOTS, BackupFolder, pack_path
 from quire.storage.keyslots import KeySlots

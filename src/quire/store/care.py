@@ -18,7 +18,7 @@ from quire.storage.database import Database, guarded, translate
 from quire.storage.meta import get_meta
 
 if TYPE_CHECKING:
-    from quire.core.views import (
+    from quire.core.reports import (
         BackupReport,
         CompactReport,
         Problem,

@@ -14,7 +14,7 @@ from quire.core.control import Role
 from quire.core.ids import channel_id_text
 from quire.core.membership import Graph
 from quire.core.operation import KINDS, SALT_SIZE, decode_operation
-from quire.core.timeline import MAY_ALL
+from quire.core.rights import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError, UsageError
 from quire.storage import keychain, log, retention
 from quire.store import wallclock

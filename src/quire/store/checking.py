@@ -36,7 +36,7 @@ from quire.core.crypto.secrets import KeyFile
 from quire.core.export_seal import Statement, open_seal
 from quire.core.ids import ChannelId, IdentityId
 from quire.core.limits import COMMIT_BYTES_MAX
-from quire.core.views import Problem
+from quire.core.reports import Problem
 from quire.errors import FormatError, MalformedError, PeerError
 from quire.exchange.exported import (
     AuthorLine,
@@ -50,9 +50,10 @@ from quire.exchange.exported import (
 )
 from quire.exchange.writers import exporter
 from quire.exchange.writing import Files
-from quire.storage import backlog, erasures, heights, keychain, log, retention
+from quire.storage import erasures, heights, keychain, log, retention
 from quire.storage import timeline as rows
 from quire.storage.outside import create_key_file
+from quire.storage.pending import waiting_exists
 from quire.store.exporting import SIGNED_NAME, Span, files_of, write_told
 from quire.store.local import LocalStore
 from quire.store.telling import Teller, message_id
@@ -263,7 +264,7 @@ class _Check:
 
         def work(db: apsw.Connection) -> bool:
             db.execute("UPDATE destroyed SET why = ? WHERE why = ?", (erasures.LOCAL, erasures.MISSING))
-            return db.changes() > 0 and backlog.waiting_exists(db)
+            return db.changes() > 0 and waiting_exists(db)
 
         if self._store.ledger.run(work):
             self._store.repair()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quire.core.views import CompactReport
+from quire.core.reports import CompactReport
 from quire.storage import freeing
 from quire.storage.database import fault
 

@@ -13,7 +13,7 @@ from quire.core.control import ControlOperation, kind_of
 from quire.core.ids import MessageId
 from quire.core.limits import OPERATIONS_PER_COMMIT_MAX
 from quire.core.operation import Operation, encode_operation
-from quire.core.timeline import MAY_ALL
+from quire.core.rights import MAY_ALL
 from quire.storage import controls, log
 from quire.storage.database import fault
 from quire.store import quota, wallclock

@@ -17,7 +17,8 @@ import msgspec
 from quire.core.commit import commitment, decode_head
 from quire.core.limits import ERASED_PER_OPERATION_MAX
 from quire.core.operation import SALT_SIZE, Edit, Erase, Gone, Post, Remains, encode_operation
-from quire.core.timeline import MAY_POST, Erasure, goes_with, remaining_post, standing_erasure
+from quire.core.rights import MAY_POST
+from quire.core.timeline import Erasure, goes_with, remaining_post, standing_erasure
 from quire.storage import aboard, erasures, heights, log
 from quire.storage import timeline as rows
 from quire.storage.database import fault

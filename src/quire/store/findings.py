@@ -47,7 +47,7 @@ import msgspec
 
 from quire.core.ids import MessageId, message_id_text
 from quire.core.operation import Operation, stored_operation
-from quire.core.views import Problem
+from quire.core.reports import Problem
 from quire.errors import CorruptError
 from quire.storage import log
 from quire.storage.database import translate

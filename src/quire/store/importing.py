@@ -24,7 +24,7 @@ import msgspec
 
 from quire.core.ids import MessageId
 from quire.core.operation import encode_operation
-from quire.core.views import ImportSummary
+from quire.core.reports import ImportSummary
 from quire.errors import FormatError, MalformedError
 from quire.exchange import model
 from quire.exchange.detect import left_aside, open_export

@@ -32,11 +32,11 @@ from quire.core.control import ControlOperation, Create
 from quire.core.ids import ChannelId, DeviceId, message_id
 from quire.core.membership import ControlCommit, Graph
 from quire.core.operation import SALT_SIZE
-from quire.core.timeline import MAY_ALL
+from quire.core.rights import MAY_ALL
 from quire.errors import FullError, MalformedError, PeerError, StorageError, UnauthorisedError
 from quire.storage import backlog, log
-from quire.storage.attachments import any_doomed
 from quire.storage.erasures import unnamed
+from quire.storage.pending import any_doomed
 from quire.store import ledger, quota, wallclock
 from quire.store.arrivals import PARKED, Arrival, Prepared, parked, prepare
 from quire.store.attachments import sweep

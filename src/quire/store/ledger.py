@@ -22,7 +22,8 @@ from quire.core.ids import ChannelId, DeviceId, IdentityId, Incarnation, Message
 from quire.core.limits import CONTROL_HEADS_MAX
 from quire.core.membership import Graph
 from quire.core.operation import Operation, encode_operation
-from quire.core.timeline import MAY_ALL, MAY_POST, lacks_right
+from quire.core.rights import MAY_ALL, MAY_POST
+from quire.core.timeline import lacks_right
 from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
 from quire.storage import backlog, controls, log
 from quire.storage.database import Database, Statement, fault, translate

@@ -22,16 +22,10 @@ import apsw
 from quire.core.crypto.secrets import DatabaseKey, Passphrase, RecoveryPhrase, Unlock
 from quire.core.ids import ChannelId, DeviceId, MessageId
 from quire.core.operation import Attachment, Operation, Post
-from quire.core.views import (
-    Hits,
-    Message,
-    Page,
-    Stats,
-)
+from quire.core.views import Hits, Message, Page
 from quire.errors import BusyError, CorruptError, FullError, NotFoundError, StorageError, UsageError
-from quire.storage import backlog, log, retention, schema
+from quire.storage import log, pending, schema
 from quire.storage import timeline as rows
-from quire.storage.attachments import any_doomed, totals
 from quire.storage.database import Database, guarded
 from quire.storage.meta import get_meta, set_meta
 from quire.store.care import Care
@@ -42,6 +36,7 @@ from quire.store.witness import Witness
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from quire.core.reports import Stats
     from quire.storage.keyslots import KeySlots
     from quire.storage.sealed_files import SealedFiles
     from quire.store.attachments import Sealed
@@ -281,9 +276,9 @@ class LocalStore(Care):
     def release_due(self) -> None:
         """Show what was held for a time that has come; every write does so too, and every opening."""
         db = self.database.reader
-        may_wait = backlog.waiting_exists(db) or get_meta(db, backlog.PARKED_DUE) is not None
-        if self.database.read_only or not may_wait:
+        if self.database.read_only or not pending.may_be_due(db):
             return
+        from quire.storage import backlog
         from quire.store.wallclock import now_ms
 
         now = now_ms()
@@ -294,7 +289,8 @@ class LocalStore(Care):
     def _tidy_if_left(self) -> None:
         """Take away what a killed process left among the attachments; it is seen at once whether there may be any."""
         if self.database.read_only or not (
-            any_doomed(self.database.reader) or _holds_any(os.path.join(self._folder, "attachments", "new"))
+            pending.any_doomed(self.database.reader)
+            or _holds_any(os.path.join(self._folder, "attachments", "new"))
         ):
             return
         from quire.store.attachment_care import tidy
@@ -304,7 +300,7 @@ class LocalStore(Care):
 
     def let_go_a_little(self, budget_ms: float) -> None:
         """Destroy some of what retention says is to go, if any of it is due; for about so long."""
-        due = None if self.database.read_only else retention.looks_at(self.database.reader)
+        due = None if self.database.read_only else pending.retention_due(self.database.reader)
         if due is not None and due <= time.time_ns() // 1_000_000:  # imports what most programs never need
             from quire.store.pruning import enforce
 
@@ -440,6 +436,9 @@ class LocalStore(Care):
     @guarded
     def stats(self) -> Stats:
         """What the vault holds and takes."""
+        from quire.core.reports import Stats
+        from quire.storage.attachments import totals
+
         with self.database.snapshot() as db:
             count: Any = db.execute(
                 "SELECT (SELECT count(*) FROM channel WHERE kind <> 'self'), (SELECT coalesce(sum(messages), 0) FROM channel),"

@@ -20,7 +20,7 @@ from quire.core.limits import TIME_MS_MAX
 from quire.core.membership import Change, ControlCommit, Graph, Membership
 from quire.core.operation import SALT_SIZE
 from quire.core.retention import RETENTION, TIMERS
-from quire.core.timeline import MAY_ALL, MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST
+from quire.core.rights import MAY_ALL, MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST
 from quire.errors import MalformedError, UnauthorisedError
 from quire.storage import backlog, contents, controls, log, retention
 from quire.storage.database import guarded, inconsistent, one_moment

@@ -24,6 +24,7 @@ from quire.storage import freeing, keychain, log
 from quire.storage import retention as policies
 from quire.storage.database import fault
 from quire.storage.erasures import POLICY
+from quire.storage.pending import retention_due
 from quire.store import attachments, erasing, forgetting, letting, wallclock
 from quire.store import retention as deciding
 
@@ -109,7 +110,7 @@ def _run(store: LocalStore, done: Pruned, work: Callable[[apsw.Connection], T]) 
 
 def is_due(store: LocalStore) -> bool:
     """Is it time to look whether anything is to go?"""
-    due = policies.looks_at(store.database.reader)
+    due = retention_due(store.database.reader)
     return due is not None and due <= wallclock.now_ms()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from quire.core.operation import Edit, Operation, Post, React
-from quire.core.views import QuotaView
+from quire.core.reports import QuotaView
 from quire.errors import FullError, UsageError
 from quire.storage.attachments import totals
 from quire.storage.meta import get_meta, set_meta

@@ -40,7 +40,7 @@ from quire.core.views import (
     Version,
 )
 from quire.errors import NotFoundError, UsageError
-from quire.storage import erasures, log
+from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import Database, guarded, inconsistent
 
@@ -259,6 +259,8 @@ class Reader:
 
     def versions(self, id: MessageId) -> list[Version]:
         """Every version of a message's text, oldest first. Raises: NotFoundError; gone when deleted."""
+        from quire.storage import erasures
+
         db = self.connection()
         row = rows.get_row(db, id)
         if row is None:

@@ -20,7 +20,7 @@ from quire.core import clock, commit
 from quire.core.control import Create
 from quire.core.membership import Graph
 from quire.core.operation import SALT_SIZE, Operation, decode_operation
-from quire.core.timeline import MAY_ALL
+from quire.core.rights import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError
 from quire.storage import backlog, controls, erasures, heights, keychain, log, retention, schema
 from quire.storage.database import fault

@@ -33,7 +33,7 @@ from quire.core.crypto.keys import SigningKey, identity_key, recovery_seed
 from quire.core.crypto.secrets import DatabaseKey, Keyring, RawKey, RecoveryPhrase, Secret, Unlock
 from quire.core.heights import lacking, present
 from quire.core.ids import DeviceId, IdentityId, Incarnation, log_prefix, message_id
-from quire.core.views import BackupProblem, RestoreReport
+from quire.core.reports import BackupProblem, RestoreReport
 from quire.errors import CorruptError, StorageError, UsageError
 from quire.storage import heights, log
 from quire.storage.backup_folder import ATTACHMENTS, PACKS

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from quire.core.views import Scan
+from quire.core.reports import Scan
 from quire.core.words import index_text
 from quire.errors import UsageError
 from quire.storage.database import PAGE_SIZE

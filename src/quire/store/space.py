@@ -13,8 +13,8 @@ import apsw
 
 from quire.core.ids import ChannelId
 from quire.core.operation import KINDS, Edit, React, Unreact
+from quire.core.reports import AgeSpace, ChannelSpace, PolicySpace, SpaceReport
 from quire.core.sealed_file import sealed_size
-from quire.core.views import AgeSpace, ChannelSpace, PolicySpace, SpaceReport
 from quire.storage import attachments, log
 from quire.storage import retention as policies
 from quire.store import quota

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from quire.core.views import ImportSummary
+from quire.core.reports import ImportSummary
 from quire.exchange import model
 
 LISTED_MAX = 100  # problems and warnings kept for the summary; all are counted

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from quire.core.crypto.keys import SigningKey, decode_certificate
 from quire.core.crypto.slots import decode_slots
-from quire.core.views import Problem, VerifyReport
+from quire.core.reports import Problem, VerifyReport
 from quire.errors import MalformedError
 from quire.storage.database import guarded
 from quire.storage.meta import get_meta

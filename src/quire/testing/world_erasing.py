@@ -12,7 +12,7 @@ from quire.core.commit import decode_head
 from quire.core.encoding import encode
 from quire.core.ids import MessageId
 from quire.core.operation import KINDS, Erase, Remains, stored_operation
-from quire.core.timeline import MAY_MODERATE
+from quire.core.rights import MAY_MODERATE
 from quire.storage import log
 from quire.testing.world_steps import NOBODY, Words, _message, _writer
 

@@ -14,7 +14,7 @@ passphrase derives another public key, and nothing else is looked at. A forgery 
 a wrong MAC or seal. docs/spec/04-keys.md, section 5; why HPKE: docs/decisions/0003-key-slots.md.
 """
 
-from __future__ import annotations
+# Types are evaluated here, not left as text: msgspec would compile each when it first decodes, in every fresh process.
 
 import hashlib
 import hmac
