@@ -248,6 +248,32 @@ class Database:
             found: Any = self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return found is None or found[0] == 0
 
+    @contextmanager
+    def checkpointing(self) -> Iterator[None]:
+        """While this goes on no commit of this process moves the WAL into the file: `checkpoint_beside` does, now and then."""
+        with self._write_lock:
+            self.writer.execute(f"PRAGMA wal_autocheckpoint={BULK_CHECKPOINT_PAGES}")
+        try:
+            yield
+        finally:
+            with self._write_lock:
+                self.writer.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+
+    def checkpoint_beside(self, pages: int = CHECKPOINT_PAGES) -> None:
+        """Move the WAL into the file once it has so many pages more. Others write meanwhile; they wait only at the end,
+        for the few pages that they added, so that the WAL begins anew."""
+        _, written, moved = self._checkpoint(self.reader, "NOOP")
+        if written - moved >= pages:
+            self._checkpoint(self.reader, "PASSIVE")
+            with self._write_lock:
+                self._checkpoint(self.writer, "PASSIVE")
+
+    @staticmethod
+    def _checkpoint(connection: apsw.Connection, mode: str) -> tuple[int, int, int]:
+        """(1 if it was kept from it, pages in the WAL, of these in the file)."""
+        found: Any = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        return found
+
     def rekey(self, key: DatabaseKey) -> None:
         """Re-encrypt every page under a new key, in one transaction; BusyError if anyone else has it open."""
         with self._write_lock:

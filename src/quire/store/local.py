@@ -309,12 +309,15 @@ class LocalStore(Care):
 
     @contextmanager
     def letting_go(self) -> Iterator[None]:
-        """While this goes on, whoever posts has not to do it too."""
-        self._lets_go += 1
+        """While this goes on, whoever posts has not to do it too, nor what is to be done for the WAL."""
+        with self._making:
+            self._lets_go += 1
         try:
-            yield
+            with self.database.checkpointing():
+                yield
         finally:
-            self._lets_go -= 1
+            with self._making:
+                self._lets_go -= 1
 
     def _let_go_meanwhile(self) -> None:
         """After a write: so a program that only writes lets go, too, one short step a second; not while others do it."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from quire.store.local import LocalStore
 
 T = TypeVar("T")
-STEP_MS = 15  # what a step aims at: whoever posts meanwhile waits so long at most, and a checkpoint
+STEP_MS = 15  # what a step aims at: whoever posts meanwhile waits so long at most
 STEP_FIRST, STEP_MAX = 64, 1_024  # messages
 PAUSE_MS_MAX = 50  # after each step half of what it took: other processes write in it
 FREE_SHARE = (
@@ -105,6 +105,7 @@ def _run(store: LocalStore, done: Pruned, work: Callable[[apsw.Connection], T]) 
     began = time.perf_counter()
     result = store.ledger.run(work)
     done.longest_ms = max(done.longest_ms, (time.perf_counter() - began) * 1000)
+    store.database.checkpoint_beside()
     return result
 
 
@@ -251,4 +252,5 @@ def _space_steps(store: LocalStore, done: Pruned) -> Iterator[None]:
         fault("pages_given")
         yield
     if done.messages or done.freed_bytes:
+        store.database.checkpoint_beside(1)
         store.database.checkpoint()
