@@ -85,8 +85,9 @@ def indexed(posts: list[Row]) -> list[tuple[int, str, str]]:
     found = []
     for channel, at, _, spill, author, _, _, op in posts:
         post: Any = stored_operation(op)
-        tags = search.tags_of(post, post.body, channel, author)
-        found.append(((at >> rows.DOC_SHIFT) + spill, search.text_of(post, post.body), tags))
+        doc = (at >> rows.DOC_SHIFT) + spill
+        tags = search.tags_of(post, post.body, channel, author, doc)
+        found.append((doc, search.text_of(post, post.body), tags))
     return found
 
 
@@ -154,7 +155,9 @@ class Floor:
         return lambda: (run(GET_SQL, (id,)).fetchone(), run(THREAD_SQL, (id, PAGE)).fetchall())
 
     def search(self, wanted: Wanted, kind: str, spot: Spot, author: int) -> Callable[[], object]:
-        channels = [[spot.channel_n]] if kind == "word in a channel" else []
+        channels = (
+            [search.channel_tags(self.db, spot.channel_n, 0, 1 << 48)] if kind == "word in a channel" else []
+        )
         authors = [[author]] if kind == "word from an author" else []
         match = search.expression(parse_query(query_of(wanted, kind)), channels, authors)
         return lambda: list(itertools.islice(search.find(self.db, match, 0, 1 << 48), HITS))

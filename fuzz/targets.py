@@ -289,7 +289,7 @@ def query(data: bytes) -> None:
         parsed = parse_query(text_of(data))
     except UsageError:
         return
-    match = expression(parsed, [[1, 2]], [[3]])
+    match = expression(parsed, [["c1x1", "c2x1"]], [[3]])
     _index().execute("SELECT rowid FROM search WHERE search MATCH ?", (match,)).fetchall()
 
 

@@ -18,7 +18,6 @@ from quire.core.retention import (
     Keeping,
     Window,
     age_floor,
-    counted_from,
     goes,
     keeping_bounds,
     looser,
@@ -83,15 +82,6 @@ def test_an_act_of_a_time_to_come_has_no_effect_yet() -> None:
 
 
 # 2.3, 2.4 Count and size
-
-
-@given(st.lists(times, min_size=1, max_size=30), st.integers(1, 40))
-def test_of_a_count_the_newest_are_kept(found: list[int], count: int) -> None:
-    newest_first = sorted(found, reverse=True)
-    start = counted_from(newest_first, count)
-    kept = [time for time in found if time >= start]
-    assert len(kept) >= min(count, len(found))
-    assert len([time for time in kept if time > start]) < count
 
 
 @given(st.lists(st.tuples(times, st.integers(1, 500)), min_size=1, max_size=30), st.integers(1, 5_000))

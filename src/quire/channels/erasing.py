@@ -88,7 +88,7 @@ class Eraser:
 
         def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Erase]:
             entry = _version(db, row, id, number, self._identity_key)
-            taken.append(_erased(db, channel, id, entry.id))
+            taken.extend(_erased_all(db, channel, [entry]))
             return [_erase([entry], reason)]
 
         ids = self.store.write(channel, prepare)
@@ -179,14 +179,18 @@ class Eraser:
 
         def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Erase]:
             entries: list[Entry] = []
+            here = {one.id: one for one in rows.get_rows(db, ids)}
+            rights = _Rights(db, row, self._identity_key)
+            edits = _edits_of(db, ids)
             for id in ids:
-                found = rows.get_row(db, id)
+                found = here.get(id)
                 if found is None:
                     raise NotFoundError("there is no such message here", rule="no_message")
-                if not _may(db, row, id, self._identity_key):
+                if not rights.may(id):
                     left.append(id)
                 elif not found.flags & rows.ERASED:
-                    entries += _whole(db, row, found, self._identity_key)
+                    entries.append(_remains(row, found))
+                    entries += [Gone(edit, id) for edit in edits.get(id, ()) if rights.may(edit)]
             if left and all_of_them:
                 raise UnauthorisedError(
                     "only its author, or a moderator, may erase a message",
@@ -212,12 +216,13 @@ class Eraser:
                 (row.n, KINDS[Profile], n, KINDS[React], KINDS[Unreact]),
             ).fetchall()
             entries: list[Entry] = []
+            rights = _Rights(db, row, self._identity_key)
             for id, op, kind in found:
                 profile = stored_operation(op) if kind == KINDS[Profile] else None
                 is_theirs = profile is None or (
                     isinstance(profile, Profile) and f"{profile.source}:{profile.author}" == author
                 )
-                if is_theirs and _may(db, row, id, self._identity_key):
+                if is_theirs and rights.may(id):
                     entries.append(Gone(id))
             taken.extend(_erased_all(db, channel, entries))
             return list(_in_erases(entries, receipt.reason))
@@ -267,29 +272,48 @@ def _written_by(store: LocalStore, channel: int, author: int) -> Iterator[list[M
         yield [MessageId(id) for _, id in found]
 
 
-def _may(db: apsw.Connection, channel: log.ChannelRow, id: bytes, own: str) -> bool:
-    """Are we whoever signed an operation, or may we moderate?"""
-    if channel.rights & MAY_MODERATE:
-        return True
-    row = log.log_by_prefix(db, id[:10])
-    return row is not None and row.signer == own
+class _Rights:
+    """May we erase these? What a moderator may, or whoever signed them. A log is looked up once."""
+
+    def __init__(self, db: apsw.Connection, channel: log.ChannelRow, own: str) -> None:
+        self._db, self._own = db, own
+        self._moderates = bool(channel.rights & MAY_MODERATE)
+        self._ours: dict[bytes, bool] = {}
+
+    def may(self, id: bytes) -> bool:
+        """Are we whoever signed an operation, or may we moderate?"""
+        if self._moderates:
+            return True
+        found = self._ours.get(id[:10])
+        if found is None:
+            row = log.log_by_prefix(self._db, id[:10])
+            found = self._ours[id[:10]] = row is not None and row.signer == self._own
+        return found
 
 
-def _whole(db: apsw.Connection, channel: log.ChannelRow, row: rows.MessageRow, own: str) -> Iterator[Entry]:
-    """What there is to say of a message and all its versions."""
+def _remains(channel: log.ChannelRow, row: rows.MessageRow) -> Remains:
+    """What there is to say of a message."""
     post = stored_operation(row.op)
     assert isinstance(post, Post)
     origin, place = post.origin, None
     if origin is not None:
         mark = erased_mark(channel.id, origin.source, origin.id) if origin.id else ""
         place = Origin(origin.source, "", mark, origin.time_ms)
-    yield Remains(row.id, row.root, place)
+    return Remains(row.id, row.root, place)
+
+
+def _edits_of(db: apsw.Connection, ids: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+    """Message -> its later versions."""
+    if not ids:
+        return {}
     edits: Any = db.execute(
-        "SELECT id FROM operation WHERE target = ? AND kind = ?", (row.id, KINDS[Edit])
+        "SELECT target, id FROM operation WHERE target IN carray(?) AND kind = ?",
+        (apsw.carray(tuple(ids)), KINDS[Edit]),
     ).fetchall()
-    for (id,) in edits:
-        if _may(db, channel, id, own):
-            yield Gone(id, row.id)
+    found: dict[bytes, list[bytes]] = {}
+    for target, id in edits:
+        found.setdefault(target, []).append(id)
+    return found
 
 
 def _version(db: apsw.Connection, channel: log.ChannelRow, id: bytes, number: int, own: str) -> Entry:
@@ -341,26 +365,25 @@ def _gone_place(db: apsw.Connection, id: bytes) -> tuple[int, bytes, bool]:
     return log.time_of(db, id), id, True
 
 
-def _erased(db: apsw.Connection, channel: ChannelId, message: bytes, id: bytes) -> Erased:
+def _erased_all(db: apsw.Connection, channel: ChannelId, entries: Sequence[Entry]) -> Iterator[Erased]:
     from quire.core.commit import commitment
 
+    if not entries:
+        return
+    ids = [one.id for one in entries]
+    holes = erasures.holes_among(db, ids)
     found: Any = db.execute(
-        "SELECT op FROM message WHERE id = ?1 UNION ALL SELECT op FROM operation WHERE id = ?1", (id,)
-    ).fetchone()
-    if found is None:
-        raise inconsistent("an operation")
-    return Erased(MessageId(id), MessageId(message), channel, commitment(found[0]))
-
-
-def _erased_all(db: apsw.Connection, channel: ChannelId, entries: Sequence[Entry]) -> Iterator[Erased]:
-    holes = erasures.holes_among(db, [one.id for one in entries]) if entries else {}
+        "SELECT id, op FROM message WHERE id IN carray(?1) UNION ALL SELECT id, op FROM operation WHERE id IN carray(?1)",
+        (apsw.carray(tuple(ids)),),
+    ).fetchall()
+    here: dict[bytes, bytes] = dict(found)
     for one in entries:
         message = one.message or one.id if isinstance(one, Gone) else one.id
         hole = holes.get(one.id)  # a first text that was erased before
-        if hole is None:
-            yield _erased(db, channel, message, one.id)
-        else:
-            yield Erased(MessageId(one.id), MessageId(message), channel, hole.commitment)
+        if hole is None and one.id not in here:
+            raise inconsistent("an operation")
+        made = commitment(here[one.id]) if hole is None else hole.commitment
+        yield Erased(MessageId(one.id), MessageId(message), channel, made)
 
 
 def _in_erases(entries: Sequence[Entry], reason: str) -> Iterator[Erase]:

@@ -233,17 +233,6 @@ def looser(here: Keeping, channel: Keeping) -> list[str]:
     return [name for name, ours, theirs in pairs if ours and theirs and ours > theirs]
 
 
-def counted_from(times: Iterable[int], count: int) -> int:
-    """The time of the oldest message that is among so many of the newest; 0 if all are.
-
-    times    of the messages that stand, the newest first
-    """
-    for number, time in enumerate(times, start=1):
-        if number == count:
-            return time
-    return 0
-
-
 def sized_from(sizes: Iterable[tuple[int, int]], size_bytes: int) -> int:
     """The time of the oldest message that still fits with all newer ones into a size; 0 if all do. The newest always does.
 

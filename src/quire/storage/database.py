@@ -272,7 +272,8 @@ class Database:
     def _checkpoint(connection: apsw.Connection, mode: str) -> tuple[int, int, int]:
         """(1 if it was kept from it, pages in the WAL, of these in the file)."""
         found: Any = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        return found
+        busy, written, moved = found
+        return busy, written, moved
 
     def rekey(self, key: DatabaseKey) -> None:
         """Re-encrypt every page under a new key, in one transaction; BusyError if anyone else has it open."""

@@ -132,17 +132,21 @@ def reply_times(db: apsw.Connection, root: bytes) -> Iterator[int]:
     return (time for (time,) in rows)
 
 
-def times_newest_first(db: apsw.Connection, channel: int) -> Iterator[int]:
-    """The times of the messages that stand."""
-    rows: Any = db.execute(
-        "SELECT time FROM message WHERE channel = ? AND flags & ? = 0 ORDER BY time DESC, id DESC",
-        (channel, DELETED),
-    )
-    return (time for (time,) in rows)
+def time_of_newest(db: apsw.Connection, channel: int, messages: int, number: int) -> int:
+    """The time of the message that so many are not older than, itself among them; 0 if there is none.
+
+    messages    how many stand; counted from the end that is nearer, as every row passed over is read
+    """
+    order, offset = ("DESC", number - 1) if 2 * number < messages else ("", messages - number)
+    row: Any = db.execute(
+        f"SELECT time FROM message WHERE channel = ? AND flags & ? = 0 ORDER BY time {order}, id {order} LIMIT 1 OFFSET ?",
+        (channel, DELETED, offset),
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def sizes_newest_first(db: apsw.Connection, channel: int) -> Iterator[tuple[int, int]]:
-    """(time, bytes) of the same."""
+    """(time, bytes) of the messages that stand."""
     rows: Any = db.execute(
         "SELECT time, length(op) FROM message WHERE channel = ? AND flags & ? = 0 ORDER BY time DESC, id DESC",
         (channel, DELETED),

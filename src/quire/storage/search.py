@@ -34,6 +34,9 @@ TAIL_CHARS_MAX = 4_096  # of a message: longer ones, and with them all others, g
 
 MANY, REWRITE_RATIO = 200, 256  # messages removed at once, and of how many in all, that are worth a new index
 
+# A channel has a word of its own for each 199 days, so many rows of the index: FTS5 merges a word's list in one go, however
+# long it is, and that of a million messages kept every writer waiting for 50 ms.
+SPAN_SHIFT = 24
 RECENT = f"fts5({SEARCH_COLUMNS}, contentless_delete=1)"
 # From a row of `doc`, d, to its message, m.
 _MESSAGE = (
@@ -56,9 +59,9 @@ def text_of(post: Post, body: str) -> str:
     return index_text("\n".join([body, post.title, *(attachment.name for attachment in post.attachments)]))
 
 
-def tags_of(post: Post, body: str, channel: int, author: int) -> str:
+def tags_of(post: Post, body: str, channel: int, author: int, doc: int) -> str:
     """The words by which filters find a message."""
-    return f"c{channel} a{author}{kinds_of(post, body)}"
+    return f"c{channel}x{doc >> SPAN_SHIFT} a{author}{kinds_of(post, body)}"
 
 
 def kinds_of(post: Post, body: str) -> str:
@@ -103,11 +106,23 @@ def packed_entries(
     docs: Iterable[int], channel: int, authors: Iterable[int], entries: Iterable[str]
 ) -> list[str]:
     """The same for many of one channel, by what `entry_of` gave of each."""
-    first, begin = _FIRST, f"c{channel} a"
+    first, begin, span = _FIRST, f"c{channel}x", SPAN_SHIFT
     return [
-        f"{first + doc}{begin}{author}{entry}"
+        f"{first + doc}{begin}{doc >> span} a{author}{entry}"
         for doc, author, entry in zip(docs, authors, entries, strict=True)
     ]
+
+
+def channel_tags(db: apsw.Connection, channel: int, low: int, high: int) -> list[str]:
+    """The words that the messages of a channel with rows in [low, high) may have for it; at least one."""
+    ends: Any = db.execute(
+        "SELECT (SELECT min(time) FROM message WHERE channel = ?1), (SELECT max(time) FROM message WHERE channel = ?1)",
+        (channel,),
+    ).fetchone()
+    first, last = (end or 0 for end in ends)
+    first = max(first >> flags.DOC_SHIFT, low) >> SPAN_SHIFT
+    last = min((last >> flags.DOC_SHIFT) + widest_spill(db), high - 1) >> SPAN_SHIFT
+    return [f"c{channel}x{span}" for span in range(first, max(first, last) + 1)]
 
 
 def unpacked(row: str) -> tuple[int, str, str]:
@@ -248,7 +263,7 @@ def _shown(db: apsw.Connection, ids: list[bytes]) -> list[tuple[int, str, str]]:
     for doc, channel, author, op, edit_op in found:
         post: Any = stored_operation(op)
         edit: Any = stored_operation(edit_op) if edit_op else post
-        shown.append((doc, text_of(post, edit.body), tags_of(post, edit.body, channel, author)))
+        shown.append((doc, text_of(post, edit.body), tags_of(post, edit.body, channel, author, doc)))
     return sorted(shown)
 
 
@@ -295,13 +310,14 @@ def author_numbers(db: apsw.Connection, name: str) -> list[int]:
     return [row[0] for row in rows]
 
 
-def expression(query: Query, channels: list[list[int]], authors: list[list[int]]) -> str:
+def expression(query: Query, channels: list[list[str]], authors: list[list[int]]) -> str:
     """The FTS5 expression of a query's words and filters; "" if only dates or views limit it.
 
-    channels, authors   for each filter of its kind, the numbers it may mean (never empty)
+    channels    for each such filter the words of all that it may mean (`channel_tags`), never none
+    authors     the same, by number
     """
     wanted = [f"body : {_quoted(t.text)}{' *' if t.prefix else ''}" for t in query.terms if not t.excluded]
-    wanted += [_any(f"c{n}" for n in numbers) for numbers in channels]
+    wanted += [_any(tags) for tags in channels]
     wanted += [_any(f"a{n}" for n in numbers) for numbers in authors]
     wanted += [
         f"tags : {has}" for has in query.has if has in ("link", "code", "file", "notice", "mention", "reply")

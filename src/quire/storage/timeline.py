@@ -72,12 +72,34 @@ def get_row(db: apsw.Connection, id: bytes) -> MessageRow | None:
 
 def get_rows(db: apsw.Connection, ids: Sequence[bytes]) -> list[MessageRow]:
     """Those of these that are messages."""
+    if not ids:
+        return []
     found: Any = db.execute(
         "SELECT m.channel, m.time, m.id, m.spill, m.author, m.flags, m.root, m.edit, m.op FROM message m"
         " WHERE m.id IN carray(?)",
         (apsw.carray(tuple(ids)),),
     ).fetchall()
     return [MessageRow(*row) for row in found]
+
+
+def delete_rows(db: apsw.Connection, found: Sequence[MessageRow]) -> None:
+    """Take messages out, with what is counted of each; what is on them, and in threads, is their caller's."""
+    db.executemany(
+        "DELETE FROM reaction WHERE target = ?", [(row.id,) for row in found if row.flags & REACTED]
+    )
+    db.executemany("DELETE FROM doc WHERE n = ?", sorted((row.doc,) for row in found))
+    db.executemany(
+        "DELETE FROM message WHERE channel = ? AND time = ? AND id = ?",
+        sorted((row.channel, row.time, row.id) for row in found),
+    )
+
+
+def take_on(db: apsw.Connection, messages: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """Take out the operations on messages: (id, salt || operation) of each."""
+    found: Any = db.execute(
+        "DELETE FROM operation WHERE target IN carray(?) RETURNING id, op", (apsw.carray(tuple(messages)),)
+    ).fetchall()
+    return list(found)
 
 
 def root_of(db: apsw.Connection, channel: int, id: bytes) -> bytes | None:

@@ -532,7 +532,7 @@ _APPLY: dict[type, Callable[..., None]] = {
 
 def indexed(post: Post, body: str, row: MessageRow) -> tuple[str, str]:
     """What the search index holds of a message that shows `body`."""
-    return search.text_of(post, body), search.tags_of(post, body, row.channel, row.author)
+    return search.text_of(post, body), search.tags_of(post, body, row.channel, row.author, row.doc)
 
 
 def shown_body(db: apsw.Connection, row: MessageRow, post: Post) -> str:

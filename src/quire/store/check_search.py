@@ -48,7 +48,7 @@ class SearchCheck:
         """A message that shows `body` and is not deleted."""
         if doc in self._tail:
             return
-        text, tags = search.text_of(post, body), search.tags_of(post, body, channel, author)
+        text, tags = search.text_of(post, body), search.tags_of(post, body, channel, author, doc)
         self._expected[doc % BUCKETS] += self._sum(doc, text, tags)
 
     def _sum(self, doc: int, text: str, tags: str) -> int:
@@ -127,7 +127,9 @@ class SearchCheck:
             return None
         if not isinstance(post, Post):
             return None
-        return self._sum(doc, search.text_of(post, body), search.tags_of(post, body, row.channel, row.author))
+        return self._sum(
+            doc, search.text_of(post, body), search.tags_of(post, body, row.channel, row.author, row.doc)
+        )
 
     def _check_lookups(self, findings: Findings) -> None:
         """Every word is found when it is looked for: the index's own inner index leads to it."""

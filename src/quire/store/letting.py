@@ -72,11 +72,9 @@ def let_go(
     fault("before_pruning")
     _forget_words(db, found)
     attachments.forget(db, [row.id for row in found if _has_files(row)])
-    on_them: Any = db.execute(
-        "DELETE FROM operation WHERE target IN carray(?) RETURNING id, op", (apsw.carray(tuple(named)),)
-    ).fetchall()
+    on_them = rows.take_on(db, [row.id for row in found]) if found else []
     _let_threads_go(db, channel, found, named)
-    _delete(db, found)
+    rows.delete_rows(db, found)
     fault("pruned_rows")
     gone = [*on_them, *((row.id, row.op) for row in found if not row.flags & rows.HOLLOW)]
     erasing.leave_holes(db, channel.n, gone, why)
@@ -169,18 +167,6 @@ def _without(db: apsw.Connection, root: bytes, counts: Counter[int], named: set[
     return False
 
 
-def _delete(db: apsw.Connection, found: Sequence[rows.MessageRow]) -> None:
-    """The rows of messages, and what is counted of each."""
-    db.executemany(
-        "DELETE FROM reaction WHERE target = ?", [(row.id,) for row in found if row.flags & rows.REACTED]
-    )
-    db.executemany("DELETE FROM doc WHERE n = ?", sorted((row.doc,) for row in found))
-    db.executemany(
-        "DELETE FROM message WHERE channel = ? AND time = ? AND id = ?",
-        [(row.channel, row.time, row.id) for row in found],
-    )
-
-
 def _recount(db: apsw.Connection, channel: log.ChannelRow, found: Sequence[rows.MessageRow]) -> None:
     standing = sum(not row.flags & rows.DELETED for row in found)
     log.touch_channel(db, channel.n, messages=-standing)
@@ -197,8 +183,10 @@ def justify(db: apsw.Connection, applier: Applier, channel: log.ChannelRow, now_
     Their commits' time says so. A large commit is an import, whose messages may be of any time before: there others are
     believed, if the channel lets go by age at all.
     """
+    missing = policies.missing(db, channel.n) if policies.is_bounded(db, channel.n) else []
+    if not missing:
+        return
     everybody, _ = deciding.bounds_apart(db, channel, now_ms)
-    missing = policies.missing(db, channel.n) if everybody.end else []
     waiting: list[Item] = []
     places: dict[bytes, list[bytes]] = {}
     for id in missing:

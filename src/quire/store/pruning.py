@@ -39,6 +39,7 @@ FREE_SHARE = (
     50  # of the file: when more than one in so many pages is free, though nothing went, some are given back
 )
 EVERY_MS = 60_000  # how often anybody looks what has come due meanwhile
+HELD_MS = 5_000  # for so long after a step of one who goes on no other process takes one too, within somebody's post
 
 
 class Pruned(msgspec.Struct):
@@ -67,15 +68,36 @@ def enforce(store: LocalStore, only: ChannelId | None = None, budget_ms: float |
     """
     began, done = time.monotonic(), Pruned()
     with store.letting_go():
-        for took in steps(store, only, done):
+        for took in steps(store, only, done, goes_on=budget_ms is None):
             if budget_ms is not None and (time.monotonic() - began) * 1000 >= budget_ms:
                 break
             time.sleep(min(took, PAUSE_MS_MAX) / 2 / 1000)
     return done
 
 
-def steps(store: LocalStore, only: ChannelId | None, done: Pruned) -> Iterator[float]:
-    """The same one step at a time; how long each took, ms. For who has other things to do between them."""
+def steps(
+    store: LocalStore, only: ChannelId | None, done: Pruned, *, goes_on: bool = True
+) -> Iterator[float]:
+    """The same one step at a time; how long each took, ms. For who has other things to do between them.
+
+    goes_on    until all is gone: others need not do a part of it meanwhile
+    """
+    held_ms = 0
+    for took in _steps(store, only, done):
+        now = wallclock.now_ms()
+        if goes_on and abs(now - held_ms) >= HELD_MS // 2:
+            held_ms = now
+            _look_at(store, done, now + HELD_MS)
+        yield took
+    if only is None or held_ms:
+        _look_at(store, done, wallclock.now_ms() + EVERY_MS if only is None else 0)
+
+
+def _look_at(store: LocalStore, done: Pruned, moment_ms: int) -> None:
+    _run(store, done, lambda db: policies.look_at(db, moment_ms))
+
+
+def _steps(store: LocalStore, only: ChannelId | None, done: Pruned) -> Iterator[float]:
     db = store.database.reader
     for n in policies.bounded_channels(db):
         row = log.channel_by_n(db, n)
@@ -87,9 +109,6 @@ def steps(store: LocalStore, only: ChannelId | None, done: Pruned) -> Iterator[f
             yield from _timed(_epoch_steps(store, row, done))
     yield from _timed(_index_steps(store, done))
     yield from _timed(_space_steps(store, done))
-    if only is None:
-        next_ms = wallclock.now_ms() + EVERY_MS
-        _run(store, done, lambda db: policies.look_at(db, next_ms))
 
 
 def _timed(some: Iterator[None]) -> Iterator[float]:
@@ -164,7 +183,7 @@ def _step(
 def _file_steps(store: LocalStore, row: log.ChannelRow, done: Pruned) -> Iterator[None]:
     """Let go of the files of messages that are too old for them; the messages stay."""
     db = store.database.reader
-    both = deciding.bounds(db, row, wallclock.now_ms())
+    _, both = deciding.bounds_apart(db, row, wallclock.now_ms(), counted=False)
     before = max((cut.before for cut in both.attachments), default=0)
     uses = policies.old_files(db, row.n, before) if before else []
     looking = deciding.Looking(db, Bounds(both.attachments))

@@ -407,7 +407,8 @@ class Reader:
         wanted = search.flags_wanted(query)
         phrases = [(list(term.words), term.prefix) for term in query.terms if not term.excluded]
         marked = set(rows.bookmarks(db)) if "bookmark" in query.has else None
-        match = search.expression(query, channels, authors)
+        tags = [[tag for n in one for tag in search.channel_tags(db, n, low, high)] for one in channels]
+        match = search.expression(query, tags, authors)
         found: list[tuple[int, Any]] = []
         # All rows first: an unfinished cursor would hold this connection at one moment of the vault.
         for doc, *row in search.find(db, match, low, min(high, before if before is not None else high)):

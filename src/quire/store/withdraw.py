@@ -35,10 +35,14 @@ def take_out(
     applier.flush(db)
     search.distrust_tails(db)
     taken: Taken = {}
+    found: list[tuple[int, str, str]] = []  # what the index holds of them
+    ids = list(ids)
+    alone = [row for row in rows.get_rows(db, ids) if row.root is None and not row.flags & rows.THREADED]
+    _take_messages(db, alone, taken, found)
     roots: set[bytes] = set()
     for id in ids:
-        roots.update(_take_one(db, channel, id, taken))
-    found: list[tuple[int, str, str]] = []  # what the index holds of them
+        if id not in taken:
+            roots.update(_take_one(db, channel, id, taken))
     threads = sum(_take_thread(db, root, taken, found) for root in sorted(roots))
     search.remove_all(db, found)
     log.touch_channel(db, channel.n, messages=-len(found), threads=-threads)
@@ -108,35 +112,30 @@ def _take_thread(db: apsw.Connection, root: bytes, taken: Taken, found: list[tup
     if first is None:
         raise inconsistent("a message of a thread")
     if not first.flags & rows.THREADED:
-        _take_message(db, first, taken, found)
+        _take_messages(db, [first], taken, found)
         return False
     replies: Any = db.execute("SELECT id FROM message WHERE root = ?", (root,)).fetchall()
-    for row in [first, *(rows.get_row(db, id) for (id,) in replies)]:
-        if row is not None:
-            _take_message(db, row, taken, found)
+    _take_messages(db, [first, *rows.get_rows(db, [id for (id,) in replies])], taken, found)
     db.execute("DELETE FROM thread_author WHERE root = ?", (root,))
     return bool(db.execute("DELETE FROM thread WHERE root = ? RETURNING 1", (root,)).fetchall())
 
 
-def _take_message(
-    db: apsw.Connection, row: rows.MessageRow, taken: Taken, found: list[tuple[int, str, str]]
+def _take_messages(
+    db: apsw.Connection, some: Sequence[rows.MessageRow], taken: Taken, found: list[tuple[int, str, str]]
 ) -> None:
-    """A message with what targets it; what the index holds of it goes to `found` if it stood."""
-    post = stored_operation(row.op)
-    assert isinstance(post, Post)
-    if not row.flags & rows.DELETED:
-        found.append((row.doc, *indexed(post, shown_body(db, row, post), row)))
-    on_it: Any = db.execute("DELETE FROM operation WHERE target = ? RETURNING id, op", (row.id,)).fetchall()
-    taken.update(on_it)
-    taken[row.id] = None if row.flags & rows.HOLLOW else row.op
-    if row.flags & rows.REACTED:
-        db.execute("DELETE FROM reaction WHERE target = ?", (row.id,))
-    if post.attachments:
-        drop_uses(db, row.id)
-    db.execute("DELETE FROM doc WHERE n = ?", (row.doc,))
-    db.execute(
-        "DELETE FROM message WHERE channel = ? AND time = ? AND id = ?", (row.channel, row.time, row.id)
-    )
+    """Messages with what targets them; what the index holds of those that stood goes to `found`."""
+    if not some:
+        return
+    for row in some:
+        post = stored_operation(row.op)
+        assert isinstance(post, Post)
+        if not row.flags & rows.DELETED:
+            found.append((row.doc, *indexed(post, shown_body(db, row, post), row)))
+        taken[row.id] = None if row.flags & rows.HOLLOW else row.op
+        if post.attachments:
+            drop_uses(db, row.id)
+    taken.update(rows.take_on(db, [row.id for row in some]))
+    rows.delete_rows(db, some)
 
 
 def _recount(db: apsw.Connection, channel: log.ChannelRow, taken: Taken) -> None:
