@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from quire.core.limits import PAGE_MAX
 from quire.core.timeline import Folded, fold
 from quire.storage import log
-from quire.store import creation, ledger
+from quire.store import creation, wallclock
 from quire.store.local import LocalStore
 from tests import oracle, vaults
 from tests.store.histories import LATER_MS, NOW_MS, WORDS, History, groups, histories, made, peopled
@@ -85,7 +85,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("order")
     world = World(folder / "template")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (ledger, creation):
+        for module in (wallclock, creation):
             patch.setattr(module, "now_ms", lambda: world.now_ms)
         vaults.fresh_store(folder, "template").close()
         yield world

@@ -48,8 +48,8 @@ def test_a_policy_is_signed_and_shows_what_was_set(store: LocalStore) -> None:
     )
     told = [one.text for one in chat.story(channel)]
     assert len(told) == 3
-    assert "set keep to 730 days" in told[1]
-    assert "set exempt to pins" in told[1]
+    assert "set the policy keep to 730 days" in told[1]
+    assert "set the policy exempt to pins" in told[1]
     assert store.verify().ok
     store.repair()
     assert chat.get_retention(channel) == found
@@ -142,3 +142,17 @@ def test_what_is_found_in_rows_is_what_the_rules_say(store: LocalStore, seed: in
     assert found == expected
     assert set(deciding.expired_of(db, bounds, [*ids, *replies])) == expected
     assert log.channel_by_n(db, row.n).messages == 40 + 10 - 5
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 9, 10, 11, 50])
+def test_the_newest_so_many_are_found_from_either_end(store: LocalStore, count: int) -> None:
+    chat = ChannelManager(store)
+    channel = chat.create_channel("general").id
+    ids = old_posts(store, channel, [n // 2 * DAY for n in range(12)])  # two of each time
+    for id in ids[4:6]:
+        chat.delete_message(id)
+    row = store.channel_row(channel)
+    assert row.messages == 10
+    standing = sorted((m.time for m in chat.get_stored_messages(channel) if not m.deleted), reverse=True)
+    found = deciding.here_bounds(store.database.reader, row, Keeping(count=count), wallclock.now_ms())
+    assert found.floor == (standing[count - 1] if count < 10 else 0)

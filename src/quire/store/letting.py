@@ -25,7 +25,7 @@ from quire.store import attachments, erasing
 from quire.store import retention as deciding
 from quire.store.apply import Applier, Item, indexed, shown_body
 
-BULK = 64  # messages from which on words are forgotten first and taken out of the index later
+BULK = 32  # messages from which on words are forgotten first and taken out of the index later
 IMPORTED_COUNT = 256  # operations in a commit that only an import makes
 
 
@@ -102,7 +102,7 @@ def _forget_words(db: apsw.Connection, found: Sequence[rows.MessageRow]) -> None
             post = stored_operation(row.op)
             assert isinstance(post, Post)
             shown.append((row.doc, *indexed(post, shown_body(db, row, post), row)))
-    if len(shown) >= BULK:
+    if len(shown) >= BULK or freeing.is_merge_due(db):  # the index is written anew in any case
         freeing.forget_words(db, shown)
     else:
         for doc, text, tags in shown:

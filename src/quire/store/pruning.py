@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 STEP_MS = 15  # what a step aims at: whoever posts meanwhile waits so long at most
 STEP_FIRST, STEP_MAX = 64, 1_024  # messages
+STEP_FEW = 8  # of so few that their words are cut out of the index one by one, which takes 2 ms each where it is large
 PAUSE_MS_MAX = 50  # after each step half of what it took: other processes write in it
 FREE_SHARE = (
     50  # of the file: when more than one in so many pages is free, though nothing went, some are given back
@@ -151,8 +152,9 @@ def _channel_steps(store: LocalStore, row: log.ChannelRow, done: Pruned) -> Iter
             yield
             while count % freeing.PARTS_MAX == 0 and _run(store, done, freeing.relieve_index):
                 yield
-    if waiting:
-        _step(store, row, channel, both, waiting, now_ms, done)
+    few = len(waiting) if freeing.is_merge_due(db) else STEP_FEW
+    for first in range(0, len(waiting), few):
+        _step(store, row, channel, both, waiting[first : first + few], now_ms, done)
         yield
 
 
