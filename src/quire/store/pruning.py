@@ -152,7 +152,7 @@ def _channel_steps(store: LocalStore, row: log.ChannelRow, done: Pruned) -> Iter
             yield
             while count % freeing.PARTS_MAX == 0 and _run(store, done, freeing.relieve_index):
                 yield
-    few = len(waiting) if freeing.is_merge_due(db) else STEP_FEW
+    few = STEP_FIRST if freeing.is_merge_due(db) else STEP_FEW
     for first in range(0, len(waiting), few):
         _step(store, row, channel, both, waiting[first : first + few], now_ms, done)
         yield
