@@ -145,7 +145,7 @@ def test_replies_name_what_they_answer_and_forwards_do_not(tmp_path: Path) -> No
             "content": "old\nwords", "timestamp": "x", "attachments": [{"fileName": "f", "url": "u"}]}),
     ]  # fmt: skip
     found = messages(records(importer, pack(tmp_path, {"c.json": export(*items)})))
-    assert [m.reply_to for m in found] == ["", snowflake(1), "", "", "", ""]
+    assert [m.reply_to for m in found] == ["", snowflake(1), "?", "", "", ""]
     assert found[1].reply_to_time_ms == 1_600_000_001_000
     assert found[5].body == "Forwarded:\n> old\n> words"
     assert len(found[5].attachments) == 1

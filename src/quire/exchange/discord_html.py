@@ -22,6 +22,7 @@ from quire.exchange.discord_json import snowflake_ms
 from quire.exchange.lines import LineIds
 from quire.exchange.markup import quote, to_markdown
 from quire.exchange.model import (
+    GONE,
     Attachment,
     Author,
     Channel,
@@ -216,13 +217,15 @@ class _Export:
             if "link" in parts
             else ""
         )
+        asked = "reply" in parts and "used /" in text_of(parts["reply"][0])
         if "reply" in parts and not link:
-            asked = "used /" in text_of(parts["reply"][0])
             self.not_carried["slash commands before answers" if asked else "replies to deleted messages"] += 1
         mentions = (self.people.get(clean(e.get("title") or "")) for e in _inside(parts, "mention"))
         reactions = tuple(filter(None, map(_reaction, parts.get("reaction", ()))))
         name = name or page.ids.name(printed, page.author, body)
         answered = link if link != name else ""
+        if "reply" in parts and not link and not asked:
+            answered = GONE
         return Message(
             channel=page.channel.key,
             id=name,
@@ -231,7 +234,7 @@ class _Export:
             body=body,
             notice=_notice(parts) if "notice" in parts else "",
             reply_to=answered,
-            reply_to_time_ms=snowflake_ms(answered),
+            reply_to_time_ms=snowflake_ms(link) if answered else None,
             attachments=tuple(map(_attachment, parts.get("file", ()))),
             mentions=tuple(dict.fromkeys(filter(None, mentions))),
             reactions=reactions,

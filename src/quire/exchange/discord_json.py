@@ -24,6 +24,7 @@ from quire.errors import FormatError, NotFoundError
 from quire.exchange.jsonpull import Broken, JsonPull
 from quire.exchange.markup import link, quote
 from quire.exchange.model import (
+    GONE,
     Attachment,
     Author,
     Channel,
@@ -256,7 +257,7 @@ class _Export:
             thread_time_ms=snowflake_ms(root) if thread else None,
             title=title,
             reply_to=reply_to,
-            reply_to_time_ms=snowflake_ms(reply_to) if reply_to else None,
+            reply_to_time_ms=snowflake_ms(reply_to),
             attachments=attachments,
             mentions=tuple(dict.fromkeys(filter(None, map(_key, mentions)))) if mentions else (),
             reactions=tuple(_reactions(item.get("reactions"))) if item.get("reactions") else (),
@@ -349,10 +350,12 @@ def _notice(kind: str, body: str) -> str:
 def _reply_to(item: dict[str, Any], name: str, head: _Head) -> str:
     """The message answered, if it is one of this channel."""
     reference = item.get("reference")
-    if type(reference) is not dict:
+    if type(reference) is not dict or not reference:
         return ""
     target, place = string(reference.get("messageId")), string(reference.get("channelId"))
     here = not place or place in (head.channel.key, head.thread)
+    if here and not target:
+        return GONE
     return target if here and target != name else ""
 
 

@@ -16,6 +16,9 @@ from typing import TypeAlias
 import msgspec
 
 
+GONE = "?"  # for `Message.reply_to`: it answers something that the export no longer names
+
+
 class Channel(msgspec.Struct, frozen=True, gc=False):
     """A channel of the export. Comes before its first message; may come again with better facts."""
 

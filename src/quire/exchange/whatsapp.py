@@ -53,8 +53,8 @@ _M = f"[{MARKS}]*"
 _HALF = r"(?:[^\W\d_][^\W\d_]{0,11}(?:\.?[ \u00a0\u202f]?[^\W\d_]{1,6})?\.?)"
 HEADER = re.compile(
     rf"{_M}(?P<open>\[)?{_M}(?P<a>\d{{1,4}}){_M}\s?[./\-‐-―年년]\s?{_M}(?P<b>\d{{1,2}}){_M}\s?[./\-‐-―月월]\s?{_M}"
-    rf"(?P<c>\d{{1,4}}){_M}[.日일]?(?: г\.?| р\.)?,?(?:[\s\u00a0\u202f]+(?:à|kl\.?|um|at|às|a las"
-    rf"|alle|в|o|om|klo))?[\s\u00a0\u202f]*{_M}"
+    rf"(?P<c>\d{{1,4}}){_M}[.日일]?(?: г\.?| р\.)?[,،、]?(?:[\s\u00a0\u202f]+(?:à|klo|kl\.?|um|at|às|a las"
+    rf"|alle|в|o|om))?[\s\u00a0\u202f]*{_M}"
     rf"(?P<before>{_HALF}[\s\u00a0\u202f]?)?(?P<h>\d{{1,2}})[:.](?P<m>\d\d)(?:[:.](?P<s>\d\d))?"
     rf"(?:[\s\u00a0\u202f]?(?P<after>{_HALF}))?{_M}(?:(?P<close>\])|\s?(?P<dash>[-–—])(?=\s)"
     rf"|(?P<colon>:)(?=\s)){_M}\s?"
@@ -345,7 +345,8 @@ def _message(channel: str, key: str, time: int, sender: str, text: str) -> Messa
 
 def _file(text: str) -> tuple[str, bool, str] | None:
     """(the file's name or what stands for it, is it in the export, the text beside it)"""
-    if "<" not in text and "(" not in text and "\u200e" not in text:
+    marked = "\u200e" in text or "\u200f" in text
+    if not marked and "<" not in text and "(" not in text:
         return None  # nearly every message
     if tag := ATTACHED_TAG.search(text):
         return tag["name"].strip(), True, (text[: tag.start()] + text[tag.end() :]).strip(MARKS + " \n")
@@ -355,8 +356,8 @@ def _file(text: str) -> tuple[str, bool, str] | None:
         return match["name"].strip(), True, text[match.end() :]
     if (match := OMITTED_TAG.match(text)) and OMITTED_WORDS.search(match["word"]):
         return match["word"].strip(MARKS + " "), False, text[match.end() :]
-    if "\u200e" in text and (match := OMITTED_LINE.match(text)):
-        return match["word"].replace("\u200e", "").strip(), False, ""
+    if marked and (match := OMITTED_LINE.match(text)):
+        return match["word"].strip(MARKS + " "), False, ""
     return None
 
 

@@ -49,11 +49,11 @@ OMITTED_WORDS = re.compile(
     re.I,
 )
 OMITTED_LINE = re.compile(
-    r"^(?P<word>[^\n]{0,120}?\u200e?[^\n\u200e]{2,40}?(?:omitted|omitid[ao]|ocult[ao]|ocultad[ao]"
+    r"^(?P<word>[^\n]{0,120}?[\u200e\u200f]?[^\n\u200e\u200f]{0,40}?(?:omitted|omitid[ao]|ocult[ao]|ocultad[ao]"
     r"|omess[ao]|weggelassen|weggelaten|absente?"
     r"|omise?s?|пропущен[ао]?|отсутствует|dahil edilmedi|pominięt[aoye]|utelämnad|utelatt|udeladt"
     r"|kihagyva|vynechán[ao]?"
-    r"|省略|생략됨|생략|ละเว้น|tidak disertakan|omis[ăe]|خارج الملف|הושמט[ה]?))[.。]?\s*$",
+    r"|省略|略去|忽略|除外されました|생략됨|생략|jätettiin pois|παραλείφθηκε|ละเว้น|tidak disertakan|omis[ăe]|خارج الملف|הושמט[ה]?|تم استبعاد [^\n]{2,30}|pominięto [^\n]{2,30}))[.。]?\s*$",
     re.I,
 )
 

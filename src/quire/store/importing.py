@@ -357,7 +357,7 @@ class ImportRun:
         if message.thread:
             root = self._known.target(db, place, key, message.thread, message.thread_time_ms)
             self._tally.unresolved += root is None
-        if message.reply_to:
+        if message.reply_to not in ("", model.GONE):
             reply_to = self._known.target(db, place, key, message.reply_to, message.reply_to_time_ms)
             self._tally.unresolved += reply_to is None
         post = self._preparing.post(message, root, reply_to, slot)
@@ -370,7 +370,7 @@ class ImportRun:
             (message.reply_to, message.reply_to_time_ms),
         ):
             slot = hash((key, target))
-            if target and slot not in self._known.ids:
+            if target not in ("", model.GONE) and slot not in self._known.ids:
                 later = slot not in present or (time_ms is not None and time_ms > message.time_ms)
                 if later and len(self._waiting) < WAITING_MAX:
                     return True

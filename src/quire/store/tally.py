@@ -21,7 +21,8 @@ class Tally:
         self.duplicates = 0
         self.unresolved = 0
         self._count: Counter[str] = Counter()
-        self._channels: Counter[str] = Counter()
+        self._channels: Counter[str] = Counter()  # by key
+        self._names: dict[str, str] = {}
         self._authors: set[str] = set()
         self._threads: set[int] = set()
         self._edited: set[int] = set()
@@ -44,7 +45,9 @@ class Tally:
             counted = messages if self._notices_are_messages else silent
         self.messages += len(counted)
         if counted:
-            self._channels[channel] += len(counted)
+            key = messages[0].channel
+            self._channels[key] += len(counted)
+            self._names[key] = channel
         self._authors.update([message.author for message in counted])
         for message in messages:
             if message.thread or message.reply_to or message.title or message.attachments:
@@ -110,6 +113,12 @@ class Tally:
             case model.NotCarried(what, count):
                 self._not_carried[what] += count
 
+    def _by_name(self) -> dict[str, int]:
+        """Messages by channel; those that are called the same are told apart by their keys."""
+        called = Counter(self._names.values())
+        names = {key: name if called[name] == 1 else f"{name} ({key})" for key, name in self._names.items()}
+        return {names[key]: count for key, count in self._channels.items()}
+
     def summary(self, format: str, source: str, dry_run: bool, seconds: float) -> ImportSummary:
         """The counts so far."""
         count = self._count
@@ -136,7 +145,7 @@ class Tally:
             problems=tuple(self._problems),
             warnings=tuple(self._warnings),
             not_carried=dict(self._not_carried),
-            channel_messages=dict(self._channels),
+            channel_messages=self._by_name(),
             first_ms=self._first_ms,
             last_ms=self._last_ms,
             seconds=round(seconds, 3),
