@@ -95,10 +95,28 @@ def test_a_star_is_an_action_unless_its_words_are_a_notice(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("line", "expected"),
+    [("[Thursday 27 May 2021] [10:00:00] Join\tbob [~b@h] has joined this channel.", ("join", "bob", False)),
+     ("[Thursday 27 May 2021] [10:00:00] Nick\tbob is now known as b2.", ("name", "bob", False)),
+     ("[2021-05-27 10:00:00] <-> bob is now known as b2", ("name", "bob", False)),
+     ("May 27 10:00:00 -bob/#c-\tmind the gap", ("other", "bob", False)),
+     ("(10:00:00) ***bob waves", ("", "bob", True)), ("(10:00:00) bob: hi", ("", "bob", False)),
+     ("[10:00] --- Thu May 27 2021", None)],
+)  # fmt: skip
+def test_less_usual_lines(tmp_path: Path, line: str, expected: tuple[str, str, bool] | None) -> None:
+    """Of Konversation, Quassel, HexChat, Pidgin and eggdrop."""
+    log = f"Conversation with #c at Thu 27 May 2021 09:00:00 UTC on me@irc.example (irc)\n[09:00] <ann> hi\n{line}\n"
+    found = records(irc, pack(tmp_path, {"#c.log": log}))
+    assert not only(found, Skipped)
+    last = messages(found)[1:]
+    assert [(one.notice, one.author, one.action) for one in last] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(
     ("name", "channel"),
     [("2016/07/#qt_20160701.log.txt", "#qt"), ("net_#qt_20160701.log", "#qt"), ("#node.js.2016-07-01.log", "#node.js"),
      ("#qt-2016-07.log", "#qt"), ("#qt.2016.log", "#qt"), ("#qt (2).log", "#qt"), ("#qt/2016/07/01.txt", "#qt"),
-     ("qt (1).log", "qt"), ("##c-4.log", "##c-4")],
+     ("qt (1).log", "qt"), ("qt/2016-07-01.log", "qt"), ("qt/2016/2016-07-01.txt", "qt"), ("##c-4.log", "##c-4")],
 )  # fmt: skip
 def test_a_channel_named_by_the_path(tmp_path: Path, name: str, channel: str) -> None:
     text = "[10:00] <ann> hi\n[10:01] <bob> ho\n"

@@ -72,6 +72,7 @@ SHORT_DATE = re.compile(
     r"(?:^|/)(?P<y>\d\d)\.(?P<m>\d\d)\.(?P<d>\d\d)(?:\.(?:txt|log))?$"
 )  # clog's file a day
 MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+PERIOD = re.compile(r"\d{1,4}(?:[-_.]?\d\d){0,2}|logs?|irclogs?", re.I)  # a folder of a year, a month or of all
 NAMED_MONTH = re.compile(r"[._-](?:19|20)\d\d(?:[-_.]?(?:0[1-9]|1[0-2]))?$")
 EXTENSION = re.compile(r"\.(?:txt|log|weechatlog|irclog|raw|ascii|\d+)$", re.I)
 ADDRESSED = re.compile(r"([^\s:,<>]{1,32})[:,](?:\s|$)")
@@ -168,6 +169,7 @@ class _Log:
         self.hour_max = 0
         self.now: tuple[int, str] | None = None  # the last line's time: ms, and as written
         self.styled = 0
+        self.named_day = False  # did the last line, stamped as any other, only name a day?
 
     def records(self, stream: BinaryIO, links: array[int] | None) -> Iterator[Record]:
         answers, targets, further = _answers(links)
@@ -178,7 +180,7 @@ class _Log:
                 continue
             message = self.message(line) if line is not None else None
             if message is None:
-                if line is None or not self.is_marker(line):
+                if line is None or not (self.named_day or self.is_marker(line)):
                     unreadable += 1
                     if unreadable <= UNREADABLE_MAX:
                         yield Skipped(self.name, f"line {number + 1}", "this is no line of an IRC log")
@@ -205,6 +207,7 @@ class _Log:
     def message(self, line: str) -> Message | None:
         """The line as a record; None if it has no time, tells no happening, or only names a day."""
         found = split_stamp(line, self.likely, self.date_order)
+        self.named_day = False
         if found is None:
             told = (
                 happening(line, self.head.star_is_action)
@@ -218,6 +221,7 @@ class _Log:
             self.likely, stamp = found
             time = self.at(stamp)
             if stamp.rest.startswith("--- ") and day_marker(stamp.rest) and self.is_marker(stamp.rest):
+                self.named_day = True
                 return None
             told = happening(stamp.rest, self.head.star_is_action) or plain(stamp.rest)
         if time is None:
@@ -337,6 +341,7 @@ def _look(lines: Iterator[str | None]) -> Head | None:
     stamps: Counter[int] = Counter()
     channels: Counter[str] = Counter()
     total = known = marked = spoken = dated = 0
+    talk = False  # Pidgin's and Adium's: `nick: text`, which is in no mark of its own
     day: date | None = None
     year = 0
     for line in lines:
@@ -350,12 +355,13 @@ def _look(lines: Iterator[str | None]) -> Head | None:
                 day = date.fromordinal(max(1, marker[0].toordinal() - marker[1]))
             year = year or marker[0].year
             known += 1
+            talk = talk or line.startswith("Conversation with ")
         found = split_stamp(line, stamps.most_common(1)[0][0] if stamps else 0, "")
         if found is not None:
             stamps[found[0]] += 1
             dated += found[1].year > 0 or found[1].unix_ms is not None
         rest = found[1].rest if found is not None else line
-        told = happening(rest, True)
+        told = happening(rest, True) or (plain(rest) if talk and found is not None else None)
         noted = told.kind not in ("", "action") if told is not None else notice_kind(rest) != ""
         known += (told is not None or noted) if found is not None else line.startswith("===")
         spoken += told is not None and found is not None and told.kind in ("", "action")
@@ -449,8 +455,9 @@ def _channel(name: str, head: Head, survey: Survey, options: Options) -> str:
         return named
     if head.channel or survey.channel:
         return head.channel or survey.channel
-    rest = _undated(SHORT_DATE.sub("", NAMED_TIME.sub("", PurePosixPath(name).name)).lstrip("._- "))
-    return rest or PurePosixPath(name).parent.name or "irc"
+    rest = _undated(SHORT_DATE.sub("", NAMED_TIME.sub("", PurePosixPath(name).name))).lstrip("._- ")
+    folders = (folder for folder in PurePosixPath(name).parts[-2::-1] if not PERIOD.fullmatch(folder))
+    return rest or next(folders, "irc")
 
 
 def _named_channel(name: str) -> str:

@@ -44,7 +44,7 @@ STYLING = re.compile("\x03(?:\\d{1,2}(?:,\\d{1,2})?)?|\x04(?:[0-9A-Fa-f]{6})?|[\
 SPOKEN = re.compile(r"<\s?[@+%&~!*]?(?P<nick>[^\s<>][^<>\t]{0,63}?)\s?>(?:[ \t](?P<text>.*))?$", re.S)
 COLUMNS = re.compile(r"(?P<nick>[^\t]{0,64})\t(?P<text>.*)$", re.S)
 STARRED = re.compile(r"(?:\s{0,2}(?:\*|•|Action:)[ \t]|—[ \t])\s?(?P<rest>.*)$", re.S)
-NOTICE = re.compile(r"(?:\*\*\*|===|-!-|-->|<--|---|--|->|<-|[→←⇐⇒↔])[ \t]?\s?(?P<rest>.*)$", re.S)
+NOTICE = re.compile(r"(?:\*\*\*(?=\s)|===|-!-|-->|<--|<->|---|--|->|<-|[→←⇐⇒↔])[ \t]?\s?(?P<rest>.*)$", re.S)
 CLOG_ACTION = re.compile(r"--- action: (?P<nick>\S+) (?P<text>.*)$", re.S)
 SENT_NOTICE = re.compile(r"-(?P<nick>[^\s:-][^\s:]{0,63}?)(?::[^\s-]+)?- ?(?P<text>.*)$", re.S)
 COLON = re.compile(r"(?P<nick>[^\s:*]{1,32}): (?P<text>.*)$", re.S)
@@ -176,12 +176,19 @@ def _stamp(match: re.Match[str], rest: str, date_order: str) -> Stamp | None:
     )
 
 
+FOREIGN_COLUMNS = {  # Konversation's, where others have a nick
+    "Join": "join", "Part": "leave", "Quit": "leave", "Kick": "leave", "Nick": "name", "Topic": "topic",
+    "Mode": "other", "Notice": "other", "Info": "other", "CTCP": "other", "Error": "other", "Netsplit": "other",
+    "Channel": "other", "Created": "other", "Away": "other", "Invite": "other", "Ban": "other", "Names": "other",
+}  # fmt: skip
+
+
 def happening(text: str, star_is_action: bool) -> Happening | None:
     """What the line after its stamp tells; None if it is in no style known.
 
     star_is_action: this log marks notices otherwise, so a line `* nick ...` is always an action.
     """
-    if match := SPOKEN.match(text):
+    if (match := SPOKEN.match(text)) and match["nick"] != "-":  # `<->` is Quassel's sign for a new nick
         return Happening("", match["nick"], match["text"] or "")
     if match := STARRED.match(text):
         rest = match["rest"]
@@ -264,6 +271,10 @@ def _column(nick: str, text: str) -> Happening | None:
     if nick in ("-->", "<--", "--", "-", "---", "=!=", "***", ""):
         kind = notice_kind(text) or {"-->": "join", "<--": "leave"}.get(nick, "other")
         return Happening(kind, _subject(text, kind), text)
+    if (kind := FOREIGN_COLUMNS.get(nick, "")) and notice_kind(text) in (kind, ""):
+        return Happening(kind, _subject(text, kind), text)
+    if sent := SENT_NOTICE.fullmatch(nick):
+        return Happening("other", sent["nick"].partition("/")[0], text)
     nick = nick.strip("<>").lstrip("@+%&~!")
     return Happening("", nick, text) if nick and " " not in nick else None
 
