@@ -20,7 +20,7 @@ NN, LRM = "\u202f", "\u200e"
 BEGINNINGS = [
     "02/01/2020, 13:05 - ", "02/01/20, 1:05 pm - ", f"1/2/20, 1:05{NN}PM - ", "2020-01-02, 13:05 - ", "02.01.20, 13:05 - ",
     "02/01/2020 13.05 - ", "02/01/2020 à 13:05 - ", f"2/1/2020, 1:05 p.{NN}m. - ", "2020/01/02 下午1:05 - ",
-    "2020. 1. 2. 오후 1:05 - ", "2020. 01. 02. 13:05 - ", "02-01-2020 13:05 - ", "٢/١/٢٠٢٠، ١:٠٥ م - ".replace("،", ","),
+    "2020. 1. 2. 오후 1:05 - ", "2020. 01. 02. 13:05 - ", "02-01-2020 13:05 - ", "٢/١/٢٠٢٠، ١:٠٥ م - ",
     "[02/01/2020, 13:05:00] ", f"[1/2/20, 1:05:00{NN}PM] ", f"{LRM}[02.01.20, 13:05:00] ", "[2020-01-02, 1:05:00 p.m.] ",
     "[2020/1/2 下午1:05:00] ", "02/01/20 13:05:00: ", "2.1.2020 klo 13.05 - ", "02.01.20 г., 13:05 - ", "2/1/2563 13:05 - ",
 ]  # fmt: skip
@@ -41,6 +41,18 @@ def test_a_language_s_dates(tmp_path: Path, beginning: str) -> None:
     first, second = messages(records(whatsapp, path))
     assert (first.author, first.body, first.time_ms) == ("Ann", "hello", NOON)
     assert (second.author, second.body) == ("Bob", "x")
+
+
+@pytest.mark.parametrize(
+    "words", [f"{LRM}圖片已略去", f"{LRM}忽略图片", "\u200fהתמונה הושמטה", f"{LRM}تم استبعاد الصورة", f"{LRM}pominięto obraz",
+              f"{LRM}kuva jätettiin pois", f"{LRM}画像は除外されました"],
+)  # fmt: skip
+def test_what_an_iphone_writes_for_a_file_left_out(tmp_path: Path, words: str) -> None:
+    path = pack(
+        tmp_path, {"_chat.txt": f"[02.01.20, 13:05:00] Ann: hi\n{LRM}[02.01.20, 13:05:00] Bob: {words}\n"}
+    )
+    found = messages(records(whatsapp, path))[1]
+    assert (found.author, found.body, found.notice, len(found.attachments)) == ("Bob", "", "", 1)
 
 
 def order_of(tmp_path: Path, *dates: str, options: Options | None = None) -> tuple[list[int], int]:

@@ -31,11 +31,12 @@ FOREIGN = {  # what a file begins with -> what to do
 
 
 class Importer(Protocol):
-    """What each module of this package is: four names."""
+    """What each module of this package is: these names."""
 
     NAME: str  # "slack": what `--format` takes and the summary says
     TITLE: str  # "Slack export (zip or folder)": one line for people
     NOTICES_ARE_MESSAGES: bool  # does `messages` in the summary count notices too?
+    EDITS_ARE_MARKED: bool  # if not, another text of a message met before is a later one
 
     def recognise(self, source: Source) -> int:
         """How sure this is the format: 0 no, 1 perhaps (by shape), 2 likely, 3 certain. Never raises

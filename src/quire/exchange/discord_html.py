@@ -41,6 +41,7 @@ from quire.exchange.text import clean, valid_time_ms
 NAME = "discord-html"
 TITLE = "DiscordChatExporter HTML (files, folder or zip)"
 NOTICES_ARE_MESSAGES = True
+EDITS_ARE_MARKED = True
 
 HEAD_BYTES = 1 << 16  # fonts and style sheets come first
 WARNINGS_MAX = 20

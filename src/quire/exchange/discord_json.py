@@ -42,6 +42,7 @@ from quire.exchange.text import iso_ms, string, valid_time_ms
 NAME = "discord"
 TITLE = "DiscordChatExporter JSON (files, folder or zip)"
 NOTICES_ARE_MESSAGES = True
+EDITS_ARE_MARKED = True
 
 HEAD_BYTES = 1 << 16
 WARNINGS_MAX = 20

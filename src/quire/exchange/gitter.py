@@ -32,6 +32,7 @@ from quire.exchange.text import clean, iso_ms, string
 NAME = "gitter"
 TITLE = "Gitter rooms (TSV, or JSON as its API gives it)"
 NOTICES_ARE_MESSAGES = False
+EDITS_ARE_MARKED = False
 
 COLUMNS = ("room_id", "room_uri", "sent_at", "from_userid", "from_username", "message_id", "text")
 OTHER_NAMES = {

@@ -49,6 +49,7 @@ from quire.exchange.text import iso_ms, valid_time_ms
 NAME = "irc"
 TITLE = "IRC logs (irssi, WeeChat, HexChat, mIRC, ZNC and the like)"
 NOTICES_ARE_MESSAGES = False
+EDITS_ARE_MARKED = True
 
 HEAD_LINES = 400  # of a file, looked at before it is read
 LINKS_MAX = 5_000_000  # annotated replies held, 8 bytes each
@@ -72,7 +73,9 @@ SHORT_DATE = re.compile(
     r"(?:^|/)(?P<y>\d\d)\.(?P<m>\d\d)\.(?P<d>\d\d)(?:\.(?:txt|log))?$"
 )  # clog's file a day
 MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-PERIOD = re.compile(r"\d{1,4}(?:[-_.]?\d\d){0,2}|logs?|irclogs?", re.I)  # a folder of a year, a month or of all
+PERIOD = re.compile(
+    r"\d{1,4}(?:[-_.]?\d\d){0,2}|logs?|irclogs?", re.I
+)  # a folder of a year, a month or of all
 NAMED_MONTH = re.compile(r"[._-](?:19|20)\d\d(?:[-_.]?(?:0[1-9]|1[0-2]))?$")
 EXTENSION = re.compile(r"\.(?:txt|log|weechatlog|irclog|raw|ascii|\d+)$", re.I)
 ADDRESSED = re.compile(r"([^\s:,<>]{1,32})[:,](?:\s|$)")

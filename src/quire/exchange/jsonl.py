@@ -40,6 +40,7 @@ from quire.exchange.text import iso_ms, millis, string, time_ms
 NAME = "jsonl"
 TITLE = "Quire JSONL: one object a line, for everything else"
 NOTICES_ARE_MESSAGES = True
+EDITS_ARE_MARKED = True
 
 VERSION = 1
 MILLIS_FROM = 100_000_000_000  # a larger number is milliseconds: as seconds it would be the year 5138

@@ -34,7 +34,7 @@ FOLD = re.compile(rb"\r?\n(?=[ \t])")
 HEADER = re.compile(rb"^([!-9;-~]{1,80}):[ \t]*(.*?)\r?$", re.M)
 WANTED = frozenset(
     [b"from", b"date", b"subject", b"message-id", b"references", b"in-reply-to", b"content-type",
-     b"content-transfer-encoding", b"x-mozilla-status", b"received"]
+     b"content-transfer-encoding", b"x-mozilla-status", b"x-imap", b"received"]
 )  # fmt: skip
 WORD = re.compile(r"=\?([A-Za-z0-9_.:+-]{1,40})(?:\*[A-Za-z-]{0,20})?\?([BbQq])\?([^?]{0,2000})\?=")
 BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]+(?==\?)")
@@ -95,7 +95,8 @@ def parse(data: bytes, clock: WallClock) -> Mail:
         references=tuple(dict.fromkeys(references)),
         body=text,
         attachments=(*files, *scrubbed),
-        expunged=re.fullmatch(rb"[0-9A-Fa-f]{4}", status) is not None and bool(int(status, 16) & EXPUNGED),
+        expunged=b"x-imap" in fields  # a mail server's own notes, kept as the first message
+        or (re.fullmatch(rb"[0-9A-Fa-f]{4}", status) is not None and bool(int(status, 16) & EXPUNGED)),
     )
 
 

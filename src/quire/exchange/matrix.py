@@ -31,6 +31,7 @@ from quire.exchange.text import millis, string
 NAME = "matrix"
 TITLE = "Matrix rooms (Element JSON export, API pages, or events a line)"
 NOTICES_ARE_MESSAGES = False
+EDITS_ARE_MARKED = True
 
 ARRAYS = frozenset(["", "messages", "chunk", "events", "state"])
 WRAPS = ("chunk", "events", "messages")

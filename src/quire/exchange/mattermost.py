@@ -36,6 +36,7 @@ from quire.exchange.text import clean, millis, string
 NAME = "mattermost"
 TITLE = "Mattermost: bulk export (JSONL, zip or folder)"
 NOTICES_ARE_MESSAGES = True
+EDITS_ARE_MARKED = True
 
 TEXTS_MAX = 100_000  # (channel, time, author) remembered to tell posts of one millisecond apart
 LOOKED_AT = 50  # files: an archive of another format may have thousands

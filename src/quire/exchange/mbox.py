@@ -29,6 +29,7 @@ from quire.exchange.sources import Source
 NAME = "mbox"
 TITLE = "Mail (mbox, Mailman archives)"
 NOTICES_ARE_MESSAGES = False
+EDITS_ARE_MARKED = True
 
 MESSAGE_MAX = 12 << 20  # bytes of one message that are looked at; the rest of it is passed over
 LINE_MAX = 1 << 20

@@ -40,6 +40,7 @@ from quire.exchange.text import millis, string, time_ms
 NAME = "messenger"
 TITLE = "Facebook Messenger or Instagram (JSON)"
 NOTICES_ARE_MESSAGES = False
+EDITS_ARE_MARKED = True
 
 PART = re.compile(r"(?:^|/)message_(?P<n>\d+)\.json$", re.I)
 LOOK_BYTES = 16_384

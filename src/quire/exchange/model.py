@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 import msgspec
 
-
 GONE = "?"  # for `Message.reply_to`: it answers something that the export no longer names
 
 

@@ -36,6 +36,7 @@ from quire.exchange.sources import Source
 NAME = "signal"
 TITLE = "Signal conversations (text or Markdown of signal-export, sigtop, signalbackup-tools)"
 NOTICES_ARE_MESSAGES = False
+EDITS_ARE_MARKED = True
 
 TEXT_MAX = 1 << 20  # characters of one message
 UNREADABLE_MAX = 50  # reported one by one

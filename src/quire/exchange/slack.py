@@ -41,6 +41,7 @@ from quire.exchange.text import string, time_ms
 NAME = "slack"
 TITLE = "Slack: export (zip or folder), API pages, event stream"
 NOTICES_ARE_MESSAGES = True
+EDITS_ARE_MARKED = True
 
 WHOLE_MAX = 48 << 20  # bytes of a JSON file that is decoded at once; larger ones are streamed
 TEXT_HEAD = 4096  # bytes of a text that say whether it holds events

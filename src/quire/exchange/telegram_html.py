@@ -38,6 +38,7 @@ from quire.exchange.text import clean, valid_time_ms
 NAME = "telegram-html"
 TITLE = "Telegram Desktop HTML or tg-archive site (folder or zip)"
 NOTICES_ARE_MESSAGES = False
+EDITS_ARE_MARKED = False
 
 HEAD_BYTES = 1 << 16  # a site's list of months comes first
 UNKNOWN = "(unknown)"

@@ -41,6 +41,7 @@ from quire.exchange.text import iso_ms, string, time_ms
 NAME = "telegram"
 TITLE = "Telegram Desktop JSON (result.json, its folder or zip)"
 NOTICES_ARE_MESSAGES = False
+EDITS_ARE_MARKED = True
 
 HEAD_BYTES = 1 << 16
 DAY_MS = 86_400_000  # "edited" on the first day of Unix time means never

@@ -43,6 +43,7 @@ from quire.exchange.whatsapp_words import (
 NAME = "whatsapp"
 TITLE = "WhatsApp chat (text, or zip with media)"
 NOTICES_ARE_MESSAGES = False
+EDITS_ARE_MARKED = True
 
 TEXT_MAX = 1 << 20  # characters of one message; WhatsApp itself allows 65,536
 UNREADABLE_MAX = 50  # reported one by one

@@ -53,7 +53,8 @@ OMITTED_LINE = re.compile(
     r"|omess[ao]|weggelassen|weggelaten|absente?"
     r"|omise?s?|пропущен[ао]?|отсутствует|dahil edilmedi|pominięt[aoye]|utelämnad|utelatt|udeladt"
     r"|kihagyva|vynechán[ao]?"
-    r"|省略|略去|忽略|除外されました|생략됨|생략|jätettiin pois|παραλείφθηκε|ละเว้น|tidak disertakan|omis[ăe]|خارج الملف|הושמט[ה]?|تم استبعاد [^\n]{2,30}|pominięto [^\n]{2,30}))[.。]?\s*$",
+    r"|省略|略去|忽略|除外されました|생략됨|생략|jätettiin pois|παραλείφθηκε|ละเว้น|tidak disertakan|omis[ăe]|خارج الملف|הושמט[ה]?"
+    r"|忽略[^\n]{1,8}|تم استبعاد [^\n]{2,30}|pominięto [^\n]{2,30}))[.。]?\s*$",
     re.I,
 )
 

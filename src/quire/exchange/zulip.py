@@ -40,6 +40,7 @@ from quire.exchange.zulip_realm import TABLES, Realm, rows
 NAME = "zulip"
 TITLE = "Zulip export of an organisation (folder, zip or tar.gz)"
 NOTICES_ARE_MESSAGES = True
+EDITS_ARE_MARKED = True
 
 HEAD_BYTES = 4096
 WHOLE_MAX = 48 << 20  # bytes of a message file that is decoded at once

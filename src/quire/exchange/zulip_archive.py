@@ -41,6 +41,7 @@ from quire.exchange.text import clean, string, time_ms
 NAME = "zulip-archive"
 TITLE = "zulip-archive's JSON (folder or archive)"
 NOTICES_ARE_MESSAGES = True
+EDITS_ARE_MARKED = False
 
 INDEX = "stream_index.json"
 PEEK_BYTES = 1 << 16  # a first message may be long before its keys are seen

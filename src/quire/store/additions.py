@@ -22,6 +22,7 @@ from quire.core.operation import (
     Operation,
     Origin,
     Pin,
+    Post,
     React,
     Unpin,
     Unreact,
@@ -51,13 +52,17 @@ class Additions:
         origins: Origins,
         tally: Tally,
         draft: Draft | None = None,
+        *,
+        marked: bool = True,
     ) -> None:
+        """marked   does the format say which messages were edited? If not, another text is a later one"""
         self._applier = ledger.applier
         self._db = db
         self._origins = origins
         self._tally = tally
         self._draft = draft or ledger.draft(db, channel)
         self._added: set[tuple[bytes, str, str]] = set()
+        self._marked = marked
         self._newest_edit: dict[bytes, bytes] = {}
 
     def finish(self) -> None:
@@ -95,6 +100,8 @@ class Additions:
         texts = list(message.edits)
         if not texts and message.edited_ms is not None:
             texts = [model.Edit(message.edited_ms, message.body)]
+        elif not texts and not self._marked and _says_another(row, message):
+            texts = [model.Edit(message.time_ms, message.body)]
         with self._skipping(*target):
             for reaction in message.reactions:
                 self._react(row, reaction, message.time_ms)
@@ -216,6 +223,11 @@ class Additions:
             yield
         except MalformedError as error:
             self._tally.skip(model.Skipped(channel[:80], f"message {message[:80]}", str(error)))
+
+
+def _says_another(row: rows.MessageRow, message: model.Message) -> bool:
+    post = stored_operation(row.op)
+    return isinstance(post, Post) and post.body != message.body
 
 
 def times_of(reaction: model.Reaction, time_ms: int) -> Iterator[tuple[str, int]]:

@@ -72,7 +72,7 @@ def import_export(
         chosen = options or model.Options()
         with ExitStack() as held:
             files = _files(store, Watched(source), tally, dry_run, held) if chosen.files else None
-            run = ImportRun(store, importer.NAME, tally, dry_run, files)
+            run = ImportRun(store, importer.NAME, tally, dry_run, files, importer.EDITS_ARE_MARKED)
             if not dry_run:
                 held.enter_context(store.database.bulk())
             records = importer.read(source if files is None else files.source, chosen)
@@ -132,8 +132,10 @@ class ImportRun:
         tally: Tally,
         dry_run: bool = False,
         files: ImportFiles | None = None,
+        edits_are_marked: bool = True,
     ) -> None:
         self._store = store
+        self._edits_are_marked = edits_are_marked
         self._origins = Origins(source)
         self._tally = tally
         self._dry_run = dry_run
@@ -248,7 +250,9 @@ class ImportRun:
         if again:
             self._tally.duplicates += len(again)
             row = log.channel_by_n(db, place.row.n)
-            news = Additions(self._store.ledger, db, row, self._origins, self._tally)
+            news = Additions(
+                self._store.ledger, db, row, self._origins, self._tally, marked=self._edits_are_marked
+            )
             for message, known_id in again:
                 news.of_repeated(message, known_id)
             news.finish()
