@@ -11,7 +11,7 @@ import pytest
 from quire.core import clock, commit
 from quire.core.bundle_file import Kind, Record
 from quire.core.commit import Commit, decode_commit, decode_head, encode_commit
-from quire.core.control import AddDevice, Admit, Policy, Role, Rotate, Seal, SealedKey
+from quire.core.control import AddDevice, Admit, Policy, Role, Rotate, Seal, SealedKey, SetRole
 from quire.core.ids import ChannelId
 from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import Post
@@ -20,7 +20,7 @@ from quire.storage import log
 from quire.store import parking
 from quire.store.wallclock import now_ms
 from quire.testing.authors import Author, Pen
-from quire.testing.people import Person, carry, meet
+from quire.testing.people import Person, carry, meet, refuses
 from tests.attacks.attacker import Hostile, rules, seen_afterwards, unmoved
 from tests.people.conftest import Make, agree, sound
 from tests.sync.links import sync
@@ -97,6 +97,35 @@ def test_a_fork_reaches_who_has_the_longer_side_of_it_as_the_log(trio: Trio) -> 
     agree(team, ada, carol)
     assert seen_afterwards(carol, team)["bodies"].count("there") == 1
     assert len(carol.chat.forks(team)) == 1
+
+
+def test_a_role_whose_giver_forked_their_log_mutes_nobody(trio: Trio) -> None:
+    """Bob makes Carol an admin and forks his log there, so that it never counts. All that she writes from then on knows of
+    that, and counts for what she is without it; what she is not is refused before it is written."""
+    ada, bob, carol, team = trio
+    ada.chat.set_role(team, bob.identity, "admin")
+    meet(*trio[:3])
+    hostile = Hostile(bob)
+    pen = hostile.pen(team)
+    twin = pen.fork()
+    forked = [pen.control(SetRole(carol.identity, Role.ADMIN)), twin.write(Post("in the same place"))]
+    for one in (ada, carol):
+        assert one.take([hostile.sealed(team, *forked)]).forked == [team]
+    assert carol.role(team) == "member"
+    carol.say(team, "still here")
+    carol.chat.rotate_key(team)
+    carol.say(team, "under a key of mine")
+    assert refuses(lambda: carol.chat.set_policy(team, "post", Role.MODERATOR)) == "grant_void"
+    meet(ada, carol)
+    agree(team, ada, carol)
+    assert {"still here", "under a key of mine"} <= set(seen_afterwards(ada, team)["bodies"])
+    assert all(one.standing for one in ada.graph(team).story() if one.identity == carol.identity)
+    ada.chat.set_role(team, carol.identity, "moderator")
+    meet(ada, carol)
+    carol.chat.set_topic(team, "a moderator's")
+    meet(ada, carol)
+    agree(team, ada, carol)
+    assert ada.chat.get_channel(team).topic == "a moderator's"
 
 
 def _id(encoded: bytes) -> bytes:

@@ -365,11 +365,12 @@ class Ledger:
         # Also if our clock was set back since: nobody would take it otherwise.
         least = graph.after(self.device)
         graph.check(operations, self.device, max(clock.tick(wallclock.now_ms(), channel.clock), least))
+        behind = not graph.is_newest(graph.frontier(self.device))  # of too many heads it names some
         draft = self._draft(db, channel)
         encoded = draft.control(operations, least)
         fault("after_control")
         graph.add(as_control(encoded, commit.decode_head(encoded), operations))
-        return settle(self, db, channel.n, graph, operations, review=any(map(takes, operations)))
+        return settle(self, db, channel.n, graph, operations, review=behind or any(map(takes, operations)))
 
     def _renew(self, db: apsw.Connection, channel: log.ChannelRow) -> log.ChannelRow:
         """Change the channel's key, or give it to who lacks it, before something is written under it."""

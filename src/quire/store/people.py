@@ -16,7 +16,7 @@ import apsw
 from quire.core import clock, commit
 from quire.core.control import ControlOperation, Remove, RevokeDevice, Role, SetRole, decode_control
 from quire.core.ids import IdentityId, log_prefix
-from quire.core.limits import TIME_MS_MAX
+from quire.core.limits import SEQ_MAX, TIME_MS_MAX
 from quire.core.membership import Change, ControlCommit, Graph, Membership
 from quire.core.operation import SALT_SIZE
 from quire.core.retention import RETENTION, TIMERS
@@ -153,10 +153,17 @@ def _main_prefix(head: commit.Head) -> bytes:
 
 
 def standing_of(graph: Graph, identity: bytes, device: bytes) -> tuple[Role, int]:
-    """The role of a person at one of their devices now, and what it may do with content."""
+    """The role of a person at one of their devices now, and what it may do with content: what everybody finds by the
+    heads that its next commit names, wherever in its logs that comes to stand."""
     state = graph.state
     role = state.role(identity) if state.device(device) else Role.NONE
-    return role, rights_of(state, role)
+    if role is Role.NONE:
+        return role, 0
+    try:
+        found = graph.authority(device, b"", SEQ_MAX, graph.frontier(device))
+    except UnauthorisedError:  # of too many heads those that give it the right found no room
+        return role, 0
+    return role, rights_of(found.policies, found.role)
 
 
 def rights_of(policies: Membership, role: Role) -> int:

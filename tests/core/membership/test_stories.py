@@ -25,6 +25,7 @@ from tests.core.membership.people import (
     remove,
     revoke,
     rotate,
+    seal,
     sealing_of,
     set_role,
 )
@@ -559,6 +560,85 @@ def test_content_of_whom_the_removed_let_in_meanwhile() -> None:
     world.write("Alice", remove("Bob"), knowing=[before])
     assert refused(world, "Erin", 1, (entry.id,)) == "grant_void"
     assert refused(world, "Mallory", 1, world.graph.heads) == "device_unknown"
+
+
+def test_who_was_given_a_role_in_vain_speaks_in_the_one_they_had() -> None:
+    """Bob makes Dave a moderator and, when Alice's removal of him arrives, never did: Dave is a member all the time."""
+    world = four()
+    before = world.commits[-1]
+    promotion = world.write("Bob", set_role("Dave", Role.MODERATOR), knowing=[before])
+    name = device_of("Dave")
+    there = (id_of(name), prefix_of(name), 1, (promotion.id,))
+    assert world.graph.authority(*there).role is Role.MODERATOR
+    world.write("Alice", remove("Bob"), knowing=[before])
+    assert world.rule(promotion) == "removed_before"
+    assert world.graph.authority(*there).role is Role.MEMBER
+    world.write("Alice", remove("Dave"), knowing=[before])
+    assert refused(world, "Dave", 1, (promotion.id,)) == "removed_before"
+    check_any_order(world)
+
+
+def test_who_was_put_out_and_let_in_again_in_vain_does_not_speak_by_what_they_were() -> None:
+    world = four()
+    world.write("Alice", remove("Dave"))
+    before = world.commits[-1]
+    again = world.write("Bob", admit("Dave"), knowing=[before])
+    assert refused(world, "Dave", 1, (again.id,)) == ""
+    world.write("Alice", remove("Bob"), knowing=[before])
+    assert refused(world, "Dave", 1, (again.id,)) == "grant_void"
+
+
+def test_a_policy_that_does_not_count_lets_nobody_speak_and_silences_nobody() -> None:
+    world = four()
+    world.write("Alice", admit("Erin", Role.GUEST))
+    before = world.commits[-1]
+    name = {who: device_of(who) for who in ("Dave", "Erin")}
+    for value, may in (
+        (Role.MODERATOR, {"Dave": False, "Erin": False}),
+        (Role.GUEST, {"Dave": True, "Erin": True}),
+    ):
+        other = four()
+        other.write("Alice", admit("Erin", Role.GUEST))
+        before = other.commits[-1]
+        policy = other.write("Bob", Policy("post", value), knowing=[before])
+        there = {who: (id_of(one), prefix_of(one), 1, (policy.id,)) for who, one in name.items()}
+        assert {who: other.graph.authority(*at).may("post") for who, at in there.items()} == may
+        other.write("Alice", remove("Bob"), knowing=[before])
+        assert {who: other.graph.authority(*at).may("post") for who, at in there.items()} == {
+            "Dave": True,
+            "Erin": False,
+        }
+
+
+def test_a_key_made_with_a_role_given_in_vain_stands_and_nothing_else_does() -> None:
+    world = four()
+    before = world.commits[-1]
+    promotion = world.write("Bob", set_role("Dave", Role.ADMIN), knowing=[before])
+    key = world.write("Dave", rotate("x"), seal("x", device_of("Dave")), knowing=[promotion])
+    act = world.write("Dave", rotate("y"), admit("Erin"), knowing=[key])
+    world.write("Alice", remove("Bob"), rotate("z"), knowing=[before])
+    assert (world.rule(key), world.rule(act)) == ("", "grant_void")
+    world.write("Alice", remove("Dave"), rotate("w"), knowing=[before])
+    assert world.rule(key) == "removed_before"
+    check_any_order(world)
+
+
+def test_what_would_never_count_is_refused_to_who_knows_of_a_fork() -> None:
+    """The fork is told from outside: no head says that its writer knew of it."""
+    world = four()
+    world.write("Bob", set_role("Dave", Role.ADMIN), seq=7)
+    world.graph.add_fork(prefix_of(device_of("Bob")), 7)
+    assert world.state.role(id_of("Dave")) is Role.MEMBER
+    now = world.commits[-1].time + 1
+    device = id_of(device_of("Dave"))
+    with pytest.raises(UnauthorisedError) as refusal:
+        world.graph.check([admit("Erin")], device, now)
+    assert refusal.value.rule == "grant_void"
+    world.graph.check([rotate("x")], device, now)
+    assert world.rule(world.write("Dave", rotate("x"))) == ""
+    assert (
+        world.graph.authority(device, prefix_of(device_of("Dave")), 2, world.graph.heads).role is Role.MEMBER
+    )
 
 
 def test_policies_say_who_may() -> None:

@@ -1,7 +1,8 @@
 """By what right a content commit was written (docs/spec/06-membership.md, section 7).
 
-The right is that of its author where they wrote it, less what was taken without their knowing. It is the same for
-all commits of a device that name the same control heads, up to the cuts: so a million of them cost a few lookups.
+The right is that of its author where they wrote it, less what was taken without their knowing. If what gave it does
+not count now, it is what they would have had there without that. It is the same for all commits of a device that name
+the same control heads, up to the cuts: so a million of them cost a few lookups.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from quire.core.control import Role
 from quire.core.membership.index import Act, Index, Record
 from quire.core.membership.model import refusal
+from quire.core.membership.standing import Hindsight
 from quire.core.membership.state import Membership
 
 
@@ -35,7 +37,7 @@ class Authority:
 
     identity: bytes
     role: Role
-    policies: Membership  # where it was written: what the role may
+    policies: Membership  # what stands of those where it was written: what the role may
     limits: tuple[Limit, ...] = ()
 
     def at(self, prefix: bytes, seq: int) -> Authority:
@@ -67,9 +69,12 @@ def authority(now: Membership, then: Membership, index: Index, device: bytes) ->
         raise refusal("author_not_member")
     if then.device(device) is None:
         raise refusal("device_unknown")
+    left = Membership(index, Hindsight(now.standing, then.standing), then.heads, then.kind)
+    if not now.standing.stands(then.grant(identity).record):
+        if left.member(identity) is None:
+            raise refusal("grant_void")
+        then = left
     grant = then.grant(identity).record
-    if not now.standing.stands(grant):
-        raise refusal("grant_void")
     binding = then.binding_of(device)
     if binding is None or not now.standing.bound(binding):
         raise refusal("device_revoked_before")
@@ -82,7 +87,7 @@ def authority(now: Membership, then: Membership, index: Index, device: bytes) ->
         for record, cuts in index.revocations[device]:
             if now.standing.has(record) and now.standing.revokes(record):
                 limits.append(_limit(index, None, record, cuts))
-    return Authority(identity, then.role(identity), then, tuple(limits))
+    return Authority(identity, then.role(identity), left, tuple(limits))
 
 
 def _takes(now: Membership, act: Act, grant: Record) -> bool:

@@ -216,6 +216,17 @@ class Graph:
         record = self._judge(commit).record
         if record.rule:
             raise refusal(record.rule, record.needs if record.needs > record.role else Role.NONE)
+        ends = any(
+            isinstance(one, RevokeDevice) for one in operations
+        )  # which counts, whatever becomes of the commit
+        if not ends and (
+            self._forks or not self.is_newest(commit.heads)
+        ):  # more is known here than at its point
+            fresh = self._view(
+                self.heads, Past(len(self._records)), self._forks
+            )  # which remembers no record that goes
+            if void := fresh.standing.void(record):
+                raise refusal(void.rule)
         return record.needs
 
     def _judge(self, commit: ControlCommit) -> Judgement:

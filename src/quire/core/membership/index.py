@@ -131,6 +131,7 @@ class Record:
     device_strength: Key = ()  # in disputes between one person's devices
     uses: tuple[Use, ...] = ()
     acts: tuple[Act, ...] = ()
+    keys_alone: bool = False  # it changes nobody's rights: whether it stands decides about no other commit
 
     def knows(self, other: Record) -> bool:
         """Is the other in this one's past?"""

@@ -11,9 +11,12 @@ from quire.core.control import (
     Ask,
     ControlOperation,
     Create,
+    Link,
     Remove,
+    Report,
     Role,
     Rotate,
+    Seal,
     SetRole,
 )
 from quire.core.limits import DEVICES_PER_MEMBER_MAX
@@ -23,6 +26,8 @@ from quire.core.membership.index import Act, Binding, Past, Record, Use
 from quire.core.membership.model import ControlCommit, Member
 from quire.core.membership.rules import Point
 from quire.core.membership.state import Membership
+
+KEYS_ALONE = (Rotate, Seal, Link, Report)
 
 
 class Judgement:
@@ -65,6 +70,7 @@ def judge(
     own = (*author.key, record.binding.key)
     record.strength = (*max([own, *(use.invite.record.strength[:3] for use in uses)]), commit.time, commit.id)
     record.acts = tuple(_acts(point, author))
+    record.keys_alone = all(isinstance(one, KEYS_ALONE) for one in commit.operations)
     return judgement
 
 

@@ -142,7 +142,7 @@ class Standing:
             return None  # the founding commit
         if void := (yield "by_device", record):
             return void
-        if (yield "stands", record.grant):
+        if (yield "stands", record.grant) and not (yield from self._may_still(record)):
             return Void("grant_void", record.grant)
         if (yield from self._forked(record)):
             return Void("forked", None)
@@ -151,6 +151,26 @@ class Standing:
             if (yield "holds", act):
                 return Void("removed_before" if act.role is Role.NONE else "role_lowered_before", act.record)
         return (yield from self._invites(record))
+
+    def _may_still(self, record: Record) -> Asking:
+        """Had the author of what is about keys alone the right to it also without the grant that is void?
+
+        Nothing that this asks about asks about such a commit: its own grants, and removals, are of its past.
+        """
+        if not record.keys_alone:
+            return False
+        ends: list[Record] = []
+        for act in self._index.removals.get(record.identity, ()):
+            if record.knows(act.record) and (yield "holds", act):
+                ends.append(act.record)  # noqa: PERF401 - a generator that asks
+        grants: list[Act] = []
+        for act in self.acts(record.identity):
+            past = act.role is not Role.NONE and record.knows(act.record)
+            if past and all(map(act.record.knows, ends)) and (yield "stands", act.record) is None:
+                grants.append(act)
+        last = [act for act in grants if not any(other.replaces(act) for other in grants)]
+        grant = min(last, key=_act_strength, default=None)
+        return grant is not None and grant.role >= record.needs
 
     def _holds(self, act: Act) -> Asking:
         if (yield "stands", act.record):
@@ -235,6 +255,26 @@ class Standing:
     _rules: Mapping[str, Callable[[Standing, Any], Asking]] = {
         "bound": _bound, "by_device": _by_device, "stands": _stands, "holds": _holds,
     }  # fmt: skip
+
+
+class Hindsight(Standing):
+    """A set of commits as it is seen from a larger one: what of it stands, and holds, there."""
+
+    def __init__(self, now: Standing, then: Standing) -> None:
+        super().__init__(now._index, then._within, -1, {}, {})
+        self._now = now
+
+    def void(self, record: Record) -> Void | None:
+        return self._now.void(record)
+
+    def holds(self, act: Act) -> bool:
+        return self._now.holds(act)
+
+    def bound(self, binding: Binding) -> bool:
+        return self._now.bound(binding)
+
+    def revokes(self, record: Record) -> bool:
+        return self._now.revokes(record)
 
 
 def _strength(record: Record) -> Key:
