@@ -42,6 +42,7 @@ from quire.core.relay_frames import (
     encode_frame,
 )
 from quire.core.relay_items import Need
+from quire.core.segment import header
 from quire.sync.messages import (
     Asked,
     Bye,
@@ -106,6 +107,11 @@ def seeds() -> dict[str, dict[str, bytes]]:
     entry = PackEntry(b"n" * 32, 9, 3, 5, b"", 2, b"d" * 32, (span,))
     files, logs = (FileEntry(b"f" * 32, 7, b""),), (LogEntry(b"p" * 10, b"c" * 32),)
     channels = (ChannelEntry(b"c" * 32, "general", 3),)
+    found["segment"] = {
+        "plain": b"\0" + bytes(40),
+        "compressed": b"\1" + packed(JSONL.encode())[4:],
+        "file": header(bytes(16)),
+    }
     found["manifest"] = {"plain": encode(Manifest(b"v" * 16, 1, 1, (entry,), files, logs, channels))}
     found["backup_state"] = {
         "owner": encode(OwnerItem(b"i" * 32, b"")), "setting": encode(SettingItem("quota_soft", 7)),

@@ -53,6 +53,8 @@ from quire.core.relay_items import (
     record_of,
     seal_need,
 )
+from quire.core.segment import HEADER_SIZE, Reference, read_record
+from quire.core.segment import header as segment_header
 from quire.core.welcome import open_welcome
 from quire.core.words import index_text, spans, words
 from quire.errors import FormatError, MalformedError, NotFoundError, UnauthorisedError, UsageError
@@ -194,6 +196,17 @@ def pack(data: bytes) -> None:
     """As it is, and as what whoever has the passphrase may have sealed."""
     for given in (data, _sealed_in_backup(b"\x89QBPACK\n", Label.BACKUP_PACK, data)):
         _refused_or(functools.partial(open_pack, given, BACKUP_KEY))
+
+
+def segment(data: bytes) -> None:
+    """A segment's file as it is, and a record that whoever has the key may have sealed; then as a reference."""
+    sealed = aead.encrypt(
+        derive_key(bytes(32), Label.SEGMENT_RECORD, salt=bytes(16) + HEADER_SIZE.to_bytes(4, "big")),
+        aead.ZERO_NONCE, data, segment_header(bytes(16)),
+    )  # fmt: skip
+    one = Reference(bytes(16), 1, HEADER_SIZE, len(sealed), max(len(data) - 1, 0), bytes(32)).encode()
+    for file, reference in ((data, one), (segment_header(bytes(16)) + sealed, one), (data, data[:65])):
+        _refused_or(functools.partial(read_record, file, bytes(32), bytes(16), reference))
 
 
 def manifest(data: bytes) -> None:
@@ -510,7 +523,7 @@ TARGETS: dict[str, Target] = {
     "operation": operation, "commit": commit, "head": head, "certificate": certificate, "slots": slots,
     "chain": chain, "packing": packing, "card": card, "bundle": bundle, "file_record": file_record,
     "attached": attached, "request": request, "welcome": welcome, "bundle_file": bundle_file,
-    "pack": pack, "manifest": manifest, "backup_state": backup_state, "linking": linking, "pasted": pasted,
+    "pack": pack, "segment": segment, "manifest": manifest, "backup_state": backup_state, "linking": linking, "pasted": pasted,
     "sync_session": sync_session, "relay_frame": relay_frame, "relay_item": relay_item, "handshake": handshake,
     "export_seal": export_seal, "export_text": export_text,
     "query": query, "message_id": message_id, "cursor": cursor, "text": text, "source": source,

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from tests.vectors import VALID, Vector
+from vector_archive import ARCHIVE_SOURCES
 from vector_backup import BACKUP_SOURCES
 from vector_channels import CHANNEL_SOURCES
 from vector_control import control_operations
@@ -795,5 +796,5 @@ def chains() -> Iterator[Case]:
 SOURCES = {
     "operation": lambda: itertools.chain(operations(), control_operations()), "head": heads, "commit": commits,
     "message_id": message_ids, "chain": chains, **KEY_SOURCES,
-    **CHANNEL_SOURCES, **FILE_SOURCES, **BACKUP_SOURCES, **SYNC_SOURCES,
+    **CHANNEL_SOURCES, **FILE_SOURCES, **BACKUP_SOURCES, **ARCHIVE_SOURCES, **SYNC_SOURCES,
 }  # fmt: skip

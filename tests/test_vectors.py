@@ -19,6 +19,7 @@ from quire.core import (
     operation,
     relay_frames,
     sealed_file,
+    segment,
     welcome,
 )
 from quire.core.crypto import cards, epochs, handshake, keys, link_code, linking, slots
@@ -53,7 +54,7 @@ LATER = {
 }
 MODULES = (
     operation, control, commit, keys, slots, epochs, cards, invite, bundle, bundle_file, welcome, linking, link_code,
-    sealed_file, file_record, messages, session, relay_frames, handshake,
+    sealed_file, segment, file_record, messages, session, relay_frames, handshake,
 )  # fmt: skip
 RAISERS = ("_require", "require", "broken")
 CODEC_RULES = (

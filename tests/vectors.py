@@ -38,6 +38,7 @@ from quire.core.invite import open_request, parse_link
 from quire.core.operation import decode_operation, encode_operation
 from quire.core.relay_frames import Open, decode_from_device, decode_from_relay, encode_frame
 from quire.core.sealed_file import PIECE_SIZE, check_outline, check_piece, open_piece, piece_hash
+from quire.core.segment import read_record
 from quire.core.welcome import open_welcome
 from quire.errors import MalformedError, QuireError, UnauthorisedError
 from quire.relay.server import signed
@@ -243,6 +244,11 @@ def _manifest(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     return {"packs": len(open_manifest(data, BackupKey.of(DatabaseKey(key))).packs)}
 
 
+def _segment(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    key, id, reference = _hex(facts, "key", "segment", "reference")
+    return {"salted": read_record(data, key, id, reference).hex()}
+
+
 def _sync_message(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     message = decode_message(data)
     assert encode_message(message) == data
@@ -339,5 +345,5 @@ READERS: dict[str, Callable[[bytes, dict[str, Any]], dict[str, Any]]] = {
     "sync_message": _sync_message, "heights": _heights, "sync_session": _sync_session, "relay_frame": _relay_frame,
     "mailbox_open": _mailbox_open, "handshake": _handshake, "link_frames": _link_frames,
     "welcome": _welcome, "bundle_file": _bundle_file, "link_code": _link_code, "linking": _linking,
-    "file": _file, "file_record": _file_record, "pack": _pack, "manifest": _manifest,
+    "file": _file, "file_record": _file_record, "pack": _pack, "manifest": _manifest, "segment": _segment,
 }  # fmt: skip

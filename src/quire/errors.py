@@ -13,6 +13,7 @@
         ├── BusyError            another process is writing          try again
         ├── FullError            no space, or the disk is read-only  make room, try again
         ├── SchemaError          written by a newer Quire            upgrade
+        ├── UnreachableError     archived bytes are not at hand      connect the disk
         └── CorruptError         the bytes are not what was written  stop, `quire doctor`
 
 Every error has a `rule` (a stable snake_case name, for tests and scripts) and a `hint` (what the
@@ -25,7 +26,7 @@ from __future__ import annotations
 __all__ = [
     "BusyError", "CorruptError", "FormatError", "FullError", "MalformedError", "NotFoundError",
     "PeerError", "QuireError", "SchemaError", "StorageError", "TransportError", "UnauthorisedError",
-    "UnlockError", "UsageError",
+    "UnlockError", "UnreachableError", "UsageError",
 ]  # fmt: skip
 
 
@@ -85,6 +86,10 @@ class FullError(StorageError):
 
 class SchemaError(StorageError):
     """The vault was written by a newer Quire."""
+
+
+class UnreachableError(StorageError):
+    """What was archived is not where it should be. Connect its disk; nothing else is affected."""
 
 
 class CorruptError(StorageError):

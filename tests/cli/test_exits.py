@@ -13,7 +13,7 @@ from quire.errors import QuireError
 CODES = {
     "BusyError": 7, "TransportError": 10, "CorruptError": 8, "FormatError": 5, "FullError": 6, "MalformedError": 5,
     "NotFoundError": 3, "PeerError": 70, "QuireError": 70, "SchemaError": 9, "StorageError": 6,
-    "UnauthorisedError": 2, "UnlockError": 4, "UsageError": 2,
+    "UnauthorisedError": 2, "UnlockError": 4, "UnreachableError": 11, "UsageError": 2,
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from quire.channels.asynchronous_archiving import AsyncArchiver
 from quire.channels.asynchronous_attachments import AsyncAttachments
 from quire.channels.asynchronous_erasing import AsyncEraser
 from quire.channels.asynchronous_people import AsyncPeople
@@ -49,7 +50,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class AsyncChannelManager(AsyncPeople, AsyncKeeper, AsyncAttachments, AsyncEraser):
+class AsyncChannelManager(AsyncPeople, AsyncKeeper, AsyncAttachments, AsyncEraser, AsyncArchiver):
     """The use cases of one vault, for one event loop. Close it, or use it in `async with`; the store stays open."""
 
     def __init__(self, over: LocalStore | ChannelManager) -> None:

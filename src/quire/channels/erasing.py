@@ -19,7 +19,6 @@ from quire.core.operation import (
     Erase,
     Gone,
     Origin,
-    Post,
     Profile,
     React,
     Remains,
@@ -33,6 +32,7 @@ from quire.core.views import Event, Version
 from quire.errors import NotFoundError, UnauthorisedError, UsageError
 from quire.storage import erasures, log
 from quire.storage import timeline as rows
+from quire.storage.cold import commitment_of
 from quire.storage.database import guarded, inconsistent
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class Eraser:
                 if not rights.may(id):
                     left.append(id)
                 elif not found.flags & rows.ERASED:
-                    entries.append(_remains(row, found))
+                    entries.append(_remains(db, row, found))
                     entries += [Gone(edit, id) for edit in edits.get(id, ()) if rights.may(edit)]
             if left and all_of_them:
                 raise UnauthorisedError(
@@ -291,10 +291,9 @@ class _Rights:
         return found
 
 
-def _remains(channel: log.ChannelRow, row: rows.MessageRow) -> Remains:
+def _remains(db: apsw.Connection, channel: log.ChannelRow, row: rows.MessageRow) -> Remains:
     """What there is to say of a message."""
-    post = stored_operation(row.op)
-    assert isinstance(post, Post)
+    post = rows.post_of(db, row)
     origin, place = post.origin, None
     if origin is not None:
         mark = erased_mark(channel.id, origin.source, origin.id) if origin.id else ""
@@ -356,8 +355,7 @@ def _version(db: apsw.Connection, channel: log.ChannelRow, id: bytes, number: in
         )
     if number > 1:
         return Gone(target, id)
-    post = stored_operation(row.op)
-    assert isinstance(post, Post)
+    post = rows.post_of(db, row)
     return Remains(id, row.root, post.origin, stands=True)
 
 
@@ -366,8 +364,6 @@ def _gone_place(db: apsw.Connection, id: bytes) -> tuple[int, bytes, bool]:
 
 
 def _erased_all(db: apsw.Connection, channel: ChannelId, entries: Sequence[Entry]) -> Iterator[Erased]:
-    from quire.core.commit import commitment
-
     if not entries:
         return
     ids = [one.id for one in entries]
@@ -382,7 +378,7 @@ def _erased_all(db: apsw.Connection, channel: ChannelId, entries: Sequence[Entry
         hole = holes.get(one.id)  # a first text that was erased before
         if hole is None and one.id not in here:
             raise inconsistent("an operation")
-        made = commitment(here[one.id]) if hole is None else hole.commitment
+        made = commitment_of(here[one.id]) if hole is None else hole.commitment
         yield Erased(MessageId(one.id), MessageId(message), channel, made)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
+from quire.channels.archiving import Archiver
 from quire.channels.attachments import Attachments
 from quire.channels.erasing import Eraser
 from quire.channels.events import EventHub, follow
@@ -61,7 +62,7 @@ When = Place | datetime
 PREFIX_CHARS_MIN = 4
 
 
-class ChannelManager(People, Keeper, Attachments, Exporting, Eraser):
+class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
     """The use cases of one vault. Thread-safe."""
 
     def __init__(self, store: LocalStore) -> None:

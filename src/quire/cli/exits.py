@@ -21,6 +21,7 @@ from quire.errors import (
     TransportError,
     UnauthorisedError,
     UnlockError,
+    UnreachableError,
     UsageError,
 )
 
@@ -58,6 +59,7 @@ EXITS = (
     Exit(10, "nobody answers there, or the link broke: try again", (TransportError,)),
     Exit(7, "another process is writing: try again", (BusyError,)),
     Exit(8, "the vault is damaged: quire doctor", (CorruptError,)),
+    Exit(11, "what is archived is not at hand: connect its disk", (UnreachableError,)),
     Exit(9, "the vault was written by a newer Quire: upgrade", (SchemaError,)),
     Exit(6, "the disk is full, read-only or failing, or the quota is reached", (FullError, StorageError, OSError)),
     Exit(BUG, "a bug in Quire", (QuireError, Exception)),

@@ -80,6 +80,7 @@ def message(view: Message) -> Record:
         "reactions": plain(view.reactions),
         "thread": thread(view.thread) if view.thread else None,
         "origin": _origin(view.origin),
+        "archived": plain(view.archived),
         "cursor": view.cursor,
     }
 

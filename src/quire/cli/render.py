@@ -19,7 +19,7 @@ from rich.text import Text
 from quire.cli.text import block, bytes_text, line, plural
 from quire.core.ids import MessageId
 from quire.core.operation import Attachment
-from quire.core.views import Author, Message, Page, Reaction, Thread
+from quire.core.views import Archived, Author, Message, Page, Reaction, Thread
 
 __all__ = [
     "Renderer",
@@ -123,6 +123,8 @@ class Renderer:
             reason = f": {line(message.deleted.reason)}" if message.deleted.reason else ""
             what = "erased" if message.deleted.erased else "deleted"
             return Text(f"{what}{by}{reason}", f"italic {FAINT}")
+        if message.archived:
+            return Text(archived_text(message.archived), f"italic {FAINT}")
         shown = message.body if self.full else message.body[:SHOWN_CHARS_MAX]
         text = Text()
         if message.title:
@@ -170,6 +172,12 @@ class Renderer:
             return f"answers {self.short(target)}"
         words = line(message.body, 120) or "…"
         return f"{line(message.author.name)}: {words}"
+
+
+def archived_text(found: Archived) -> str:
+    """Where the text of a message is that cannot be read now."""
+    state = "damaged" if found.damaged else "not reachable"
+    return f"archived in {line(found.segment, 60)} at {line(found.place, 200)}, {state}"
 
 
 def faint(words: str) -> Text:

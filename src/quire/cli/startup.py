@@ -26,6 +26,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Keeping": {
         "backup": "backups", "restore": "backups", "storage": "space", "quota": "space", "compact": "space",
+        "archive": "archiving", "unarchive": "archiving",
     },
     "Channels": {"channels": "channels", "channel": "channels", "mark-read": "channels"},
     "Reading": {

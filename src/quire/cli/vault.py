@@ -250,6 +250,10 @@ def _report(out: Output, report: VerifyReport, **beside: object) -> None:
         if more := report.problem_count - len(report.problems):
             out.show(f"and {plural(more, 'more problem')}")
         out.show(f"read {read}")
+        if report.unread:
+            out.show(f"not read, as it is archived and not at hand: {plural(report.unread, 'operation')}")
+            for place in report.places:
+                out.show(f"  {line(place, 400)}")
     if not report.ok:
         raise typer.Exit(FOUND)
 

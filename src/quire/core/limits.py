@@ -49,6 +49,10 @@ NEED_HEIGHTS_MAX = 4_096  # logs that one says it has, when it asks a relay's re
 PARTS_BYTES_MAX = 2 * BUNDLE_BYTES_MAX  # of records that come in parts, waiting in one mailbox of a relay
 CARRIED_PARTS_MAX = 256  # of one self-channel that others carry, which is one record at most
 
+# What is archived.
+SEGMENT_BYTES = 32 << 20  # of one file: copied and checked in a second or two; a kill loses no more work
+SEGMENT_OPERATIONS = 65_536  # in it: 30 MB of memory while it is made
+
 # Time.
 TIME_MS_MAX = (1 << 43) - 1  # year 2248: time, tie-break and sign share 64 bits in the index key
 AHEAD_MS_MAX = 10 * 60_000  # a clock this far ahead is believed; beyond it an operation is held

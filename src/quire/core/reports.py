@@ -64,6 +64,8 @@ class VerifyReport(msgspec.Struct, frozen=True, gc=False):
     logs: int
     problems: tuple[Problem, ...]
     problem_count: int
+    unread: int = 0  # operations that are archived out of reach, and were not looked at
+    places: tuple[str, ...] = ()  # where their files should be
 
     @property
     def ok(self) -> bool:

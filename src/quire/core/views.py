@@ -57,6 +57,14 @@ class Thread(msgspec.Struct, frozen=True, gc=False):
     preview: str  # start of the last reply's text, one line
 
 
+class Archived(msgspec.Struct, frozen=True, gc=False):
+    """Where the text of a message is that cannot be read now."""
+
+    segment: str  # the file's name; "" if nothing is known of it
+    place: str  # the folder that it should be in
+    damaged: bool = False  # it is there, and not what was written
+
+
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One message as it stands now."""
 
@@ -80,6 +88,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     reactions: tuple[Reaction, ...] = ()
     thread: Thread | None = None  # if replies exist, or a title
     origin: Origin | None = None
+    archived: Archived | None = None  # its text is in the archive, out of reach; `body` is ""
 
     @property
     def time_ms(self) -> int:

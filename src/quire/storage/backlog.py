@@ -9,6 +9,7 @@ from typing import Any
 
 import apsw
 
+from quire.storage.cold import whole
 from quire.storage.meta import get_meta, set_meta
 from quire.storage.pending import PARKED_DUE
 
@@ -32,7 +33,8 @@ def take_waiting(
 ) -> list[tuple[bytes, int, str, bytes, int]]:
     """Remove and return (id, time, signer, op, rights) of what waits for these messages."""
     rows: Any = db.execute(
-        "DELETE FROM waiting WHERE target IN carray(?) AND channel = ? RETURNING id, time, signer, op, rights",
+        "DELETE FROM waiting WHERE target IN carray(?) AND channel = ?"
+        f" RETURNING id, time, signer, {whole('op')}, rights",
         (apsw.carray(tuple(targets)), channel),
     ).fetchall()
     return list(rows)
@@ -46,7 +48,8 @@ def is_due(db: apsw.Connection, now_ms: int) -> bool:
 def take_due(db: apsw.Connection, now_ms: int) -> list[tuple[int, bytes, int, str, bytes, int]]:
     """Remove and return (channel, id, time, signer, op, rights) of what was held for its time, which has come."""
     rows: Any = db.execute(
-        "DELETE FROM waiting WHERE due <= ? RETURNING channel, id, time, signer, op, rights", (now_ms,)
+        f"DELETE FROM waiting WHERE due <= ? RETURNING channel, id, time, signer, {whole('op')}, rights",
+        (now_ms,),
     ).fetchall()
     return list(rows)
 

@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 
 from quire.core.operation import Operation, stored_operation
+from quire.storage.cold import whole, whole_or_reference
 
 
 def commit_operations(db: apsw.Connection, prefix: bytes, seq: int) -> list[tuple[bytes, bytes]]:
@@ -14,7 +15,7 @@ def commit_operations(db: apsw.Connection, prefix: bytes, seq: int) -> list[tupl
     bounds = _bounds(prefix, seq)
     rows: list[tuple[bytes, bytes]] = []
     for table in ("message", "operation", "control", "waiting", "voided"):
-        found: Any = db.execute(f"SELECT id, op FROM {table} WHERE id BETWEEN ? AND ?", bounds)
+        found: Any = db.execute(f"SELECT id, {whole('op')} FROM {table} WHERE id BETWEEN ? AND ?", bounds)
         rows.extend(found)
     holes: Any = db.execute("SELECT id FROM destroyed WHERE id BETWEEN ? AND ?", bounds).fetchall()
     if holes:
@@ -26,19 +27,24 @@ def commit_operations(db: apsw.Connection, prefix: bytes, seq: int) -> list[tupl
 
 def commit_ids(db: apsw.Connection, prefix: bytes, seq: int) -> list[bytes]:
     """The ids of all operations of one commit, in order, destroyed ones too."""
-    holes: Any = db.execute("SELECT id FROM destroyed WHERE id BETWEEN ? AND ?", _bounds(prefix, seq))
-    return sorted({id for id, _ in commit_operations(db, prefix, seq)} | {id for (id,) in holes})
+    sql = " UNION ".join(
+        f"SELECT id FROM {table} WHERE id BETWEEN ?1 AND ?2"
+        for table in ("message", "operation", "control", "waiting", "voided", "destroyed")
+    )
+    rows: Any = db.execute(f"{sql} ORDER BY 1", _bounds(prefix, seq)).fetchall()
+    return [id for (id,) in rows]
 
 
 def operations_between(
     db: apsw.Connection, prefix: bytes, first: int, last: int
 ) -> dict[int, tuple[list[bytes], dict[int, int]]]:
     """seq -> of each content operation in it, in order, salt || operation, or the commitment of what was destroyed;
-    and of the latter place -> why."""
+    and of the latter place -> why. What is archived out of reach is its reference (storage/cold.py)."""
     bounds = (prefix + first.to_bytes(4, "big") + b"\0\0", prefix + last.to_bytes(4, "big") + b"\xff\xff")
     rows: list[tuple[bytes, bytes]] = []
     for table in ("message", "operation", "waiting", "voided"):
-        found: Any = db.execute(f"SELECT id, op FROM {table} WHERE id BETWEEN ? AND ?", bounds).fetchall()
+        sql = f"SELECT id, {whole_or_reference('op')} FROM {table} WHERE id BETWEEN ? AND ?"
+        found: Any = db.execute(sql, bounds).fetchall()
         rows += found
     holes: Any = db.execute("SELECT id, commitment, why FROM destroyed WHERE id BETWEEN ? AND ?", bounds)
     operations: dict[int, tuple[list[bytes], dict[int, int]]] = {}

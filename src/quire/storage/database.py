@@ -20,6 +20,7 @@ import apsw
 
 from quire.core.crypto.secrets import DatabaseKey
 from quire.errors import BusyError, CorruptError, FullError, QuireError, StorageError
+from quire.storage.cold import Blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,6 +132,7 @@ class Database:
         self.read_only = read_only
         self.key = key
         self._vfs = vfs
+        self.blocks = Blocks(os.path.dirname(self.file))
         self._local = threading.local()
         self._readers: WeakSet[apsw.Connection] = WeakSet()  # one goes with its thread
         self._guard = threading.Lock()
@@ -156,6 +158,7 @@ class Database:
         apply_key(connection, self.key)
         if create:  # so that freed pages go back to the file system a few at a time (store/pruning.py)
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        self.blocks.register(connection)
         # Otherwise this build plans a statement anew whenever another place or limit is bound to it: 15 us.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         run_all(

@@ -12,6 +12,7 @@ import msgspec
 from quire.core.clock import at
 from quire.core.operation import KINDS, ReadMarker, stored_operation
 from quire.storage import log
+from quire.storage.cold import whole, whole_length
 from quire.storage.meta import set_meta
 from quire.storage.pending import RETENTION_DUE
 from quire.storage.timeline import DELETED
@@ -148,7 +149,7 @@ def time_of_newest(db: apsw.Connection, channel: int, messages: int, number: int
 def sizes_newest_first(db: apsw.Connection, channel: int) -> Iterator[tuple[int, int]]:
     """(time, bytes) of the messages that stand."""
     rows: Any = db.execute(
-        "SELECT time, length(op) FROM message WHERE channel = ? AND flags & ? = 0 ORDER BY time DESC, id DESC",
+        f"SELECT time, {whole_length('op')} FROM message WHERE channel = ? AND flags & ? = 0 ORDER BY time DESC, id DESC",
         (channel, DELETED),
     )
     return iter(rows)
@@ -234,5 +235,5 @@ def on_message(db: apsw.Connection, id: bytes) -> list[tuple[int, int]]:
 
 def post_bytes(db: apsw.Connection, id: bytes) -> bytes:
     """salt || operation of a post."""
-    row: Any = db.execute("SELECT op FROM message WHERE id = ?", (id,)).fetchone()
+    row: Any = db.execute(f"SELECT {whole('op')} FROM message WHERE id = ?", (id,)).fetchone()
     return bytes(row[0])

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import apsw
 
 from quire.core.heights import Span, joined, present, spans_of
+from quire.storage.cold import is_reference, whole_or_reference
 from quire.storage.database import one_moment
 from quire.storage.erasures import missing_places
 from quire.storage.heights import gaps
 from quire.storage.log import LogRow, newest_commit
 
 _OPERATIONS = " UNION ALL ".join(
-    f"SELECT id, op FROM {table} WHERE id BETWEEN ?1 AND ?2"
+    f"SELECT id, {whole_or_reference('op')} FROM {table} WHERE id BETWEEN ?1 AND ?2"
     for table in ("message", "operation", "control", "waiting", "voided")
 )
 _COMMITS = "SELECT seq, head, signature FROM commits WHERE log = ? AND seq BETWEEN ? AND ? ORDER BY seq"
@@ -34,6 +35,11 @@ class StoredCommit(NamedTuple):
     signature: bytes
     entries: list[bytes]  # salt || operation of each, or the commitment of what was destroyed
     holes: dict[int, int]  # of the latter, place -> why
+
+    @property
+    def is_away(self) -> bool:
+        """Is something of it archived, and out of reach? Its reference stands among the entries then."""
+        return any(is_reference(entry) for entry in self.entries)
 
 
 def run(db: apsw.Connection, of: LogRow, first: int, last: int) -> Iterator[StoredCommit]:

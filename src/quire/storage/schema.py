@@ -3,7 +3,8 @@
 The log is `commits`, and the operation bytes (salt || operation) stored once each: posts in `message`,
 control operations in `control`, the rest in `operation`, those that cannot apply yet in `waiting`. Of an operation
 whose bytes were destroyed `destroyed` has the commitment; a message that is left of one has made-up bytes in its row,
-as what waits has none. All other columns and tables are views of them, which `verify` recomputes and `repair` rebuilds.
+as what waits has none. Where an operation is archived, a reference into a segment stands for its bytes
+(storage/cold.py). All other columns and tables are views of them, which `verify` recomputes and `repair` rebuilds.
 
 `message` is clustered by (channel, time, id), so a page is one range of one tree at any depth. A row of the
 search index is numbered by its message's time in units of 1,024 ms, or the next free number (`spill` further),
@@ -148,6 +149,12 @@ CREATE TABLE file(
 CREATE INDEX file_plain ON file(plain) WHERE plain <> x'';
 CREATE INDEX file_open ON file(state) WHERE state < 2;
 CREATE INDEX file_doomed ON file(state) WHERE state = 4;
+CREATE TABLE segment(
+  n INTEGER PRIMARY KEY, channel INTEGER NOT NULL, id BLOB NOT NULL UNIQUE, key BLOB NOT NULL,
+  place TEXT NOT NULL, state INTEGER NOT NULL, size INTEGER NOT NULL, digest BLOB NOT NULL,
+  operations INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, made_ms INTEGER NOT NULL
+) STRICT;
+CREATE TABLE owed(id BLOB PRIMARY KEY, channel INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE voided(id BLOB PRIMARY KEY, channel INTEGER NOT NULL, op BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE destroyed(
   id BLOB PRIMARY KEY, channel INTEGER NOT NULL, commitment BLOB NOT NULL, why INTEGER NOT NULL

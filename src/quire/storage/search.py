@@ -26,6 +26,7 @@ from quire.core.operation import NOTICES, Post, stored_operation
 from quire.core.query import Query
 from quire.core.words import index_text
 from quire.storage import timeline as flags
+from quire.storage.cold import whole
 from quire.storage.database import Statement, fault
 from quire.storage.schema import SEARCH_COLUMNS
 
@@ -255,7 +256,8 @@ def _shown(db: apsw.Connection, ids: list[bytes]) -> list[tuple[int, str, str]]:
     if not ids:
         return []
     found: Any = db.execute(
-        f"SELECT (m.time >> {flags.DOC_SHIFT}) + m.spill, m.channel, m.author, m.op, e.op FROM message m"
+        f"SELECT (m.time >> {flags.DOC_SHIFT}) + m.spill, m.channel, m.author, {whole('m.op')},"
+        f" {whole('e.op')} FROM message m"
         " LEFT JOIN operation e ON e.id = m.edit WHERE m.id IN carray(?)",
         (apsw.carray(tuple(ids)),),
     ).fetchall()

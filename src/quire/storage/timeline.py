@@ -11,6 +11,8 @@ from typing import Any
 import apsw
 import msgspec
 
+from quire.core.operation import Post, stored_operation
+from quire.storage.cold import opened, whole
 from quire.storage.database import inconsistent
 
 # message.flags
@@ -46,7 +48,7 @@ class MessageRow(msgspec.Struct, frozen=True, gc=False):
     flags: int
     root: bytes | None
     edit: bytes | None
-    op: bytes
+    op: bytes  # salt || operation, or a reference to it (`post_of`)
 
     @property
     def doc(self) -> int:
@@ -68,6 +70,13 @@ def get_row(db: apsw.Connection, id: bytes) -> MessageRow | None:
         (id,),
     ).fetchone()
     return MessageRow(*row) if row else None
+
+
+def post_of(db: apsw.Connection, row: MessageRow) -> Post:
+    """What a message's row holds. Raises: UnreachableError, CorruptError of an archived one."""
+    post = stored_operation(opened(db, row.op))
+    assert isinstance(post, Post)
+    return post
 
 
 def get_rows(db: apsw.Connection, ids: Sequence[bytes]) -> list[MessageRow]:
@@ -131,7 +140,10 @@ def insert_operations(db: apsw.Connection, rows: Iterable[Row]) -> None:
 
 
 def targeting(db: apsw.Connection, target: bytes, kinds: Sequence[int]) -> list[Row]:
-    """(id, kind, time, author, op) of the standing operations of these kinds on a message, in order."""
+    """(id, kind, time, author, op) of the standing operations of these kinds on a message, in order.
+
+    `op` may be a reference.
+    """
     marks = ",".join("?" * len(kinds))
     rows: Any = db.execute(
         f"SELECT id, kind, time, author, op FROM operation WHERE target = ? AND kind IN ({marks}) AND void = 0"
@@ -141,9 +153,17 @@ def targeting(db: apsw.Connection, target: bytes, kinds: Sequence[int]) -> list[
     return list(rows)
 
 
+def stored_bytes(db: apsw.Connection, id: bytes) -> bytes:
+    """The same as they are stored: a reference, where they are archived."""
+    row: Any = db.execute("SELECT op FROM operation WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        raise inconsistent("an operation")
+    return bytes(row[0])
+
+
 def operation_bytes(db: apsw.Connection, id: bytes) -> bytes:
     """salt || operation of an operation that is no post."""
-    row: Any = db.execute("SELECT op FROM operation WHERE id = ?", (id,)).fetchone()
+    row: Any = db.execute(f"SELECT {whole('op')} FROM operation WHERE id = ?", (id,)).fetchone()
     if row is None:
         raise inconsistent("an operation")
     return bytes(row[0])

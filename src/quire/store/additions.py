@@ -32,6 +32,7 @@ from quire.errors import MalformedError
 from quire.exchange import model
 from quire.storage import log
 from quire.storage import timeline as rows
+from quire.storage.cold import opened
 from quire.store.draft import Draft
 from quire.store.ledger import Ledger
 from quire.store.origins import Origins
@@ -134,7 +135,9 @@ class Additions:
     def _edit(self, row: rows.MessageRow, edit: model.Edit, author: str, target: tuple[str, str]) -> None:
         """A later text is known again by its own id, or by what it says."""
         stored = rows.targeting(self._db, row.id, [KINDS[Edit]])
-        versions: list[Any] = [stored_operation(row.op), *(stored_operation(one[4]) for one in stored)]
+        versions: list[Any] = [
+            rows.post_of(self._db, row), *(stored_operation(opened(self._db, one[4])) for one in stored)
+        ]  # fmt: skip
         if edit.id:
             is_there = any(version.origin and version.origin.id == edit.id for version in versions)
         else:

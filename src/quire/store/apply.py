@@ -415,8 +415,7 @@ class Applier:
         shows = row.edit is None or (time, item.id) > (rows.operation_time(db, row.edit), row.edit)
         if shows and not row.flags & rows.DELETED:
             self.flush(db)
-            post = stored_operation(row.op)
-            assert isinstance(post, Post)
+            post = rows.post_of(db, row)
             old, new = indexed(post, shown_body(db, row, post), row), indexed(post, edit.body, row)
             search.replace(db, row.doc, old, new)
         rows.set_flags(db, row, flags, item.id if shows else row.edit)
@@ -433,8 +432,7 @@ class Applier:
         if row.flags & rows.DELETED:
             return
         self.flush(db)
-        post = stored_operation(row.op)
-        assert isinstance(post, Post)
+        post = rows.post_of(db, row)
         search.remove(db, row.doc, indexed(post, shown_body(db, row, post), row))
         rows.set_flags(db, row, row.flags | rows.DELETED, row.edit)
         if row.root is not None:

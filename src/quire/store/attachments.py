@@ -22,7 +22,7 @@ import msgspec
 
 from quire.core import limits
 from quire.core.ids import ChannelId, FileId, MessageId
-from quire.core.operation import Attachment, File, Post, stored_operation
+from quire.core.operation import Attachment, File, Post
 from quire.core.sealed_file import (
     KEY_SIZE,
     PIECE_PLAIN,
@@ -261,8 +261,8 @@ def attachment_of(db: apsw.Connection, use: Use) -> Attachment | None:
     row = messages.get_row(db, use.message)
     if row is None:
         raise inconsistent("a message with an attachment")
-    post = stored_operation(row.op)
-    return post.attachments[use.n] if isinstance(post, Post) and use.n < len(post.attachments) else None
+    post = messages.post_of(db, row)
+    return post.attachments[use.n] if use.n < len(post.attachments) else None
 
 
 # Reading

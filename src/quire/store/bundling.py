@@ -29,6 +29,7 @@ from quire.core.membership import Graph
 from quire.core.welcome import RECIPIENTS_MAX, seal_welcome
 from quire.storage import contents, controls, keychain, log
 from quire.storage import timeline as rows
+from quire.storage.cold import is_reference
 from quire.storage.erasures import ERASED, POLICY
 from quire.store import epochs
 from quire.store.behind import closed_to_some, devices_behind, devices_unaware, epoch_of
@@ -267,6 +268,8 @@ def _span_backwards(
             entries, holes = found.get(head.seq, ([], {}))
             if not entries or any(why not in (ERASED, POLICY) for why in holes.values()):
                 continue  # others would take what was let go here for what they lack
+            if any(is_reference(entry) for entry in entries):
+                continue  # archived, and out of reach: whoever asks again may have it then
             place = of.prefix + head.seq.to_bytes(4, "big")
             for index in range(len(entries)) if away else ():
                 if index not in holes and place + index.to_bytes(2, "big") in away:

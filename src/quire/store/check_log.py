@@ -21,8 +21,10 @@ from quire.core.control import AddDevice, ControlOperation, Create, kind_of
 from quire.core.crypto.keys import decode_certificate, verify
 from quire.core.ids import channel_id_text, log_prefix, message_id
 from quire.core.operation import SALT_SIZE, Operation, Post, decode_operation, encode_operation
-from quire.errors import MalformedError
+from quire.core.segment import decode_reference
+from quire.errors import CorruptError, MalformedError, UnreachableError
 from quire.storage import heights, log
+from quire.storage.cold import commitment_of, is_reference, opened, whole_or_reference
 from quire.storage.erasures import counted_kept_away, kept_away
 from quire.storage.timeline import DOC_SHIFT
 from quire.store.check_holes import HoleCheck
@@ -32,14 +34,16 @@ from quire.store.findings import TICK, Run, named
 from quire.store.forks import Node, branch_prefix, nodes_of, placement
 
 STORED = {
-    "message": "SELECT 'message', m.id, m.op, m.channel, m.time, a.key, m.flags, m.root, m.edit, m.spill, m.author,"
-    " d.channel, d.spill FROM message m INDEXED BY message_id LEFT JOIN author a ON a.n = m.author"
+    "message": f"SELECT 'message', m.id, {whole_or_reference('m.op')}, m.channel, m.time, a.key, m.flags, m.root, m.edit,"
+    " m.spill, m.author, d.channel, d.spill FROM message m INDEXED BY message_id LEFT JOIN author a ON a.n = m.author"
     f" LEFT JOIN doc d ON d.n = (m.time >> {DOC_SHIFT}) + m.spill ORDER BY m.id",
-    "operation": "SELECT 'operation', o.id, o.op, o.channel, o.time, a.key, o.kind, o.target, o.previous, o.void"
+    "operation": f"SELECT 'operation', o.id, {whole_or_reference('o.op')}, o.channel, o.time, a.key, o.kind, o.target,"
+    " o.previous, o.void"
     " FROM operation o LEFT JOIN author a ON a.n = o.author ORDER BY o.id",
     "control": "SELECT 'control', id, op, channel, kind FROM control ORDER BY id",
-    "waiting": "SELECT 'waiting', id, op, channel, time, signer, target, due, rights FROM waiting ORDER BY id",
-    "voided": "SELECT 'voided', id, op, channel FROM voided ORDER BY id",
+    "waiting": f"SELECT 'waiting', id, {whole_or_reference('op')}, channel, time, signer, target, due, rights"
+    " FROM waiting ORDER BY id",
+    "voided": f"SELECT 'voided', id, {whole_or_reference('op')}, channel FROM voided ORDER BY id",
     "destroyed": "SELECT 'destroyed', id, commitment, channel, why FROM destroyed ORDER BY id",
 }
 
@@ -217,7 +221,7 @@ class LogCheck:
                 places[index] = row
         if len(places) == head.count:
             found = [
-                row[2] if row[0] == "destroyed" else commit.commitment(row[2])
+                row[2] if row[0] == "destroyed" else commitment_of(row[2])
                 for row in (places[index] for index in range(head.count))
             ]
             if commit.root_of(found) != head.content_root:
@@ -229,11 +233,24 @@ class LogCheck:
         return [None if row[1] in gone else self._decoded(row) for row in stored]
 
     def _decoded(self, row: Any) -> Operation | ControlOperation | None:
+        if is_reference(row[2]):
+            self._unread(row)
+            return None
         try:
             return decode_operation(row[2][SALT_SIZE:])
         except MalformedError as error:
             self._add("operation_malformed", named(row[1]), error.rule)
             return None
+
+    def _unread(self, row: Any) -> None:
+        """What is archived out of reach is counted, what is there and damaged is named."""
+        self._run.unread[decode_reference(row[2]).segment] += 1
+        try:
+            opened(self._run.db, row[2])
+        except UnreachableError:
+            pass
+        except CorruptError as error:
+            self._add("segment_damaged", named(row[1]), str(error))
 
     def _check_rows(
         self,
@@ -257,7 +274,9 @@ class LogCheck:
             if one[1] in holes:
                 continue
             self._holes.kept(channel, row, head.time, one[1], operation)
-            if operation is None:
+            if operation is None and table == "message" and is_reference(one[2]) and rights:
+                views.unread(channel, one)
+            elif operation is None:
                 views.skip(one[1])
             elif not isinstance(operation, Operation):
                 views.skip(one[1])

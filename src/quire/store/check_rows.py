@@ -19,6 +19,7 @@ from quire.core.operation import (
     Unbookmark,
 )
 from quire.storage import timeline as rows
+from quire.storage.cold import is_reference, opened_or
 from quire.store.check_views import Views
 from quire.store.findings import Groups, Run, named, readable
 
@@ -64,8 +65,9 @@ def check_threads(run: Run, views: Views) -> None:
 def _check_unanswered(run: Run, row: Any) -> None:
     """A thread without replies: its root has a title."""
     first = rows.get_row(run.db, row[0])
-    post = readable(first.op) if first else None
-    titled = isinstance(post, Post) and bool(post.title)
+    stored = opened_or(run.db, first.op) if first else b""
+    post = readable(stored)
+    titled = is_reference(stored) or (isinstance(post, Post) and bool(post.title))
     if first is None or not titled or tuple(row[1:]) != (first.channel, 0, 0, first.time, None):
         run.findings.add("thread_view", named(row[0]), "summary")
 

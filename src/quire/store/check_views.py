@@ -51,6 +51,7 @@ from quire.core.timeline import (
 from quire.storage import keychain, log
 from quire.storage import timeline as rows
 from quire.storage.attachments import Use
+from quire.storage.cold import is_reference, whole_or_reference
 from quire.store.attachments import uses_of
 from quire.store.check_search import SearchCheck
 from quire.store.epochs import is_key
@@ -58,7 +59,7 @@ from quire.store.erasing import is_let_go
 from quire.store.findings import Groups, Run, named, readable
 
 TARGETING = (
-    "SELECT target, id, op, channel, time, void FROM operation INDEXED BY operation_target"
+    f"SELECT target, id, {whole_or_reference('op')}, channel, time, void FROM operation INDEXED BY operation_target"
     " WHERE target IS NOT NULL ORDER BY target"
 )
 REACTIONS = (
@@ -87,6 +88,7 @@ class Views:
         self._messages: Counter[int] = Counter()
         self._last: Counter[int] = Counter()
         self.threads: Counter[int] = Counter()
+        self._is_unread = False  # is something on the message that is looked at archived out of reach?
         self._names: dict[int, tuple[Key, str]] = {}
         self._topics: dict[int, tuple[Key, str]] = {}
 
@@ -113,6 +115,20 @@ class Views:
         for row in self._attachments.take(id):
             self._lost_attachment(row)
 
+    def unread(self, channel: log.ChannelRow, row: Any) -> None:
+        """A message that is archived out of reach, or an edit of it is: what its row says is believed."""
+        _, id, _, _, time, _, flags, _, _, spill, *_ = row
+        self._run.messages += 1
+        for group in (self._targeting, self._reactions, self._attachments):
+            for _ in group.take(id):
+                pass
+        if flags & rows.THREADED and not self._is_replied(id):
+            self.threads[channel.n] += 1
+        self._last[channel.n] = max(self._last[channel.n], time)
+        if not flags & rows.DELETED:
+            self._messages[channel.n] += 1
+            self._search.unread((time >> rows.DOC_SHIFT) + spill)
+
     def message(
         self,
         channel: log.ChannelRow,
@@ -127,7 +143,11 @@ class Views:
         run = self._run
         run.messages += 1
         by, when = author_of(post, of.signer), order_time(post, time)
+        self._is_unread = False
         others = list(self._others(id, channel.n, by, of.signer))
+        if self._is_unread:
+            self.unread(channel, row)
+            return
         view = shown(Placed(id, time, of.signer, post), others)
         expected = self._flags(post, of, others) | _view_flags(view)
         if erased is not None:
@@ -228,6 +248,7 @@ class Views:
         for _, id, op, channel_n, time, void in self._targeting.take(target):
             operation = readable(op)
             if operation is None:
+                self._is_unread |= is_reference(op)
                 continue
             if isinstance(operation, Edit):
                 operation = msgspec.structs.replace(operation, body="")
@@ -261,12 +282,16 @@ class Views:
 
     def _threaded(self, channel: log.ChannelRow, id: bytes, post: Post) -> int:
         """Whether a message has a thread: a title, or replies."""
-        replied = self._db.execute("SELECT 1 FROM message WHERE root = ? LIMIT 1", (id,)).fetchone()
+        replied = self._is_replied(id)
         if post.title and not replied:
             self.threads[channel.n] += 1
             if not rows.thread_exists(self._db, id):
                 self._add("thread_view", named(id), "missing")
         return rows.THREADED if post.title or replied else 0
+
+    def _is_replied(self, id: bytes) -> bool:
+        found = self._db.execute("SELECT 1 FROM message WHERE root = ? LIMIT 1", (id,)).fetchone()
+        return found is not None
 
     def _root(self, channel: log.ChannelRow, post: Post) -> bytes | None:
         if post.root is None:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import apsw
 import msgspec
 
-from quire.core.commit import commitment, decode_head
+from quire.core.commit import decode_head
 from quire.core.limits import ERASED_PER_OPERATION_MAX
 from quire.core.operation import SALT_SIZE, Edit, Erase, Gone, Post, Remains, encode_operation
 from quire.core.rights import MAY_POST
 from quire.core.timeline import Erasure, goes_with, remaining_post, standing_erasure
 from quire.storage import aboard, erasures, heights, log
 from quire.storage import timeline as rows
+from quire.storage.cold import commitment_of
 from quire.storage.database import fault
 from quire.storage.erasures import ERASED, KEPT_AWAY, LET_GO, LOCAL, MISSING, POLICY, WENT_WITH, Hole
 
@@ -116,7 +117,7 @@ class _Striking:
             return None
         why = self._goes_with_target(item)
         if why is not None:
-            self._fresh.append((item.id, self._channel, commitment(item.salted), why))
+            self._fresh.append((item.id, self._channel, commitment_of(item.salted), why))
             return None
         return item
 
@@ -124,7 +125,7 @@ class _Striking:
         hole = self._holes.get(item.id)
         if hole is None:
             assert item.operation is not None
-            self._fresh.append((item.id, self._channel, commitment(item.salted), ERASED))
+            self._fresh.append((item.id, self._channel, commitment_of(item.salted), ERASED))
         elif hole.why in (POLICY, LOCAL):  # let go here before: it stays out of sight
             return None
         elif hole.why != ERASED:
@@ -297,7 +298,9 @@ def destroy(
     for item in take_out(db, applier, channel, ids):
         goes = item.id in named or getattr(item.operation, "target", None) in named
         (gone if goes else left).append(item)
-    kept = [(item.id, channel.n, commitment(item.salted), why) for item in gone if item.operation is not None]
+    kept = [
+        (item.id, channel.n, commitment_of(item.salted), why) for item in gone if item.operation is not None
+    ]
     erasures.put_holes(db, kept)
     erasures.set_why(db, [item.id for item in gone if item.operation is None], why)
     _note_heights(db, [row[0] for row in kept], [item.id for item in gone if item.operation is None])
@@ -333,7 +336,7 @@ def is_let_go(db: apsw.Connection, id: bytes) -> bool:
 
 def leave_holes(db: apsw.Connection, channel: int, gone: Sequence[tuple[bytes, bytes]], why: int) -> None:
     """Keep the commitments of operations (id, salt || operation) whose rows were deleted."""
-    erasures.put_holes(db, [(id, channel, commitment(op), why) for id, op in gone])
+    erasures.put_holes(db, [(id, channel, commitment_of(op), why) for id, op in gone])
     for prefix, seqs in _places(id for id, _ in gone).items() if why in KEPT_AWAY else ():
         row = log.log_by_prefix(db, prefix)
         assert row is not None

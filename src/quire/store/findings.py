@@ -33,12 +33,14 @@
     waiting_view           an operation's reason to wait is not what the log says
     waiting_in_vain        an operation or a commit waits for what is here, or for a time that has come
     target_missing         an operation was applied to a message that is not here
+    segment_damaged        a file of the archive is there, and is not what was written
     slots_damaged          the slots file does not read
     permissions            others on this machine may enter the vault's folder, or read a file in it
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -103,6 +105,7 @@ class Run:
         self.is_laid_out = False  # without these two nothing can be said of the rest
         findings.attempt("logs and channels", self._lay_out)
         self.commits = self.operations = self.messages = 0
+        self.unread: Counter[int] = Counter()  # segment -> operations in it that are out of reach
         self._place = b"", 0
         self._progress = progress or (lambda what, done, total: None)
 

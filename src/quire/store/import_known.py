@@ -13,6 +13,7 @@ from quire.core.operation import Post, stored_operation
 from quire.core.timeline import erased_mark
 from quire.exchange import model
 from quire.storage import timeline as rows
+from quire.storage.cold import whole
 from quire.store.import_places import Place
 from quire.store.origins import Origins
 
@@ -43,7 +44,8 @@ class Known:
     ) -> bytes | None:
         """A message of this original id and time; without an id, one that says what `like` says."""
         found: Any = db.execute(
-            "SELECT id, op, flags FROM message WHERE channel = ? AND time = ?", (place.row.n, time_ms << 16)
+            f"SELECT id, {whole('op')}, flags FROM message WHERE channel = ? AND time = ?",
+            (place.row.n, time_ms << 16),
         )
         for id, op, flags in found:
             post = stored_operation(op)

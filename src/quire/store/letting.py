@@ -19,6 +19,7 @@ from quire.core.retention import Bounds, Facts, goes
 from quire.storage import erasures, freeing, heights, log, search
 from quire.storage import retention as policies
 from quire.storage import timeline as rows
+from quire.storage.cold import whole
 from quire.storage.database import fault
 from quire.storage.erasures import LOCAL, POLICY
 from quire.store import attachments, erasing
@@ -71,7 +72,7 @@ def let_go(
         return counts[0] + len(nested), counts[1] + len(nested), counts[2] + size
     fault("before_pruning")
     _forget_words(db, found)
-    attachments.forget(db, [row.id for row in found if _has_files(row)])
+    attachments.forget(db, [row.id for row in found if _has_files(db, row)])
     on_them = rows.take_on(db, [row.id for row in found]) if found else []
     _let_threads_go(db, channel, found, named)
     rows.delete_rows(db, found)
@@ -89,18 +90,15 @@ def let_go(
     return len(found), len(gone), sum(len(op) for _, op in gone)
 
 
-def _has_files(row: rows.MessageRow) -> bool:
-    post = stored_operation(row.op)
-    assert isinstance(post, Post)
-    return bool(post.attachments)
+def _has_files(db: apsw.Connection, row: rows.MessageRow) -> bool:
+    return bool(rows.post_of(db, row).attachments)
 
 
 def _forget_words(db: apsw.Connection, found: Sequence[rows.MessageRow]) -> None:
     shown = []
     for row in found:
         if not row.flags & rows.DELETED:
-            post = stored_operation(row.op)
-            assert isinstance(post, Post)
+            post = rows.post_of(db, row)
             shown.append((row.doc, *indexed(post, shown_body(db, row, post), row)))
     if len(shown) >= BULK or freeing.is_merge_due(db):  # the index is written anew in any case
         freeing.forget_words(db, shown)
@@ -111,7 +109,7 @@ def _forget_words(db: apsw.Connection, found: Sequence[rows.MessageRow]) -> None
 
 def _replies_to_replies(db: apsw.Connection, root: rows.MessageRow, named: set[bytes]) -> bool:
     """Does a reply that stays name another than the root that goes? Then it is in that one's thread from now on."""
-    replies: Any = db.execute("SELECT id, op FROM message WHERE root = ?", (root.id,))
+    replies: Any = db.execute(f"SELECT id, {whole('op')} FROM message WHERE root = ?", (root.id,))
     for id, op in replies:
         if id not in named:
             post = stored_operation(op)
@@ -147,8 +145,7 @@ def _without(db: apsw.Connection, root: bytes, counts: Counter[int], named: set[
     ).fetchone()
     row = rows.get_row(db, root)
     assert row is not None
-    post = stored_operation(row.op)
-    assert isinstance(post, Post)
+    post = rows.post_of(db, row)
     if left is None and not post.title:
         db.execute("DELETE FROM thread WHERE root = ?", (root,))
         db.execute("DELETE FROM thread_author WHERE root = ?", (root,))

@@ -17,6 +17,7 @@ from quire.core.membership import Graph
 from quire.core.operation import SALT_SIZE, Profile, stored_operation
 from quire.exchange.exported import CommitLine, SealLine
 from quire.storage import contents, heights, log
+from quire.storage.cold import opened_all
 from quire.store.bundling import control_log
 
 WINDOW = 64  # commits in memory, each of a megabyte at most
@@ -65,6 +66,7 @@ def _content(db: apsw.Connection, of: log.LogRow) -> Iterator[bytes]:
         found = contents.operations_between(db, of.prefix, window[0][0], window[-1][0])
         for seq, head, signature in window:
             entries, holes = found.get(seq, ([], {}))
+            entries = opened_all(db, entries)
             if entries and len(entries) == decode_head(head).count:
                 yield encode_commit(with_holes(head, signature, entries, holes))
         after = window[-1][0]

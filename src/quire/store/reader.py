@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -26,9 +27,11 @@ from quire.core.operation import (
     Edit,
     Erase,
     Post,
+    encode_operation,
     stored_operation,
 )
 from quire.core.views import (
+    Archived,
     Author,
     Deletion,
     Hit,
@@ -39,8 +42,8 @@ from quire.core.views import (
     Thread,
     Version,
 )
-from quire.errors import NotFoundError, UsageError
-from quire.storage import log
+from quire.errors import CorruptError, NotFoundError, StorageError, UsageError
+from quire.storage import cold, log
 from quire.storage import timeline as rows
 from quire.storage.database import Database, guarded, inconsistent
 
@@ -61,6 +64,7 @@ _posts = Codec(
 Position = tuple[int, bytes]  # (time, id)
 START: Position = (-1, b"")
 END: Position = (1 << 62, b"")
+WITHOUT_TEXT = bytes(SALT_SIZE) + encode_operation(Post(""))
 _UNSALTED = slice(SALT_SIZE, None)  # made once: half the time of cutting
 
 
@@ -70,6 +74,7 @@ class Reader:
     def __init__(self, database: Database, own_key: str) -> None:
         self._database = database
         self._own_key = own_key
+        self._blocks = database.blocks
         self._local = threading.local()
         self._channels: dict[int, ChannelId] = {}
         self._numbers: dict[ChannelId, int] = {}  # channels are never removed
@@ -193,16 +198,23 @@ class Reader:
         return self._messages(db, [row])[0]
 
     def _messages(self, db: apsw.Connection, found: list[Any]) -> list[Message]:
-        """Messages of rows of MESSAGE_COLUMNS. Most are plain posts, and cost two microseconds each."""
+        """Messages of rows of MESSAGE_COLUMNS. Most are plain posts, and cost two microseconds each.
+
+        What is archived out of reach has no text, and says where it is.
+        """
         authors, channels = self._local.authors, self._channels
         messages: list[Message] = []
         notices: Any = NOTICES
-        for row, post in zip(found, decoded_posts([row[7] for row in found]), strict=True):
+        salted: list[bytes] = [row[7] for row in found]
+        away: dict[bytes, Archived] = {}
+        if cold.REFERENCE_SIZE in map(len, salted):
+            salted, away = self._opened(db, salted)
+        for row, post in zip(found, decoded_posts(salted), strict=True):
             channel_n, time, id, author_n, flags, root, _, _ = row
             author = authors.get(author_n) or self._author(db, author_n)
             channel = channels.get(channel_n) or self._channel(db, channel_n)
-            if flags & SPECIAL:
-                messages.append(self._special(db, row, post, author, channel))
+            if flags & SPECIAL or row[7] in away:
+                messages.append(self._special(db, row, post, author, channel, away.get(row[7])))
                 continue
             origin, post_flags = post.origin, post.flags
             messages.append(
@@ -214,20 +226,47 @@ class Reader:
             )  # fmt: skip
         return messages
 
+    def _opened(self, db: apsw.Connection, stored: list[bytes]) -> tuple[list[bytes], dict[bytes, Archived]]:
+        """The bytes of posts; of those that cannot be read a post without text, and where they should be."""
+        away: dict[bytes, Archived] = {}
+        found = []
+        for one in stored:
+            try:
+                found.append(cold.opened(db, one))
+            except StorageError as error:
+                away[one] = self._away(db, one, error)
+                found.append(WITHOUT_TEXT)
+        return found, away
+
+    def _away(self, db: apsw.Connection, stored: bytes, error: StorageError) -> Archived:
+        of = cold.segment_of(db, stored)
+        damaged = isinstance(error, CorruptError)
+        return (
+            Archived("", "", damaged) if of is None else Archived(of.name, self._blocks.folder(of), damaged)
+        )
+
     def _special(
-        self, db: apsw.Connection, row: Any, post: Any, author: Author, channel: ChannelId
-    ) -> Message:
+        self, db: apsw.Connection, row: Any, post: Any, author: Author, channel: ChannelId,
+        archived: Archived | None = None,
+    ) -> Message:  # fmt: skip
         """A message with more than its post: edits, reactions, a thread, a deletion, a pin."""
         _, time, id, _, flags, root, edit, _ = row
         body, deleted, origin = post.body, None, post.origin
         edited_ms = None if origin is None else origin.edited_ms
         if edit is not None:
-            shown: Edit = stored_operation(rows.operation_bytes(db, edit))  # type: ignore[assignment]
-            body, edited_ms = shown.body, rows.operation_time(db, edit) >> 16
+            body, edited_ms = "", rows.operation_time(db, edit) >> 16
+            stored = rows.stored_bytes(db, edit)
+            try:
+                shown: Edit = stored_operation(cold.opened(db, stored))  # type: ignore[assignment]
+                body, archived = shown.body, None
+            except StorageError as error:
+                archived = self._away(db, stored, error)
         if flags & rows.ERASED:
             body, deleted = "", self._erasure(db, row)
         elif flags & rows.DELETED:
             body, deleted = "", self._deletion(db, id)
+        elif archived and (owed := self._owed(db, row)):
+            body, deleted, archived = "", owed, None
         return Message(
             id, channel, time, author, body, root, post.reply_to, _notice(post),
             post.title if not deleted else "",
@@ -236,6 +275,7 @@ class Reader:
             edited_ms, bool(flags & rows.CONCURRENT), deleted, bool(flags & rows.PINNED),
             self.reactions(db, id) if flags & rows.REACTED else (),
             self.thread(db, id, channel, post.title) if flags & rows.THREADED else None, origin,
+            None if deleted else archived,
         )  # fmt: skip
 
     def _deletion(self, db: apsw.Connection, id: bytes) -> Deletion:
@@ -245,6 +285,12 @@ class Reader:
         _, _, time, author, op = found[0]
         delete: Delete = stored_operation(op)  # type: ignore[assignment]
         return Deletion(self._author(db, author), time >> 16, delete.reason)
+
+    def _owed(self, db: apsw.Connection, row: Any) -> Deletion | None:
+        """By what a message is erased that cannot be taken out of the archive yet."""
+        if db.execute("SELECT 1 FROM owed WHERE id = ?", (row[2],)).fetchone() is None:
+            return None
+        return self._erasure(db, row)
 
     def _erasure(self, db: apsw.Connection, row: Any) -> Deletion:
         from quire.store import erasing  # with the bytes of commits, which most reading never needs
@@ -267,8 +313,9 @@ class Reader:
             raise NotFoundError("there is no such message here", rule="no_message")
         if row.flags & rows.DELETED:
             return []
-        post: Post = stored_operation(row.op)  # type: ignore[assignment]
+        post = rows.post_of(db, row)
         edits = rows.targeting(db, id, [KINDS[Edit]])
+        edits = [(*edit[:4], cold.opened(db, edit[4])) for edit in edits]
         replaced = [stored_operation(edit[4]).previous for edit in edits]  # type: ignore[union-attr]
         hollow = bool(row.flags & rows.HOLLOW)
         first = Version(
@@ -370,8 +417,10 @@ class Reader:
             row = rows.get_row(db, root)
             if row is None:
                 raise inconsistent("a thread's root")
-            post: Post = stored_operation(row.op)  # type: ignore[assignment]
-            thread = self.thread(db, root, self._channel(db, channel), post.title)
+            title = ""
+            with suppress(StorageError):  # it is archived, and out of reach
+                title = rows.post_of(db, row).title
+            thread = self.thread(db, root, self._channel(db, channel), title)
             assert thread is not None
             threads.append((thread, last_time))
         return threads

@@ -22,7 +22,8 @@ from quire.core.membership import Graph
 from quire.core.operation import SALT_SIZE, Operation, decode_operation
 from quire.core.rights import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError
-from quire.storage import backlog, controls, erasures, heights, keychain, log, retention, schema
+from quire.storage import backlog, cold, controls, erasures, heights, keychain, log, retention, schema, search
+from quire.storage.cold import opened
 from quire.storage.database import fault
 from quire.storage.meta import get_meta
 from quire.store import epochs, wallclock
@@ -112,6 +113,8 @@ class _Rebuilding:
             self._apply(of)
         self._keep_the_rest()
         self._applier.flush(db)
+        if cold.segments(db):
+            search.index_tail(db)  # a search is not to need what is archived
         fault("rebuild_views")
         db.execute("DROP TABLE aside")
         self._progress("rebuilding views", total[0], total[0])
@@ -183,7 +186,7 @@ class _Rebuilding:
         if founds:
             self._found(channel, head.time, place + b"\0\0")
         for id, op in sorted(stored):
-            operation = _decoded(op)
+            operation = _decoded(opened(self._db, op))
             if operation is None:
                 self._put_back(channel.n, id, op, head.time, row.signer)
                 continue

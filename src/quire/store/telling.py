@@ -38,6 +38,7 @@ from quire.exchange.exported import (
 )
 from quire.storage import log
 from quire.storage import timeline as rows
+from quire.storage.cold import opened_all, whole
 from quire.storage.database import guarded
 from quire.store.reader import START, Position, decoded_posts
 
@@ -194,7 +195,7 @@ class Teller:
 
     def lines(self, channel: str, found: Sequence[Any]) -> Told:
         """Rows of MESSAGE_COLUMNS as lines."""
-        posts = decoded_posts([row[7] for row in found])
+        posts = decoded_posts(opened_all(self._db, [row[7] for row in found]))
         authors: list[AuthorLine] = []
         keys = self._keys
         for n in {row[3] for row in found} - keys.keys():
@@ -273,7 +274,8 @@ class Teller:
             return
         sql = "SELECT id, time, op FROM message WHERE id IN carray(?)"
         there: list[Any] = self._db.execute(sql, (apsw.carray(tuple(missing)),)).fetchall()
-        for (id, time, _), post in zip(there, decoded_posts([row[2] for row in there]), strict=True):
+        found_posts = decoded_posts(opened_all(self._db, [row[2] for row in there]))
+        for (id, time, _), post in zip(there, found_posts, strict=True):
             origin = post.origin
             self.referred[id] = Referred(time >> 16, self.text(id) if origin is None else origin.id)
 
@@ -313,7 +315,8 @@ class Teller:
     def _targeting(self, ids: Iterable[bytes], kind: int) -> list[Any]:
         """(target, id, time, author, op) of the standing operations of a kind on these messages, in order."""
         sql = (
-            "SELECT target, id, time, author, op FROM operation WHERE target IN carray(?) AND kind = ? AND void = 0"
+            f"SELECT target, id, time, author, {whole('op')} FROM operation"
+            " WHERE target IN carray(?) AND kind = ? AND void = 0"
             " ORDER BY target, time, id"
         )
         return self._db.execute(sql, (apsw.carray(tuple(ids)), kind)).fetchall()

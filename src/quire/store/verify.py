@@ -10,6 +10,7 @@ findings.py. A part that damaged pages cut short is reported, and the others go 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from quire.core.crypto.keys import SigningKey, decode_certificate
 from quire.core.crypto.slots import decode_slots
 from quire.core.reports import Problem, VerifyReport
 from quire.errors import MalformedError
+from quire.storage import cold
 from quire.storage.database import guarded
 from quire.storage.meta import get_meta
 from quire.store import wallclock
@@ -45,8 +47,16 @@ def verify(store: LocalStore, progress: Progress | None = None) -> VerifyReport:
         _verify(run)
         findings.attempt("attachments", lambda: _check_attachments(store, run, whole=True))
     return VerifyReport(
-        run.commits, run.operations, run.messages, len(run.logs), tuple(findings.listed), findings.count
-    )
+        run.commits, run.operations, run.messages, len(run.logs), tuple(findings.listed), findings.count,
+        sum(run.unread.values()), unread_places(store, run.unread),
+    )  # fmt: skip
+
+
+def unread_places(store: LocalStore, unread: Counter[int]) -> tuple[str, ...]:
+    """The files that operations are in which could not be read."""
+    blocks, db = store.database.blocks, store.database.reader
+    found = [cold.segment(db, n) for n in sorted(unread)]
+    return tuple(blocks.path(row) for row in found if row is not None)
 
 
 def _verify(run: Run) -> None:

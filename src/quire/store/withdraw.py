@@ -18,6 +18,7 @@ from quire.core.operation import KINDS, SELF_ONLY, Erase, Name, Post, Profile, T
 from quire.storage import aboard, backlog, controls, erasures, heights, log, search
 from quire.storage import timeline as rows
 from quire.storage.attachments import drop_uses
+from quire.storage.cold import opened, whole
 from quire.storage.database import inconsistent
 from quire.store.apply import Applier, Item, indexed, mark, shown_body, waited
 from quire.store.erasing import strike
@@ -71,7 +72,7 @@ def _take_one(db: apsw.Connection, channel: log.ChannelRow, id: bytes, taken: Ta
     if row is not None:
         return [row.root or row.id]
     for table in ("waiting", "voided"):
-        found: Any = db.execute(f"DELETE FROM {table} WHERE id = ? RETURNING op", (id,)).fetchall()
+        found: Any = db.execute(f"DELETE FROM {table} WHERE id = ? RETURNING {whole('op')}", (id,)).fetchall()
         if found:
             taken[id] = found[0][0] or None
             return []
@@ -127,14 +128,15 @@ def _take_messages(
     if not some:
         return
     for row in some:
-        post = stored_operation(row.op)
+        op = opened(db, row.op)  # what was archived comes back
+        post = stored_operation(op)
         assert isinstance(post, Post)
         if not row.flags & rows.DELETED:
             found.append((row.doc, *indexed(post, shown_body(db, row, post), row)))
-        taken[row.id] = None if row.flags & rows.HOLLOW else row.op
+        taken[row.id] = None if row.flags & rows.HOLLOW else op
         if post.attachments:
             drop_uses(db, row.id)
-    taken.update(rows.take_on(db, [row.id for row in some]))
+    taken.update((id, opened(db, op)) for id, op in rows.take_on(db, [row.id for row in some]))
     rows.delete_rows(db, some)
 
 

@@ -83,6 +83,7 @@ class Label(StrEnum):
     BACKUP = "quire/v1 backup"
     BACKUP_PACK = "quire/v1 backup pack"
     BACKUP_MANIFEST = "quire/v1 backup manifest"
+    SEGMENT_RECORD = "quire/v1 segment record"
 
 
 def derive_key(secret: bytes, label: Label, *, salt: bytes = b"", length: int = KEY_SIZE) -> bytes:
