@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from quire.core import limits
 from quire.core.operation import Edit, Origin, Post
 from quire.storage import cold, freeing
 from quire.store import archiving, wallclock
@@ -20,7 +21,7 @@ class Cooling(World):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        archiving.SEGMENT_OPERATIONS, archiving.STEP, archiving.BATCH = 18, 4, 7
+        limits.SEGMENT_OPERATIONS, archiving.STEP, archiving.BATCH = 18, 4, 7
         freeing.GIVEN_PAGES, freeing.KEPT_PAGES = 2, 0
 
     def talk(self) -> None:

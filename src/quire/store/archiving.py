@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import apsw
 import msgspec
 
+from quire.core import limits
 from quire.core.ids import ChannelId
-from quire.core.limits import SEGMENT_BYTES, SEGMENT_OPERATIONS
 from quire.core.operation import KINDS, Edit
 from quire.core.segment import HEADER_SIZE, ID_SIZE, SECRET_SIZE, check_header, decode_reference
 from quire.errors import BusyError, CorruptError, MalformedError, NotFoundError, StorageError
@@ -211,7 +211,7 @@ def _one_segment(
         moving = [_sealed(file, *first)]
         for one in some:
             moving.append(_sealed(file, *one))
-            if file.size >= SEGMENT_BYTES or len(moving) >= SEGMENT_OPERATIONS:
+            if file.size >= limits.SEGMENT_BYTES or len(moving) >= limits.SEGMENT_OPERATIONS:
                 break
         digest = file.finish()
         made = msgspec.structs.replace(
