@@ -282,6 +282,7 @@ def ending(world: World, flow: str) -> None:
             assert one.digest(team) == people[0].digest(team)
             assert one.keys(team).keys() >= {one.graph(team).state.epochs.current.epoch}  # type: ignore[union-attr]
             assert one.chat.joining() == []
+            assert one.chat.get_channel(team).topic == "work"
         said = people[-1].reads(team)
         ends = [line for line in said if line.startswith("the end")]
         assert ends == [f"the end, {n}" for n in range(len(people))]

@@ -7,6 +7,7 @@ small alphabet of acts, each naming any earlier ones as its heads.
     rightful(5, acts)    every history of acts that their authors had the right to, up to symmetry; or `timed`, in every
                          order of time
     arrive(commits)      the graph that they come to, in every order of arrival
+    arrive_together(..)  the same for many histories, which share their beginnings: the orders of all of them are one tree
 
 A wrongful act never counts (docs/spec/06-membership.md, 1.3), and who names one knows what it names: so a history with
 it comes to what the history without it comes to. A test shows that for all histories of three, and `rightful` leaves
@@ -20,12 +21,12 @@ from __future__ import annotations
 import copy
 import random
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import cache
 from hashlib import sha256
 from itertools import combinations, product
-from typing import Any
+from typing import Any, NamedTuple
 
 from quire.core import clock
 from quire.core.control import ControlOperation, Role
@@ -126,10 +127,20 @@ def history(acts: Acts, shape: Shape) -> list[ControlCommit]:
 
 
 def _commit(act: int, heads: list[ControlCommit], place: int) -> ControlCommit:
+    return _written(act, heads, 100 + place, START_MS + 100_000 + 1_000 * place)
+
+
+def _written(act: int, heads: list[ControlCommit], seq: int, time_ms: int) -> ControlCommit:
     who, number, operations = ALPHABET[act]
     ids = sorted(head.id for head in heads) or [start()[-1].id]
-    time = clock.at(START_MS + 100_000 + 1_000 * place)
-    return commit_of(device_of(who, number), 100 + place, time, ids, operations)
+    return commit_of(device_of(who, number), seq, clock.at(time_ms), ids, operations)
+
+
+def _next(act: int, heads: list[ControlCommit], before: ControlCommit | None) -> ControlCommit:
+    """The same in every history in which the same is known: its time follows from what it names and its device's last."""
+    known = [*heads, before] if before else heads
+    time_ms = max((one.time >> 16 for one in known), default=START_MS + 100_000)
+    return _written(act, heads, before.seq + 1 if before else 100, time_ms + 1_000 + act)
 
 
 def histories(
@@ -147,41 +158,63 @@ def histories(
                 yield history(acts, shape)
 
 
+class Grown(NamedTuple):
+    """A history that may go on."""
+
+    acts: Acts
+    made: list[ControlCommit]
+    pasts: list[int]
+    names: list[bytes]
+    graph: Graph
+
+
 def rightful(count: int, alphabet: Acts, *, timed: bool = False) -> list[list[ControlCommit]]:
     """Every history of valid acts, up to symmetry: without one of its last commits it is one of those a size smaller."""
-    found: list[tuple[Acts, list[ControlCommit], list[int], list[bytes], Graph]] = [
-        ((), [], [], [], started())
-    ]
+    found = [Grown((), [], [], [], started())]
     for place in range(count):
         longer = []
         seen: set[tuple[bytes, ...]] = set()
         for acts, made, pasts, names, graph in found:
             for heads, past in antichains(pasts):
                 for act in alphabet:
-                    name = _name((*acts, act), [names[head] for head in heads])
-                    commit = _commit(act, [made[head] for head in heads], place)
+                    last = _last(act, acts)
+                    name = _name(act, [names[head] for head in heads], b"" if last is None else names[last])
                     whole = (*names, name) if timed else tuple(sorted([*names, name]))
-                    if whole not in seen and not graph._judge(commit).record.rule:
+                    if whole in seen:
+                        continue
+                    named = [made[head] for head in heads]
+                    before = None if last is None else made[last]
+                    commit = _commit(act, named, place) if timed else _next(act, named, before)
+                    if not graph._judge(commit).record.rule:
                         seen.add(whole)
                         grown = graph if place + 1 == count else fork(graph, commit)
-                        longer.append(((*acts, act), [*made, commit], [*pasts, past], [*names, name], grown))
+                        longer.append(
+                            Grown((*acts, act), [*made, commit], [*pasts, past], [*names, name], grown)
+                        )
         found = longer
-    return [made for _, made, _, _, _ in found]
+    return [one.made for one in found]
 
 
 def names_of(acts: Acts, shape: Shape) -> tuple[bytes, ...]:
     """The history by its names: the same for all that are the same up to symmetry."""
     names: list[bytes] = []
     for place, heads in enumerate(shape):
-        names.append(_name(acts[: place + 1], [names[head] for head in heads]))
+        last = _last(acts[place], acts[:place])
+        names.append(
+            _name(acts[place], [names[head] for head in heads], b"" if last is None else names[last])
+        )
     return tuple(sorted(names))
 
 
-def _name(acts: Acts, heads: list[bytes]) -> bytes:
-    """What the last of these does and knows, and which of its device's it is."""
-    device = ALPHABET[acts[-1]][:2]
-    number = sum(ALPHABET[act][:2] == device for act in acts)
-    return sha256(repr((acts[-1], sorted(heads), number)).encode()).digest()
+def _last(act: int, acts: Acts) -> int | None:
+    """The place of the last of these by the same device."""
+    by = ALPHABET[act][:2]
+    return max((place for place, one in enumerate(acts) if ALPHABET[one][:2] == by), default=None)
+
+
+def _name(act: int, heads: list[bytes], before: bytes) -> bytes:
+    """What one does and knows, and after which of its device's own."""
+    return sha256(repr((act, sorted(heads), before)).encode()).digest()
 
 
 # Orders of arrival
@@ -209,23 +242,48 @@ def _copied(value: Any) -> Any:
 
 def arrive(commits: list[ControlCommit]) -> Graph:
     """What they come to, which is the same in every order in which no commit comes before one that it names."""
-    known = {commit.id for commit in start()}
-    ends = list(_ends(fork(started()), known, commits))
-    expected = summary(resolve(CHANNEL, [*reversed(commits), *start()]))
-    for graph in ends:
-        assert summary(graph.state) == expected
-    return ends[0]
+    [(_, graph)] = arrive_together([commits])
+    assert summary(graph.state) == summary(resolve(CHANNEL, [*reversed(commits), *start()]))
+    return graph
 
 
-def _ends(graph: Graph, known: set[bytes], left: list[ControlCommit]) -> Iterator[Graph]:
-    """One graph for each order. Answers asked for on the way must not change later ones."""
-    if not left:
-        yield graph
-    for commit in left:
-        if known.issuperset(commit.heads):
-            graph.state.members  # noqa: B018
-            others = [one for one in left if one is not commit]
-            yield from _ends(fork(graph, commit), {*known, commit.id}, others)
+Left = tuple[ControlCommit, ...]
+
+
+def arrive_together(found: Sequence[list[ControlCommit]]) -> Iterator[tuple[list[ControlCommit], Graph]]:
+    """Each history and what it comes to, once every order of arrival of all of them was gone through and came to that.
+
+    What begins alike is gone through once. A graph is given as soon as there is one, so only a few are held.
+    """
+    known = frozenset(commit.id for commit in start())
+    whole = [(number, tuple(commits)) for number, commits in enumerate(found)]
+    expected: dict[int, object] = {}
+    for number, graph in _ends(fork(started()), known, whole):
+        told = summary(graph.state)
+        if number not in expected:
+            expected[number] = told
+            yield found[number], graph
+        assert told == expected[number], found[number]
+    assert len(expected) == len(found)
+
+
+def _ends(graph: Graph, known: frozenset[bytes], left: list[tuple[int, Left]]) -> Iterator[tuple[int, Graph]]:
+    """One graph for each order of each history, of which these are the commits that did not come yet.
+
+    Answers asked for on the way must not change later ones.
+    """
+    nexts: dict[bytes, tuple[ControlCommit, list[tuple[int, Left]]]] = {}
+    for number, commits in left:
+        if not commits:
+            yield number, graph
+        for commit in commits:
+            if known.issuperset(commit.heads):
+                rest = tuple(one for one in commits if one is not commit)
+                nexts.setdefault(commit.id, (commit, []))[1].append((number, rest))
+    if nexts:
+        graph.state.members  # noqa: B018
+    for commit, rests in nexts.values():
+        yield from _ends(fork(graph, commit), known | {commit.id}, rests)
 
 
 def summary(state: Membership) -> object:

@@ -20,6 +20,7 @@ from quire.core.membership import ControlCommit
 from tests.core.membership.histories import (
     Acts,
     arrive,
+    arrive_together,
     fork,
     histories,
     history,
@@ -42,9 +43,10 @@ PARTS = 8  # each is a test of its own, so a run that was ended goes on where it
 
 
 def explore(found: Iterable[list[ControlCommit]]) -> int:
+    """Every order of arrival comes to one state, and what must hold does; how many histories there were."""
     made = 0
-    for commits in found:
-        check_invariants(History([*start(), *commits], arrive(commits)))
+    for commits, graph in arrive_together(list(found)):
+        check_invariants(History([*start(), *commits], graph))
         made += 1
     return made
 
@@ -110,5 +112,7 @@ def of_five() -> list[list[ControlCommit]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_all_rightful_histories_of_five(part: int) -> None:
-    assert len(of_five()) == 62_497
-    assert explore(of_five()[part::PARTS]) == len(range(part, len(of_five()), PARTS))
+    assert len(of_five()) == 62_498
+    size = -(-62_498 // PARTS)  # neighbours begin alike
+    some = of_five()[part * size :][:size]
+    assert explore(some) == len(some) > 0
