@@ -95,7 +95,7 @@ def test_requests_with_approval(tmp_path: Path, people: People) -> None:
     link = link_of(ada, "--approval", "--uses", "2")
     for one in (bob, eve):
         one("join", link, "--out", str(file))
-        assert "asks to be member of #general" in ada("bundle", "in", str(file)).out
+        assert "asks to be a member of #general" in ada("bundle", "in", str(file)).out
     asked = ada("requests", "general", "--json").json["requests"]
     assert sorted(one["name"] for one in asked) == ["Bob", "Eve"]
     assert ada("requests", "--approve", "Bob", "--json", code=2).error["rule"] == "command_line"

@@ -33,7 +33,7 @@ from quire.core.invite import (
     request_tag,
     tag_of_request,
 )
-from quire.core.membership import Graph, Membership
+from quire.core.membership import Graph, InviteInfo, Membership
 from quire.core.operation import Contact
 from quire.core.views import Event
 from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
@@ -195,25 +195,32 @@ class Inviting(Members):
                     devices = in_order(request.card)
                     if state.member(request.card.identity):
                         return False
-                    if invite.approval:
-                        return self._pass_on(row.id, state, request, devices)
-                    if not state.may(self.identity, "invite"):
-                        return False
                     try:
-                        self._admit(
-                            row.id, devices, invite.role, invite.history, invite.key, request.proof,
-                            called=self._contact(request),
-                        )  # fmt: skip
+                        return self._deal_with(row.id, state, invite, request, devices)
                     except UnauthorisedError as error:
                         who = request.name or request.card.identity.hex()[:8]
+                        words = f"{who} is not let into #{row.name}: {error}"
                         raise UnauthorisedError(
-                            f"{who} is not let into #{row.name}: {error}",
-                            rule=error.rule,
-                            hint=error.hint,
-                            **error.details,
+                            words, rule=error.rule, hint=error.hint, **error.details
                         ) from error
-                    return True
         return False
+
+    def _deal_with(
+        self,
+        id: ChannelId,
+        state: Membership,
+        invite: InviteInfo,
+        request: JoinRequest,
+        devices: tuple[Device, ...],
+    ) -> bool:
+        if invite.approval:
+            return self._pass_on(id, state, request, devices)
+        if not state.may(self.identity, "invite"):
+            return False
+        self._admit(
+            id, devices, invite.role, invite.history, invite.key, request.proof, called=self._contact(request)
+        )
+        return True
 
     def _pass_on(
         self, id: ChannelId, state: Membership, request: JoinRequest, devices: tuple[Device, ...]

@@ -14,7 +14,7 @@ from quire.cli.completion import channels as complete_channels
 from quire.cli.exits import FOUND, exit_code
 from quire.cli.naming import short
 from quire.cli.session import Session, opened
-from quire.cli.text import bytes_text, line, plural
+from quire.cli.text import a_role, bytes_text, line, plural
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -120,8 +120,9 @@ def _lines(
     yield from changes
     for info, one in requests:
         who = f"{line(one.name, 40)} ({short(one.identity)})"
-        approve = f"quire requests {line(info.name)} --approve {short(one.identity)}"
-        yield Text(f"{who} asks to be {one.role} of #{line(info.name)}: {approve}", "yellow")
+        yield Text(f"{who} asks to be {a_role(one.role)} of #{line(info.name)}", "yellow")
+        if session.manager.can(info.id, "invite"):
+            yield f"  quire requests {line(info.name)} --approve {short(one.identity)}"
     for id in report.forked:
         if found := infos.get(_as_channel(id)):
             yield Text(f"a device wrote in two copies of its vault: quire log {line(found.name)}", "yellow")

@@ -19,7 +19,7 @@ from quire.cli.naming import Card, given_text, labels, name_of, person, short
 from quire.cli.periods import expiry, history, history_text
 from quire.cli.reading import ChannelName
 from quire.cli.session import Session, opened
-from quire.cli.text import line, plural
+from quire.cli.text import a_role, line, plural
 from quire.errors import UsageError
 
 if TYPE_CHECKING:
@@ -338,7 +338,8 @@ def _show_requests(
 
     names = labels((one.identity, one.name) for _, one in found)
     rows = [
-        f"{names[one.identity]} ({short(one.identity)}) asks to be {one.role} of #{line(info.name)}, {stamp(one.since_ms)}"
+        f"{names[one.identity]} ({short(one.identity)}) asks to be {a_role(one.role)} of #{line(info.name)},"
+        f" {stamp(one.since_ms)}"
         for info, one in found
     ]
     rows += [f"you ask to be let into #{line(one.name)}, {stamp(one.since_ms)}" for one in asked]

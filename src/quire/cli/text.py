@@ -61,3 +61,8 @@ def _stand_in(match: re.Match[str]) -> str:
     if code < 0x20:
         return chr(0x2400 + code)  # the control pictures: ␛ for ESC
     return "␡" if code == 0x7F else "�"
+
+
+def a_role(role: str) -> str:
+    """`a member`, `an admin`."""
+    return f"an {role}" if role[0] in "ao" else f"a {role}"
