@@ -19,7 +19,6 @@ from quire.errors import StorageError, UsageError
 from quire.storage import attachments as rows
 from quire.storage import log
 from quire.storage.database import guarded
-from quire.storage.files import beside, flush_folder, write_error
 from quire.storage.meta import get_meta, set_meta
 
 if TYPE_CHECKING:
@@ -191,6 +190,7 @@ def _view(number: int, one: Attachment, states: dict[bytes, str], store: LocalSt
 
 def _write_new(folder: Path, wanted: str, stream: BinaryIO) -> Path:
     """A file that is whole or not there, under the first free name."""
+    from quire.storage.files import beside, flush_folder, write_error
     from quire.store.file_types import numbered
 
     try:

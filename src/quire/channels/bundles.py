@@ -11,25 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quire.channels.attachments import publish_came
-from quire.core.bundle_file import Kind, Record, read_bundle_file, write_bundle_file
 from quire.core.control import Device
-from quire.core.crypto.cards import Card, make_card
 from quire.core.ids import ChannelId, IdentityId, MessageId
-from quire.core.invite import JoinRequest, join_proof, parse_link, seal_request
 from quire.core.limits import FILE_BYTES_MAX, TIME_MS_MAX
-from quire.core.membership import Member, Membership
 from quire.core.operation import Profile
 from quire.core.rights import MAY_POST
 from quire.core.views import Event
 from quire.errors import MalformedError, StorageError
-from quire.storage import backlog, contents, log
+from quire.storage import log
 from quire.storage import timeline as rows
-from quire.storage.files import beside, flush_folder
-from quire.store import group
-from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.channels.events import EventHub
+    from quire.core.bundle_file import Record
+    from quire.core.crypto.cards import Card
+    from quire.core.membership import Member, Membership
     from quire.store.local import LocalStore
     from quire.store.unbundling import BundleReport
 
@@ -67,6 +63,8 @@ class Bundles:
 
         files    with the attachments that are here
         """
+        from quire.core.bundle_file import write_bundle_file
+
         count = 0
 
         def counted() -> Iterator[Record]:
@@ -82,6 +80,7 @@ class Bundles:
         self, channels: Iterable[ChannelId | str] | None, *, files: bool = False
     ) -> Iterator[Record]:
         """Records for any road: our requests first, then channels, then their files."""
+        from quire.storage import backlog
         from quire.store.bundling import records
         from quire.store.file_records import records_of_channel
         from quire.store.people import read_graph
@@ -104,6 +103,8 @@ class Bundles:
 
     def _take_in(self, pieces: Callable[[], Iterable[bytes]]) -> BundleReport:
         """The same from whatever can bring a file's bytes again."""
+        from quire.core.bundle_file import read_bundle_file
+
         return self._take(lambda: read_bundle_file(pieces()))
 
     def _prepare_to_give(self) -> None:
@@ -111,6 +112,9 @@ class Bundles:
 
         Done here and not with the act that brings somebody in, it is made good wherever a crash came between.
         """
+        from quire.storage import contents
+        from quire.store import group
+
         ledger, name = self.store.ledger, self._own_name()
         member = self._self_state().member(self.identity)
         if member is not None and len(member.devices) > 1:
@@ -149,6 +153,10 @@ class Bundles:
         return report
 
     def _request(self, link: str, name: str) -> Record:
+        from quire.core.bundle_file import Kind, Record
+        from quire.core.invite import JoinRequest, join_proof, parse_link, seal_request
+        from quire.store.wallclock import now_ms
+
         parsed = parse_link(link)
         key = parsed.secret.key(parsed.channel)
         proof = join_proof(key, parsed.channel, self.identity)
@@ -165,6 +173,8 @@ class Bundles:
         return "" if name == key.partition(":")[2][:8] else str(name)
 
     def _card(self) -> Card:
+        from quire.core.crypto.cards import make_card
+
         state = self._self_state()
         member = state.member(self.identity)
         assert member is not None
@@ -184,6 +194,8 @@ class Bundles:
 
 def _write_file(path: Path, pieces: Iterable[bytes]) -> None:
     """A file that is whole or not there."""
+    from quire.storage.files import beside, flush_folder
+
     try:
         with beside(path) as fresh:
             with fresh.open("wb") as file:

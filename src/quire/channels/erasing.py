@@ -25,18 +25,16 @@ from quire.core.operation import (
     Unreact,
     stored_operation,
 )
-from quire.core.reports import Erased, ErasureReceipt, Scan
 from quire.core.rights import MAY_MODERATE
-from quire.core.timeline import erased_mark
 from quire.core.views import Event, Version
 from quire.errors import NotFoundError, UnauthorisedError, UsageError
-from quire.storage import erasures, log
+from quire.storage import log
 from quire.storage import timeline as rows
-from quire.storage.cold import commitment_of
 from quire.storage.database import guarded, inconsistent
 
 if TYPE_CHECKING:
     from quire.channels.events import EventHub
+    from quire.core.reports import Erased, ErasureReceipt, Scan
     from quire.store.local import LocalStore
 
 BATCH = 10_000  # messages erased in one transaction
@@ -65,6 +63,8 @@ class Eraser:
 
     def erase_messages(self, ids: Sequence[MessageId], reason: str = "") -> ErasureReceipt:
         """The same for many; all of them, or an error and none of a batch. They may be of several channels."""
+        from quire.core.reports import ErasureReceipt
+
         receipt = ErasureReceipt(reason=reason)
         for first in range(0, len(ids), BATCH):
             batch = list(dict.fromkeys(ids[first : first + BATCH]))
@@ -83,6 +83,8 @@ class Eraser:
         Raises: NotFoundError, UnauthorisedError(rule="erase_not_author"), UsageError with rule "no_version",
         "version_erased", "version_alone" or "message_deleted".
         """
+        from quire.core.reports import ErasureReceipt
+
         channel = self._erasable(id)
         taken: list[Erased] = []
 
@@ -105,6 +107,8 @@ class Eraser:
 
         Raises: NotFoundError(rule="no_author").
         """
+        from quire.core.reports import ErasureReceipt
+
         db = self.store.database.reader
         n = rows.authors_by_key(db, [author]).get(author)
         if n is None:
@@ -132,6 +136,8 @@ class Eraser:
     @guarded
     def check_receipt(self, receipt: ErasureReceipt) -> list[MessageId]:
         """Those of a receipt's operations that are here again, or whose commitment is not what it was; none if all is well."""
+        from quire.storage import erasures
+
         holes = erasures.holes_among(self.store.database.reader, [one.id for one in receipt.erased])
         wrong = []
         for one in receipt.erased:
@@ -242,12 +248,15 @@ class Eraser:
     def _with(
         receipt: ErasureReceipt, written: Sequence[MessageId], taken: Sequence[Erased], left: int = 0
     ) -> ErasureReceipt:
+        from quire.core.reports import ErasureReceipt
+
         return ErasureReceipt(
             (*receipt.erasures, *written), (*receipt.erased, *taken), receipt.reason, receipt.left + left
         )
 
     def _finish(self, receipt: ErasureReceipt) -> ErasureReceipt:
         """Nothing of it is to stay in the WAL, nor in files of its own."""
+        from quire.core.reports import ErasureReceipt
         from quire.store.attachments import sweep
 
         sweep(self.store)
@@ -293,6 +302,8 @@ class _Rights:
 
 def _remains(db: apsw.Connection, channel: log.ChannelRow, row: rows.MessageRow) -> Remains:
     """What there is to say of a message."""
+    from quire.core.timeline import erased_mark
+
     post = rows.post_of(db, row)
     origin, place = post.origin, None
     if origin is not None:
@@ -317,6 +328,8 @@ def _edits_of(db: apsw.Connection, ids: Sequence[bytes]) -> dict[bytes, list[byt
 
 def _version(db: apsw.Connection, channel: log.ChannelRow, id: bytes, number: int, own: str) -> Entry:
     """What there is to say of one version."""
+    from quire.storage import erasures
+
     row = rows.get_row(db, id)
     if row is None:
         raise NotFoundError("there is no such message here", rule="no_message")
@@ -364,6 +377,10 @@ def _gone_place(db: apsw.Connection, id: bytes) -> tuple[int, bytes, bool]:
 
 
 def _erased_all(db: apsw.Connection, channel: ChannelId, entries: Sequence[Entry]) -> Iterator[Erased]:
+    from quire.core.reports import Erased
+    from quire.storage import erasures
+    from quire.storage.cold import commitment_of
+
     if not entries:
         return
     ids = [one.id for one in entries]

@@ -11,7 +11,7 @@ from quire.core.ids import ChannelId
 from quire.core.operation import Profile
 from quire.core.rights import MAY_POST
 from quire.errors import UnauthorisedError, UsageError
-from quire.storage import contents, log
+from quire.storage import log
 from quire.storage.database import guarded
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Exporting:
 
     def _sign_our_name(self, rows: Iterable[log.ChannelRow]) -> None:
         """A signed export proves names too, if they were said in its channels."""
+        from quire.storage import contents
+
         name, db = self._own_name(), self.store.database.reader
         for row in () if self.store.database.read_only else rows:
             if name and row.rights & MAY_POST and not contents.introduced(db, row.n, self.store.own_key):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from quire.core.circle import InviteView, Joining, RequestView
 from quire.core.control import (
     HISTORY_ALL,
     HISTORY_JOINED,
@@ -21,30 +20,19 @@ from quire.core.control import (
     Role,
     Uninvite,
 )
-from quire.core.crypto.cards import Card, parse_card
-from quire.core.crypto.keys import decode_certificate
 from quire.core.ids import ChannelId
-from quire.core.invite import (
-    InviteLink,
-    InviteSecret,
-    JoinRequest,
-    open_request,
-    parse_link,
-    request_tag,
-    tag_of_request,
-)
-from quire.core.membership import Graph, InviteInfo, Membership
 from quire.core.operation import Contact
 from quire.core.views import Event
 from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
-from quire.storage import backlog, controls, log
+from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
-from quire.store import group
-from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
-    pass
+    from quire.core.circle import InviteView, Joining, RequestView
+    from quire.core.crypto.cards import Card
+    from quire.core.invite import InviteLink, JoinRequest
+    from quire.core.membership import Graph, InviteInfo, Membership
 from quire.channels.members import Members, PersonRef, as_role
 
 EXPIRES = timedelta(days=7)
@@ -75,6 +63,8 @@ class Inviting(Members):
 
         Raises: UnauthorisedError, UsageError.
         """
+        from quire.core.invite import InviteLink, InviteSecret
+
         id = self.resolve(channel)
         secret = InviteSecret.generate(os.urandom)
         expires_ms = _expiry(expires)
@@ -91,6 +81,9 @@ class Inviting(Members):
     @guarded
     def invites(self, channel: ChannelId | str) -> list[InviteView]:
         """Standing invites of a channel, also those that are used up or expired."""
+        from quire.core.circle import InviteView
+        from quire.store.wallclock import now_ms
+
         names, now = self._names(), now_ms()
         return [
             InviteView(
@@ -119,6 +112,8 @@ class Inviting(Members):
 
         Raises: MalformedError (the card), UnauthorisedError.
         """
+        from quire.core.crypto.cards import parse_card
+
         devices = in_order(parse_card(card))
         self._admit(self.resolve(channel), devices, as_role(role), history)
 
@@ -132,6 +127,8 @@ class Inviting(Members):
         proof: bytes = b"",
         called: Sequence[Contact] = (),
     ) -> None:
+        from quire.store import group
+
         ledger = self.store.ledger
 
         def work(db: apsw.Connection) -> None:
@@ -154,6 +151,11 @@ class Inviting(Members):
 
         Raises: MalformedError (the link), UsageError with rule "invite_expired" or "member_exists".
         """
+        from quire.core.circle import Joining
+        from quire.core.invite import parse_link
+        from quire.storage import backlog
+        from quire.store.wallclock import now_ms
+
         parsed = parse_link(link)
         if parsed.is_expired(now_ms()):
             raise UsageError("this invite has expired", rule="invite_expired", hint="ask for a new one")
@@ -169,6 +171,10 @@ class Inviting(Members):
     @guarded
     def joining(self) -> list[Joining]:
         """Channels that we asked to be let into, and are not in yet."""
+        from quire.core.circle import Joining
+        from quire.core.invite import parse_link
+        from quire.storage import backlog
+
         return [
             Joining(ChannelId(channel), parse_link(link).name, since)
             for channel, link, _, since in backlog.joinings(self.store.database.reader)
@@ -176,6 +182,8 @@ class Inviting(Members):
 
     def cancel_join(self, channel: ChannelId) -> None:
         """Ask no longer."""
+        from quire.storage import backlog
+
         self.store.ledger.run(lambda db: backlog.drop_joining(db, channel))
 
     def answer_request(self, sealed: bytes) -> bool:
@@ -185,6 +193,8 @@ class Inviting(Members):
 
         Raises: MalformedError, UnauthorisedError with the rule that the invite or the request breaks.
         """
+        from quire.core.invite import open_request, request_tag, tag_of_request
+
         tag = tag_of_request(sealed)
         db = self.store.database.reader
         for row in log.channels(db):
@@ -243,6 +253,8 @@ class Inviting(Members):
     @guarded
     def requests(self, channel: ChannelId | str) -> list[RequestView]:
         """Who asks to be let in."""
+        from quire.core.circle import RequestView
+
         state = self._state(channel)
         names = self._names()
         return [
@@ -257,6 +269,8 @@ class Inviting(Members):
 
     def approve(self, channel: ChannelId | str, person: PersonRef) -> None:
         """Let in somebody who asked. Raises: NotFoundError(rule="no_request"), UnauthorisedError."""
+        from quire.storage import controls
+
         id = self.resolve(channel)
         identity = self.find_person(person, id)
         db = self.store.database.reader
@@ -297,6 +311,8 @@ def _scope(state: Membership, history: History | int | None) -> int:
 
 
 def _expiry(expires: timedelta | datetime | None) -> int:
+    from quire.store.wallclock import now_ms
+
     if expires is None:
         return 0
     if isinstance(expires, datetime):
@@ -306,6 +322,8 @@ def _expiry(expires: timedelta | datetime | None) -> int:
 
 def in_order(card: Card) -> tuple[Device, ...]:
     """A card's devices, each after the one that certified it."""
+    from quire.core.crypto.keys import decode_certificate
+
     left = {decode_certificate(device.certificate).device: device for device in card.devices}
     placed: dict[bytes, Device] = {}
     known = {card.identity}

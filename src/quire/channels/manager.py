@@ -42,17 +42,17 @@ from quire.core.operation import (
     Unpin,
     Unreact,
 )
-from quire.core.reports import ImportSummary
 from quire.core.rights import MAY_MODERATE, MAY_POST
 from quire.core.views import Author, ChannelInfo, Event, Hits, Message, Page, Reaction, Thread, Version
 from quire.errors import NotFoundError, UnauthorisedError, UsageError
-from quire.storage import backlog, log
+from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
 from quire.store.local import LocalStore, Place, names_channel
 from quire.store.reader import START, position
 
 if TYPE_CHECKING:
+    from quire.core.reports import ImportSummary
     from quire.exchange.model import Options
     from quire.store.attachments import NewFile
     from quire.store.importing import ImportProgress
@@ -112,6 +112,8 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
     @guarded
     def list_channels(self) -> list[ChannelInfo]:
         """All channels, the one with the newest message first."""
+        from quire.storage import backlog
+
         db = self.store.database.reader
         waiting = backlog.waiting_counts(db)
         return [self._info(db, row, waiting) for row in log.channels(db)]
@@ -119,6 +121,8 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
     @guarded
     def get_channel(self, channel: ChannelRef) -> ChannelInfo:
         """One channel. Raises: NotFoundError, UsageError(rule="channel_ambiguous")."""
+        from quire.storage import backlog
+
         db = self.store.database.reader
         return self._info(db, self.store.channel_row(self.resolve(channel)), backlog.waiting_counts(db))
 

@@ -9,20 +9,19 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from quire.channels.bundles import Bundles
-from quire.core.circle import DeviceView, MemberView
 from quire.core.control import Role
-from quire.core.crypto.cards import card_text, id_text, parse_card, safety_number
 from quire.core.ids import ChannelId, IdentityId
-from quire.core.membership import CAPABILITIES, Member, Membership
 from quire.core.operation import Contact, DeviceName
 from quire.core.views import Event
 from quire.errors import MalformedError, NotFoundError, UsageError
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
-from quire.store import group
 
 if TYPE_CHECKING:
+    from quire.core.circle import DeviceView, MemberView
+    from quire.core.membership import Member, Membership
+    from quire.store import group
     from quire.store.local import LocalStore
 
 PREFIX_CHARS_MIN = 4
@@ -37,14 +36,20 @@ class Members(Bundles):
     @guarded
     def key_card(self) -> str:
         """Our key card, as one line to hand to whoever wants to invite us."""
+        from quire.core.crypto.cards import card_text
+
         return card_text(self._card())
 
     def key_id(self) -> str:
         """Our identity alone, short enough for a QR code."""
+        from quire.core.crypto.cards import id_text
+
         return id_text(self.identity)
 
     def safety_number(self, person: PersonRef) -> str:
         """60 digits that both people see alike."""
+        from quire.core.crypto.cards import safety_number
+
         return safety_number(self.identity, self.find_person(person))
 
     def set_contact(
@@ -65,6 +70,8 @@ class Members(Bundles):
     @guarded
     def members(self, channel: ChannelId | str) -> list[MemberView]:
         """Everyone in a channel, the senior first."""
+        from quire.core.circle import MemberView
+
         state = self._state(channel)
         everyone = sorted(
             state.members.values(), key=lambda member: (-state.role(member.identity), member.key)
@@ -92,6 +99,8 @@ class Members(Bundles):
     @guarded
     def can(self, channel: ChannelId | str, capability: str, person: PersonRef | None = None) -> bool:
         """May a person (or may we) do this? Raises: UsageError(rule="capability_unknown")."""
+        from quire.core.membership import CAPABILITIES
+
         if capability not in CAPABILITIES:
             raise UsageError(
                 f"there is no capability {capability}",
@@ -104,6 +113,8 @@ class Members(Bundles):
     @guarded
     def find_person(self, person: PersonRef, channel: ChannelId | str | None = None) -> IdentityId:
         """The identity that is meant. Raises: NotFoundError(rule="no_person"), UsageError(rule="person_ambiguous")."""
+        from quire.core.crypto.cards import parse_card
+
         if isinstance(person, bytes):
             return IdentityId(person)
         if person.startswith("quire:card:"):
@@ -138,6 +149,8 @@ class Members(Bundles):
         return Names(self.store)
 
     def _device_views(self, member: Member) -> Iterator[DeviceView]:
+        from quire.core.circle import DeviceView
+
         own = member.identity == self.identity
         names = rows.device_names(self.store.database.reader) if own else {}
         for device in member.devices.values():
@@ -167,6 +180,8 @@ class Members(Bundles):
 
         Raises: UnauthorisedError(rule="device_senior").
         """
+        from quire.store import group
+
         ledger = self.store.ledger
         for id in ledger.run(lambda db: group.end_device(ledger, db, device)):
             self._hub.publish(Event("people", id))

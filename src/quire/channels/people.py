@@ -5,18 +5,21 @@ Who is here is in channels/members.py, how they come in channels/inviting.py, wh
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import apsw
 
 from quire.channels.inviting import Inviting
 from quire.channels.members import PersonRef, as_role
-from quire.core.circle import ForkView, StoryLine
 from quire.core.control import POLICIES, ControlOperation, Policy, Role, Unban
 from quire.core.ids import ChannelId
-from quire.core.membership import Graph
 from quire.errors import UsageError
 from quire.storage import log
 from quire.storage.database import guarded
-from quire.store import group
+
+if TYPE_CHECKING:
+    from quire.core.circle import ForkView, StoryLine
+    from quire.core.membership import Graph
 
 
 class People(Inviting):
@@ -26,6 +29,8 @@ class People(Inviting):
 
     def set_role(self, channel: ChannelId | str, person: PersonRef, role: str) -> None:
         """Give a member another role. Raises: UnauthorisedError, naming the role that would do."""
+        from quire.store import group
+
         id = self.resolve(channel)
         identity = self.find_person(person, id)
         self._act(id, lambda db, row, graph: group.set_role(db, row, graph, identity, as_role(role)))
@@ -66,10 +71,14 @@ class People(Inviting):
 
     def leave_channel(self, channel: ChannelId | str) -> None:
         """Go. What is here stays here."""
+        from quire.store import group
+
         id = self.resolve(channel)
         self._act(id, lambda db, row, graph: group.remove(db, row, graph, self.identity, leaving=True))
 
     def _remove(self, channel: ChannelId | str, person: PersonRef, *, ban: bool, reason: str) -> None:
+        from quire.store import group
+
         id = self.resolve(channel)
         identity = self.find_person(person, id)
         if identity == self.identity:

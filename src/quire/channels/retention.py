@@ -13,22 +13,18 @@ import msgspec
 
 from quire.core.control import POLICIES, ControlOperation, Policy
 from quire.core.ids import ChannelId
-from quire.core.membership import Graph
-from quire.core.retention import Keeping, looser
 from quire.core.views import Event
 from quire.errors import MalformedError, NotFoundError, UsageError
 from quire.storage import log
-from quire.storage import retention as rows
 from quire.storage.database import guarded
-from quire.store import pruning
-from quire.store import retention as deciding
-from quire.store.pruning import Pruned
-from quire.store.retention import Preview
-from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
     from quire.channels.events import EventHub
+    from quire.core.membership import Graph
+    from quire.core.retention import Keeping
     from quire.store.local import LocalStore
+    from quire.store.pruning import Pruned
+    from quire.store.retention import Preview
 
 
 class Retention(msgspec.Struct, frozen=True):
@@ -52,6 +48,9 @@ class Keeper:
     @guarded
     def get_retention(self, channel: ChannelId | str) -> Retention:
         """What a channel lets go, for everybody and on this device."""
+        from quire.storage import retention as rows
+        from quire.store import retention as deciding
+
         db, row = self.store.database.reader, self.store.channel_row(self.resolve(channel))
         values = deciding.now_in_force(rows.policies(db, row.n))
         here = rows.here(db, row.n)
@@ -68,6 +67,8 @@ class Keeper:
         Raises: UnauthorisedError, UsageError(rule="policy_range", or "retention_looser" naming where this device would
         keep more than the channel's policy does, which it cannot).
         """
+        from quire.store import retention as deciding
+
         id = self.resolve(channel)
         if here:
             self._set_here(id, keeping)
@@ -95,6 +96,10 @@ class Keeper:
 
         here    the policy would be this device's
         """
+        from quire.storage import retention as rows
+        from quire.store import retention as deciding
+        from quire.store.wallclock import now_ms
+
         db, row, now = self.store.database.reader, self.store.channel_row(self.resolve(channel)), now_ms()
         acts = rows.policies(db, row.n)
         if keeping is None:
@@ -109,6 +114,8 @@ class Keeper:
     @guarded
     def enforce_retention(self, channel: ChannelId | str | None = None) -> Pruned:
         """Let go, now, of all that is to go; of one channel, or of all. What is kept, others may write meanwhile."""
+        from quire.store import pruning
+
         only = None if channel is None else self.resolve(channel)
         done = pruning.enforce(self.store, only)
         if done.messages:
@@ -134,6 +141,10 @@ class Keeper:
         self._hub.publish(Event("people", id))
 
     def _set_here(self, id: ChannelId, keeping: Keeping) -> None:
+        from quire.core.retention import looser
+        from quire.storage import retention as rows
+        from quire.store import retention as deciding
+
         values = deciding.values(keeping)
         if not all(POLICIES[name][1] <= value <= POLICIES[name][2] for name, value in values.items()):
             raise UsageError("a policy is out of its range", rule="policy_range", hint="see docs/limits.md")

@@ -7,7 +7,6 @@ a line). Rich is imported only when something is rendered, so that scripts do no
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shlex
@@ -86,6 +85,8 @@ class Output:
 
 def json_text(value: object) -> str:
     """`value` as JSON on one line, safe to show on a terminal."""
+    import json
+
     return UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
