@@ -54,7 +54,16 @@ def test_the_digests(talk: InProcess) -> None:
     found = talk("verify", "--digest", "--json").json
     assert found["ok"]
     assert all(len(one["digest"]) == len(one["exact"]) == 64 for one in found["digests"])
-    assert found["digests"][0]["digest"] in talk("verify", "--digest").out
+    rows = talk("verify", "--digest").out.splitlines()
+    assert [f"{one['digest']}  #{one['name']}" for one in found["digests"]] == rows[: len(found["digests"])]
+
+
+def test_a_digest_stands_in_one_line_with_its_channel_however_long_the_name(talk: InProcess) -> None:
+    name = "where-we-talk-about-long-names"
+    talk("channel", "create", name)
+    assert any(
+        row.endswith("  #" + name) and len(row) > 80 for row in talk("verify", "--digest").out.splitlines()
+    )
 
 
 def test_check_needs_no_vault_and_names_what_is_wrong(talk: InProcess, tmp_path: Path) -> None:

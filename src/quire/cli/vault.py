@@ -151,7 +151,8 @@ def verify(
         digests = _digests(session) if digest else []
         if not session.out.json:
             for one in digests:
-                session.out.show(f"{one['digest']}  #{line(one['name'])}")
+                row = f"{one['digest']}  #{line(one['name'])}"
+                session.out.console.print(row, soft_wrap=True)  # one line each, to compare by a script
         _report(session.out, report, **({"digests": digests} if digest else {}))
 
 
