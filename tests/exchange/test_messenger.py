@@ -152,3 +152,14 @@ test_spoiled_parts = fuzz(
     "message_1.json",
     200,
 )
+
+
+def test_the_title_behind_the_messages_names_the_channel_before_them(tmp_path: Path) -> None:
+    """Also in downloads of 2017, whose files have no number and whose times are in seconds."""
+    first = {"sender_name": "Ann", "timestamp": 1500000000, "content": "hi"}
+    for name in ("message.json", "message_1.json"):
+        document = {"participants": [{"name": "Ann"}], "messages": [first], "title": "Hill walkers"}
+        found = records(messenger, pack(tmp_path, {f"inbox/hill_1/{name}": document}, name=name))
+        (channel,) = only(found, Channel)
+        assert (channel.key, channel.name) == ("hill_1", "Hill walkers")  # type: ignore[attr-defined]
+        assert messages(found)[0].time_ms == 1_500_000_000_000

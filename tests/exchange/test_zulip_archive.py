@@ -226,3 +226,16 @@ def test_the_rust_archive() -> None:
     # some links name the server: as attachments, each upload counts once a message.
     assert links == counts["attachments"]
     assert found["attachments"] == distinct == 1434
+
+
+def test_folders_of_the_tools_first_versions_have_no_numbers(tmp_path: Path) -> None:
+    row = {"id": 1, "content": "<p>hi</p>", "sender_full_name": "Ann", "timestamp": 1600000000}
+    files = {
+        "a/stream_index.json": {"streams": {"new members": {"id": 5}}},
+        "a/new-members/hi.20all.json": [row],
+    }
+    path = pack(tmp_path, files)
+    assert certainty(importer, path) == 3
+    found = records(importer, path)
+    assert [channel.name for channel in only(found, Channel)] == ["new members"]  # type: ignore[attr-defined]
+    assert [message.title for message in messages(found)] == ["hi all"]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from quire.channels.manager import ChannelManager
+from quire.store import importing
 from quire.store.local import LocalStore
 from tests.exchange.packing import pack
 
@@ -187,3 +188,42 @@ def test_a_newer_export_brings_what_changed(
     changed = "changed" if edits else "first"
     assert sorted(shown) == sorted([changed, "second", "" if deletions else "third", "fourth"])
     assert store.verify().problems == ()
+
+
+def test_a_name_that_stands_behind_the_messages_is_the_channels(
+    tmp_path: Path, manager: ChannelManager, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages of Matrix come newest first: a room's name is its first event."""
+    monkeypatch.setattr(importing, "BATCH", 2)
+    events = [
+        {"type": "m.room.message", "event_id": f"${at}", "sender": "@ana:x", "room_id": "!r:x",
+         "origin_server_ts": 1600000000000 + at, "content": {"msgtype": "m.text", "body": f"b{at}"}}
+        for at in range(9, 1, -1)
+    ]  # fmt: skip
+    events.append(
+        {
+            **events[0],
+            "type": "m.room.name",
+            "event_id": "$1",
+            "state_key": "",
+            "content": {"name": "Orchard"},
+        }
+    )
+    path = pack(tmp_path, {"page.json": {"chunk": events}})
+    summary = manager.import_(path)
+    assert [channel.name for channel in manager.list_channels()] == ["Orchard"]
+    assert summary.channel_messages == {"Orchard": 8}
+    manager.rename_channel("Orchard", "Meadow")
+    manager.import_(path)
+    assert [channel.name for channel in manager.list_channels()] == ["Meadow"]
+    assert store.verify().problems == ()
+
+
+def test_channels_of_one_name_are_two(tmp_path: Path, manager: ChannelManager) -> None:
+    def post(team: str) -> str:
+        line = {"team": team, "channel": "square", "user": "ana", "message": "x", "create_at": 1600000000000}
+        return json.dumps({"type": "post", "post": line}) + "\n"
+
+    summary = manager.import_(pack(tmp_path, {"export.jsonl": post("t") + post("u")}))
+    assert summary.channels == 2
+    assert sorted(summary.channel_messages) == ["square (t/square)", "square (u/square)"]

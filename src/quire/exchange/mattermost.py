@@ -221,10 +221,8 @@ class _Reader:
         """Yield the message and those it introduces; return it."""
         when = millis(post.get("create_at"))
         author = _username(post.get("user"))
-        if when is None or not author:
-            yield Skipped(
-                name, where, "a post without a time" if when is None else "a post without an author"
-            )
+        if not when or not author:
+            yield Skipped(name, where, "a post without a time" if not when else "a post without an author")
             return None
         text = string(post.get("message"))
         props = mapping(post.get("props"))

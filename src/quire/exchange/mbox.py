@@ -199,7 +199,7 @@ def _ids_in(stream: BinaryIO) -> Iterator[str]:
         if held and HEADER_LINE.match(line):
             in_header = started = True
             yield ""
-        held = not in_header and FROM_LINE.match(line) is not None
+        held = not in_header and line.startswith(b"From ") and FROM_LINE.match(line) is not None
         if in_header:
             if not line.strip():
                 in_header = False

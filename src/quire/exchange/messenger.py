@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
+from quire.errors import FormatError
 from quire.exchange.jsonin import objects
 from quire.exchange.jsonpull import Broken
 from quire.exchange.lines import LineIds, guarded, is_clutter, uncopied
@@ -42,9 +43,10 @@ TITLE = "Facebook Messenger or Instagram (JSON)"
 NOTICES_ARE_MESSAGES = False
 EDITS_ARE_MARKED = True
 
-PART = re.compile(r"(?:^|/)message_(?P<n>\d+)\.json$", re.I)
+PART = re.compile(r"(?:^|/)message(?:_\d+)?\.json$", re.I)  # once without a number
 LOOK_BYTES = 16_384
 PEEKED = 8
+HELD_MAX = 12_000  # records held back for the title behind them; Facebook puts 10,000 messages into a file
 OLD = re.compile(rb'"(?:sender_name|thread_path|timestamp_ms)"\s*:')
 NEW = re.compile(rb'"(?:senderName|threadName|isUnsent)"\s*:')
 FILES = ("photos", "videos", "audio_files", "files", "gifs")
@@ -106,12 +108,34 @@ class _Reader:
         self.lost: Counter[str] = Counter()
 
     def file(self, name: str, stream: BinaryIO, source_name: str) -> Iterator[Record]:
+        """The records of one file, the channel's first: its title stands behind the messages, so they are held back."""
         facts: dict[str, Any] = {}
-        people = 0
         path = PurePosixPath(uncopied(name))
         key = path.parent.name if PART.search(uncopied(name)) and path.parent.name else path.stem
+        held: list[Record] | None = []
+        damage: FormatError | None = None
+        try:
+            for record in self.items(name, stream, key, facts):
+                if held is None:
+                    yield record
+                    continue
+                held.append(record)
+                if len(held) > HELD_MAX:
+                    yield self.channel(key, facts)
+                    yield from held
+                    held = None
+        except FormatError as error:
+            damage = error
+        if any(isinstance(record, Message) for record in held or ()):
+            yield self.channel(key, facts)
+        yield from held or ()
+        if damage is not None:
+            raise damage
+
+    def items(self, name: str, stream: BinaryIO, key: str, facts: dict[str, Any]) -> Iterator[Record]:
+        """The records of the messages; `facts` gets what stands around them, and the number of `people`."""
         begun = False
-        place = 0
+        place = people = 0
         for where, item in objects(stream, frozenset(["messages", "participants"]), facts.__setitem__):
             if isinstance(item, Broken):
                 if begun or PART.search(name):
@@ -119,23 +143,21 @@ class _Reader:
                 place += 1
             elif where == ("participants",):
                 people += 1
+                facts["people"] = people
             elif where == ("messages",):
                 place += 1
                 if place == 1 and not (
                     isinstance(item, dict) and item.keys() & {"sender_name", "senderName", "timestamp_ms"}
                 ):
                     return  # another service's messages
-                if not begun:
-                    begun = True
-                    yield self.channel(key, facts, people)
+                begun = True
                 yield from self.message(name, place, key, item)
-        if begun and (facts.get("title") or facts.get("threadName")):
-            yield self.channel(key, facts, people)
 
-    def channel(self, key: str, facts: dict[str, Any], people: int) -> Channel:
+    def channel(self, key: str, facts: dict[str, Any]) -> Channel:
         title = mended(string(facts.get("title"))) or _untagged(string(facts.get("threadName")))
         name = self.asked or title or re.sub(r"_[0-9A-Za-z-]{6,}$", "", key) or key
-        group = people > 2 or facts.get("thread_type") == "RegularGroup"
+        people = facts.get("people")
+        group = (type(people) is int and people > 2) or facts.get("thread_type") == "RegularGroup"
         return Channel(key, name, kind="group" if group else "direct")
 
     def message(self, file: str, place: int, channel: str, item: Any) -> Iterator[Record]:
@@ -146,7 +168,7 @@ class _Reader:
         text = mended if old else _sound
         time = millis(item.get("timestamp_ms"))
         if time is None:
-            time = millis(item.get("timestamp")) if not old else time_ms(item.get("timestamp"))
+            time = millis(item.get("timestamp")) if not old else time_ms(item.get("timestamp"))  # of 2017
         if time is None:
             yield Skipped(file, f"item {place}", "no time")
             return

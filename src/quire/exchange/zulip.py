@@ -65,6 +65,7 @@ class _Key(msgspec.Struct):
     recipient: Any = None
     subject: Any = None
     date_sent: Any = None
+    pub_date: Any = None  # what `date_sent` was called before 2018
 
 
 class _File(msgspec.Struct):
@@ -167,7 +168,8 @@ class _Export:
         """The first reading: the earliest message of each topic."""
         try:
             for row in _keys(stream):
-                when, number, recipient = _moment(row.date_sent), _number(row.id), _number(row.recipient)
+                when = _moment(row.pub_date if row.date_sent is None else row.date_sent)
+                number, recipient = _number(row.id), _number(row.recipient)
                 if when is None or number is None or recipient is None or not self.realm.is_stream(recipient):
                     continue
                 topic = (recipient, string(row.subject).lower())
@@ -184,7 +186,7 @@ class _Export:
                 yield found
                 continue
             row = found[1]
-            when = _moment(row.get("date_sent"))
+            when = _moment(row.get("date_sent", row.get("pub_date")))
             identity, sender, recipient = (_number(row.get(key)) for key in ("id", "sender", "recipient"))
             if when is None or identity is None or sender is None or recipient is None:
                 yield Skipped(name, f"zerver_message, row {number}", "no id, time, sender or recipient")

@@ -63,13 +63,17 @@ def recognise(source: Source) -> int:
         topics = (
             name for name in names if name.endswith(".json") and (len(names) == 1 or _STREAM.search(name))
         )
-        topic = next(topics, None)
+        index = next((name for name in names if name.rpartition("/")[2] == INDEX), None)
+        folder = index.removesuffix(INDEX) if index is not None else "\0"
+        older = (
+            name for name in names if name.endswith(".json") and name.startswith(folder) and name != index
+        )
+        topic = next(topics, None) or next(older, None)
         if topic is None:
             return 0
         head = source.peek(topic, PEEK_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
         if head.startswith(b"[") and b'"sender_full_name"' in head and b'"content"' in head:
             return 3
-        index = next((name for name in names if name.rpartition("/")[2] == INDEX), None)
         return 3 if index and b'"streams"' in source.peek(index) else 0
     except (FormatError, NotFoundError, OSError):
         return 0
@@ -122,12 +126,14 @@ class _Archive:
 
     def key(self, name: str) -> str:
         """The channel of a topic file: its folders from the numbered one on; "" if it is no topic."""
-        if self.indexed and name.startswith(self.root):
+        if self.indexed and self.numbered and name.startswith(self.root):
             found = _STREAM.search("/" + name.removeprefix(self.root))
             return found[1] if found else ""
         found = _STREAM.search(name)
         if found:
             return found[1]
+        if "/" in name and not self.numbered:  # as the tool's first versions named folders
+            return name.removeprefix(self.root).rpartition("/")[0]
         if "/" not in name and not self.numbered:  # one stream's folder, or one topic by itself
             path = self.source.path
             for folder in (path.name, path.absolute().parent.name):
@@ -139,7 +145,9 @@ class _Archive:
     def channel(self, key: str) -> Channel:
         number, _, folder = key.partition("-")
         if not number.isascii() or not number.isdecimal():
-            return Channel(key=clean(key), name=clean(key))
+            plain = clean(_unescaped(key))
+            named = (name for name in self.names.values() if _LOST.sub("", name) == _LOST.sub("", plain))
+            return Channel(key=clean(key), name=next(named, plain))
         name = self.names.get(int(number[:18]), "")
         if _LOST.sub("", name) != _LOST.sub("", folder):
             name = folder  # renamed since, or no index
@@ -148,7 +156,7 @@ class _Archive:
     def topic(self, name: str, stream: BinaryIO) -> Iterator[Record]:
         key = self.key(name)
         file = name.rpartition("/")[2].removesuffix(".json")
-        title = clean(unquote(re.sub(r"\.(?=[0-9A-Fa-f]{2})", "%", file), errors="replace"))
+        title = clean(_unescaped(file))
         channel, root, root_ms, number = clean(key), "", 0, 0
         try:
             for number, item in enumerate(_items(stream), 1):
@@ -205,6 +213,11 @@ class _Archive:
             edited_ms=time_ms(item["last_edit_timestamp"]) if "last_edit_timestamp" in item else None,
             action=action,
         )
+
+
+def _unescaped(name: str) -> str:
+    """A name as it was before the tool made it fit for a file system."""
+    return unquote(re.sub(r"\.(?=[0-9A-Fa-f]{2})", "%", name), errors="replace")
 
 
 def _items(stream: BinaryIO) -> Iterator[Any]:

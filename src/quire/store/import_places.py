@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from quire.core import limits
-from quire.core.operation import OWN_SOURCE, Profile, Topic
+from quire.core.operation import OWN_SOURCE, Name, Profile, Topic
 from quire.exchange import model
 from quire.exchange.exported import IMPORTED_SOURCE
 from quire.storage import log
@@ -27,6 +27,7 @@ class Place(msgspec.Struct, gc=False):
     row: log.ChannelRow
     name: str
     fresh: bool  # it was empty when the run began, so nothing in it is of an earlier run
+    made: bool = False  # by this run
 
 
 class Places:
@@ -59,6 +60,7 @@ class Places:
             self._made[key] = None
             return None
         row = log.channel_by_origin(db, source, stored_key)
+        made = row is None
         if row is None:
             kind = facts.kind if facts and facts.kind in ("private", "group", "direct") else "channel"
             row = self._store.ledger.create_channel(db, kind=kind, name=name, source=source, key=stored_key)
@@ -66,8 +68,26 @@ class Places:
             if about:
                 self._store.ledger.append(db, row, [Topic(about[: limits.TOPIC_CHARS_MAX])])
                 row = log.channel_by_n(db, row.n)
-        self._made[key] = place = Place(row, name, fresh=row.messages == 0)
+        self._made[key] = place = Place(row, name, fresh=row.messages == 0, made=made)
         return place
+
+    def name_anew(self, db: apsw.Connection) -> None:
+        """Give the channels that this run made the names that stand behind their messages in the export."""
+        for key, place in self._misnamed():
+            row = log.channel_by_n(db, place.row.n)
+            if row.name == place.name:
+                place.name = self.name(key)
+                self._store.ledger.append(db, row, [Name(place.name)])
+                self._tally.channel_named(key, place.name)
+
+    @property
+    def named(self) -> bool:
+        """Have all channels that this run made the last name that the export gave them?"""
+        return not self._misnamed()
+
+    def _misnamed(self) -> list[tuple[str, Place]]:
+        made = ((key, place) for key, place in self._made.items() if place is not None and place.made)
+        return [(key, place) for key, place in made if self.name(key) != place.name]
 
     def origin(self, key: str, facts: model.Channel | None) -> tuple[str, str]:
         """(source, key there) of a channel; two of one file stay two."""

@@ -175,6 +175,8 @@ class ImportRun:
         waiting, self._waiting = self._waiting, []
         if waiting:
             self._write(self._preparing.prepare(list(waiting)), last=True, meanwhile=None)
+        if not self._places.named:
+            self._store.ledger.run(self._places.name_anew)
 
     def _write(self, prepared: Prepared, *, last: bool, meanwhile: Callable[[], None] | None) -> None:
         if self._dry_run:

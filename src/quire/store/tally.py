@@ -57,6 +57,11 @@ class Tally:
         self._first_ms = first if self._first_ms is None else min(self._first_ms, first)
         self._last_ms = last if self._last_ms is None else max(self._last_ms, last)
 
+    def channel_named(self, key: str, name: str) -> None:
+        """What the channel of a key is called after all."""
+        if key in self._names:
+            self._names[key] = name
+
     def _hanging(self, message: model.Message) -> None:
         if message.thread or message.title:
             self._threads.add(hash((message.channel, message.thread or message.id)))
