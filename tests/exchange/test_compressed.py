@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import shutil
 from collections.abc import Callable
@@ -93,3 +94,31 @@ def test_an_export_in_a_folder_is_preferred_to_an_archive_beside_it(tmp_path: Pa
     pack(folder, {"other/2024-03-05.json": SLACK["general/2024-03-05.json"]}, "zip", "old")
     with open_export(folder) as (source, _):
         assert source.path == folder
+
+
+TELEGRAM = json.dumps({"name": "Ana", "type": "personal_chat", "id": 1, "messages": [
+    {"id": 1, "type": "message", "date": "2020-01-01T00:00:00", "from": "Ana", "from_id": "user1", "text": "hi"}]})  # fmt: skip
+EVENT = {"type": "message", "user": "U1", "ts": "1600000000.000100", "text": "hi", "channel": "C00000001"}
+EVENTS = json.dumps(EVENT) + "\n" + json.dumps({**EVENT, "ts": "1600000001.000100"}) + "\n"
+CHAT = "[01.02.20, 10:00:00] Ana: hi\n[01.02.20, 10:01:00] Bo: ho\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "format"),
+    [("result.txt", TELEGRAM, "telegram"), ("result.json.txt", TELEGRAM, "telegram"), ("result", TELEGRAM, "telegram"),
+     ("result.html", TELEGRAM, "telegram"), ("result.JSON", TELEGRAM, "telegram"), ("result.txt.gz", TELEGRAM, "telegram"),
+     ("events.json", EVENTS, "slack"), ("events.log", EVENTS, "slack"), ("events", EVENTS, "slack"),
+     ("events.jsonl", json.dumps([EVENT], indent=1), "slack"),
+     ("_chat.json", CHAT, "whatsapp"), ("WhatsApp Chat.html", CHAT, "whatsapp")],
+)  # fmt: skip
+def test_a_file_is_what_it_holds_whatever_it_is_called(
+    tmp_path: Path, name: str, content: str, format: str
+) -> None:
+    path = tmp_path / name
+    data = content.encode()
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with open_export(path) as (source, importer):
+        assert format == importer.NAME
+        found = list(importer.read(source, Options()))
+    assert messages(found)
+    assert not [one for one in found if isinstance(one, Skipped)]

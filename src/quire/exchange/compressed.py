@@ -2,12 +2,14 @@
 
 The ending goes from the name, so no importer ever sees it; the content decides, so a file that only is called
 so stays what it is, and a text that is compressed without saying so is read as well. gzip, bzip2 and xz, of any
-number of parts.
+number of parts. A file by itself that is called a text and holds JSON, or the other way round, is shown under the
+ending that it should have: importers know files by it.
 """
 
 from __future__ import annotations
 
 import bz2
+import codecs
 import contextlib
 import gzip
 import io
@@ -19,17 +21,49 @@ from typing import Any, BinaryIO, cast
 
 from quire.errors import FormatError
 from quire.exchange.jsonin import Prefixed
-from quire.exchange.sources import BROKEN, HEAD_BYTES, TEXTS, Source, suffix_of
+from quire.exchange.loose_json import decode
+from quire.exchange.sources import BROKEN, HEAD_BYTES, TEXTS, FileSource, Source, suffix_of
 
 ENDING = re.compile(r"(?<!\.tar)\.(?:gz|bz2|xz)$", re.I)
 TEXT_ENDINGS = TEXTS - {""}
 GZIP, BZIP2, XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"
+DOCUMENT = re.compile(rb"\{\s*[\"}]|\[\s*[\[{\]]")
+PAGE = re.compile(rb"<!doctype html|<html|<\?xml[^>]*>\s*<(?:!doctype )?html", re.I)
+ENDINGS_OF = {  # what a file holds -> endings under which it is looked for
+    "json": frozenset(["json"]),
+    "jsonl": frozenset(["jsonl", "ndjson", "jsonlines", "json"]),
+    "html": frozenset(["html", "htm"]),
+    "txt": frozenset(["txt"]),
+}
+MISLEADING = frozenset(["json", "jsonl", "ndjson", "html", "htm", "rtf", "doc", "docx", "pdf", "xml", "zip"])
+KNOWN = (
+    MISLEADING | TEXT_ENDINGS | frozenset(["csv", "md", "tsv", "dat", "bak", "old"])
+)  # endings that may go
 RATIO = 8  # what text shrinks by, about: a compressed file's size inside is not known before it was read
 
 
 def uncompressed(source: Source) -> Source:
     """The same export without the compression of its single files."""
     return _Uncompressed(source)
+
+
+def _kind(head: bytes, suffix: str) -> str:
+    """What a file holds, by its first bytes: json, jsonl, html, txt; "" if they do not tell."""
+    text = head
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if head.startswith(mark):
+            text = head.decode(encoding, "replace").encode("utf-8", "replace")
+    text = text.removeprefix(codecs.BOM_UTF8).lstrip()
+    if DOCUMENT.match(text):
+        first, end, rest = text.partition(b"\n")
+        whole = not end  # what is longer than what was read is not known to be broken
+        with contextlib.suppress(ValueError):
+            whole = isinstance(decode(first), dict)
+        lines = whole and (suffix in ENDINGS_OF["jsonl"] - {"json"} or rest.lstrip().startswith(b"{"))
+        return "jsonl" if lines else "json"
+    if PAGE.match(text):
+        return "html"
+    return "txt" if text and b"\0" not in text else ""
 
 
 class _Uncompressed(Source):
@@ -59,7 +93,21 @@ class _Uncompressed(Source):
                     sizes[shown] = sizes.pop(name) * RATIO
                     self._real[shown], self._shown[name] = name, shown
             self._sizes = sizes
+            if len(sizes) == 1 and isinstance(self._inner, FileSource):
+                self._retitle(next(iter(sizes)))
         return self._sizes
+
+    def _retitle(self, name: str) -> None:
+        """Show a single file under the ending of what it holds."""
+        assert self._sizes is not None
+        held = _kind(self.peek(name, HEAD_BYTES), suffix_of(name))
+        endings = ENDINGS_OF.get(held, frozenset())
+        if held and suffix_of(name) not in endings and (held != "txt" or suffix_of(name) in MISLEADING):
+            stem = name[: -len(suffix_of(name)) - 1] if suffix_of(name) in KNOWN else name
+            shown = f"{stem or name}.{held}"
+            self._sizes[shown] = self._sizes.pop(name)
+            self._real[shown] = self._real.pop(name, name)
+            self._shown[self._real[shown]] = shown
 
     def open(self, name: str) -> BinaryIO:
         self.sizes()

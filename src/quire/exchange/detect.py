@@ -11,7 +11,7 @@ from typing import Protocol
 
 from quire.errors import FormatError
 from quire.exchange.model import Options, Record
-from quire.exchange.sources import Source, ZipSource, archives_in, open_source, suffix_of
+from quire.exchange.sources import FileSource, Source, ZipSource, archives_in, open_source, suffix_of
 
 CERTAIN = 3
 ARCHIVES_MAX = 20  # in a folder that are looked into
@@ -176,9 +176,9 @@ def _explained(source: Source) -> str:
     if not any(sizes.values()):
         return "it is empty"
     inside = [name for name in sizes if suffix_of(name) in ARCHIVES]
-    if len(sizes) > 1 or not source.path.is_file() or source.path.name not in sizes:
+    if not isinstance(source.raw, FileSource):
         return f"it holds an archive, {inside[0]}: unpack it, and import that" if inside else ""
-    head = source.raw.peek(source.path.name, 512)
+    head = source.raw.peek(source.raw.names()[0], 512)
     for magic, what in FOREIGN.items():
         if head.startswith(magic):
             return what
