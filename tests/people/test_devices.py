@@ -9,6 +9,8 @@ import pytest
 
 from quire.channels.manager import ChannelManager
 from quire.core.bundle_file import Kind, Record
+from quire.core.crypto.cards import parse_card
+from quire.core.crypto.keys import decode_certificate
 from quire.core.crypto.secrets import KeyFile
 from quire.core.ids import ChannelId
 from quire.errors import QuireError, UnauthorisedError, UsageError
@@ -150,9 +152,61 @@ def test_a_channel_of_one_device_is_there_on_all_whichever_founded_it(people: Ma
 
     ada.chat.revoke_device(laptop.store.device)
     meet(ada, tablet)
+    alone = tablet.chat.create_channel("alone").id  # for which Ada's own device has vouched since
+    bob.chat.join_channel(tablet.chat.create_invite(alone).text())
+    meet(tablet, bob)
+    assert bob.role(alone) == "member"
+    laptop.store.close()
+    tablet.store.close()
+
+
+def test_a_device_whose_maker_ended_is_vouched_for_by_another(people: Make, tmp_path: Path) -> None:
+    """The laptop made the tablet and ends itself. Until another device says so anew, nobody who does not know the tablet
+    already has reason to believe that it is Ada's; then it is in every card, and wherever she goes."""
+    ada, bob = people("ada", "bob")
+    team = team_of(ada, bob)
+    laptop = linked(ada, tmp_path, "laptop")
+    tablet = linked(laptop, tmp_path, "tablet")
+    meet(laptop, tablet)
+    laptop.chat.revoke_device(laptop.store.device)
+    tablet.take(laptop.give())
     with pytest.raises(UnauthorisedError) as refused:  # whose maker is revoked proves nothing to strangers
         tablet.chat.create_channel("alone")
     assert refused.value.rule == "certificate_chain"
+    assert len(parse_card(tablet.chat.key_card()).devices) == 1
+    meet(ada, laptop, tablet)
+    meet(ada, tablet)
+    for one in (ada, tablet):
+        assert {decode_certificate(device.certificate).device for device in parse_card(one.chat.key_card()).devices} == {
+            ada.store.device, tablet.store.device,
+        }  # fmt: skip
+    other = bob.chat.create_channel("other").id
+    bob.chat.add_member(other, tablet.chat.key_card())
+    meet(bob, ada, tablet)
+    tablet.say(other, "here I am")
+    tablet.say(team, "and here")
+    meet(bob, ada, tablet)
+    agree(other, bob, ada, tablet, fresh=ada)
+    agree(team, bob, ada, tablet, fresh=ada)
+    assert bob.reads(other) == ["here I am"]
+    laptop.store.close()
+    tablet.store.close()
+
+
+def test_a_device_comes_into_a_channel_that_its_maker_was_never_in(people: Make, tmp_path: Path) -> None:
+    """World 37: a channel is founded and a device ended before either hears of the other."""
+    ada, bob = people("ada", "bob")
+    team_of(ada, bob)
+    laptop = linked(ada, tmp_path, "laptop")
+    tablet = linked(laptop, tmp_path, "tablet")
+    meet(ada, laptop, tablet)
+    other = ada.chat.create_channel("other").id
+    ada.chat.revoke_device(laptop.store.device)
+    meet(ada, tablet)
+    assert tablet.role(other) == "owner"
+    ada.say(other, "for my devices")
+    meet(ada, tablet)
+    agree(other, ada, tablet, fresh=ada)
     laptop.store.close()
     tablet.store.close()
 

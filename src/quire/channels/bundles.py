@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quire.channels.attachments import publish_came
-from quire.core.control import Device
 from quire.core.ids import ChannelId, IdentityId, MessageId
 from quire.core.limits import FILE_BYTES_MAX, TIME_MS_MAX
 from quire.core.operation import Profile
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from quire.channels.events import EventHub
     from quire.core.bundle_file import Record
     from quire.core.crypto.cards import Card
-    from quire.core.membership import Member, Membership
+    from quire.core.membership import Membership
     from quire.store.local import LocalStore
     from quire.store.unbundling import BundleReport
 
@@ -173,19 +172,14 @@ class Bundles:
         return "" if name == key.partition(":")[2][:8] else str(name)
 
     def _card(self) -> Card:
+        """Raises: UnauthorisedError(rule="certificate_chain") if no device of ours can be shown to anybody."""
         from quire.core.crypto.cards import make_card
+        from quire.store import group
 
-        state = self._self_state()
-        member = state.member(self.identity)
-        assert member is not None
-        return make_card(self.identity, self._entries(member))
-
-    def _entries(self, member: Member) -> list[Device]:
-        """Our devices as cards name them."""
-        from quire.store.epochs import device_entries
-
-        db = self.store.database.reader
-        return device_entries(db, log.self_channel(db), member.devices.values())
+        entries = group.rooted_entries(self.store.ledger, self.store.database.reader)
+        if not entries:
+            raise group.unrooted()
+        return make_card(self.identity, list(entries.values()))
 
     def _self_state(self) -> Membership:
         db = self.store.database.reader

@@ -26,8 +26,8 @@ from quire.core.control import (
     SetRole,
 )
 from quire.core.crypto.epochs import EpochKey
-from quire.core.crypto.keys import decode_certificate
-from quire.core.ids import ChannelId, DeviceId
+from quire.core.crypto.keys import certify, decode_certificate
+from quire.core.ids import ChannelId
 from quire.core.membership import Graph
 from quire.core.operation import DeviceName
 from quire.errors import UnauthorisedError
@@ -130,17 +130,49 @@ def share_devices(ledger: Ledger, db: apsw.Connection) -> None:
     And end where they stand those that this device ended elsewhere, before it heard that they are there, too.
     """
     _end_everywhere(ledger, db)
+    _vouch(ledger, db)
     identity, own = ledger.people.identity, log.self_channel(db)
-    member = ledger.people.state(db, own).member(identity)
-    devices = dict(member.devices) if member else {}
+    devices = ledger.people.state(db, own).rooted(identity)
     for row in log.channels(db):
-        graph = ledger.people.graph(db, row)
-        here = graph.state.member(identity)
+        here = ledger.people.graph(db, row).state.member(identity)
         missing = [one for device, one in devices.items() if here and device not in here.devices]
         for entry in epochs.device_entries(db, own, missing):
-            with suppress(UnauthorisedError):  # it was revoked there, or there are too many
-                row = ledger.add_control(db, row, graph, add_device(db, row, graph, entry))
-                fault("device_added")
+            row = _share(ledger, db, row, entry)
+
+
+def _share(ledger: Ledger, db: apsw.Connection, row: log.ChannelRow, entry: Device) -> log.ChannelRow:
+    graph = ledger.people.graph(db, row)
+    with suppress(UnauthorisedError):  # it was revoked there, or there are too many
+        try:
+            row = ledger.add_control(db, row, graph, add_device(db, row, graph, entry))
+        except UnauthorisedError as error:
+            if error.rule != "certificate_chain":
+                raise
+            fresh = _vouched(ledger, entry)  # who certified it was never in this channel, or is no more
+            row = ledger.add_control(db, row, graph, add_device(db, row, graph, fresh))
+        fault("device_added")
+    return row
+
+
+def _vouch(ledger: Ledger, db: apsw.Connection) -> None:
+    """Certify our devices anew whose issuer came to its end: no card could name them, and no other channel know them."""
+    own = log.self_channel(db)
+    graph = ledger.people.graph(db, own)
+    member, rooted = graph.state.member(ledger.people.identity), graph.state.rooted(ledger.people.identity)
+    if member is None or ledger.device not in rooted:
+        return
+    orphans = [one for device, one in member.devices.items() if device not in rooted]
+    for entry in epochs.device_entries(db, own, orphans):
+        with suppress(UnauthorisedError):  # one before it led to this one, too
+            own = ledger.add_control(db, own, graph, [AddDevice(_vouched(ledger, entry))])
+            fault("device_added")
+
+
+def _vouched(ledger: Ledger, entry: Device) -> Device:
+    """A device's entry with a certificate by this one. Its consent is to being the identity's, whoever says so."""
+    old = decode_certificate(entry.certificate)
+    fresh = certify(ledger.signing_key, old.identity, old.device, entry.sealing, old.created_ms, old.consent)
+    return Device(fresh.encode(), entry.sealing)
 
 
 def _end_everywhere(ledger: Ledger, db: apsw.Connection) -> None:
@@ -161,24 +193,40 @@ def _end_everywhere(ledger: Ledger, db: apsw.Connection) -> None:
 def chain_to(ledger: Ledger, db: apsw.Connection) -> list[Device]:
     """This device and those by whose certificates it is ours, the first of them certified by the identity.
 
-    Raises: UnauthorisedError(rule="certificate_chain") if one of them is revoked.
+    Raises: UnauthorisedError(rule="certificate_chain") if one of them is revoked, and nobody vouched for it since.
     """
-    chain, own = [ledger.entry], None
+    if decode_certificate(ledger.entry.certificate).by_identity:
+        return [ledger.entry]
+    entries = rooted_entries(ledger, db)
+    if ledger.device not in entries:
+        raise unrooted()
+    chain = [entries[ledger.device]]
     while not (certificate := decode_certificate(chain[0].certificate)).by_identity:
-        own = own or log.self_channel(db)
-        issuer = ledger.people.state(db, own).device(DeviceId(certificate.issuer))
-        if issuer is None:
-            raise UnauthorisedError(
-                "the device that made this one yours was revoked",
-                rule="certificate_chain",
-                hint="found the channel on another device of yours, or link this one again",
-            )
-        chain[:0] = epochs.device_entries(db, own, [issuer])
+        chain[:0] = [entries[certificate.issuer]]
     return chain
 
 
+def rooted_entries(ledger: Ledger, db: apsw.Connection) -> dict[bytes, Device]:
+    """Our devices as others can know them, by certificates that lead from the identity to each."""
+    own = log.self_channel(db)
+    rooted = ledger.people.state(db, own).rooted(ledger.people.identity)
+    return dict(zip(rooted, epochs.device_entries(db, own, rooted.values()), strict=True))
+
+
+def unrooted() -> UnauthorisedError:
+    """This device is ours, and we cannot show it to anybody who does not know it."""
+    return UnauthorisedError(
+        "the device that made this one yours was revoked, and no other of yours has vouched for it since",
+        rule="certificate_chain",
+        hint="sync with another device of yours, or `quire recover` with the 24 words",
+    )
+
+
 def end_device(ledger: Ledger, db: apsw.Connection, device: bytes) -> list[ChannelId]:
-    """Revoke a device of ours, in every channel; in which it was. Raises: UnauthorisedError(rule="device_senior")."""
+    """Revoke a device of ours, in every channel; in which it was. Those that it certified get a certificate by this one.
+
+    Raises: UnauthorisedError(rule="device_senior").
+    """
     ended = []
     for known in log.all_channels(db):
         row = log.channel_by_n(db, known.n)  # a key that became known was noted in the self-channel
@@ -187,6 +235,7 @@ def end_device(ledger: Ledger, db: apsw.Connection, device: bytes) -> list[Chann
             ledger.add_control(db, row, graph, revoke_device(db, row, graph, device))
             fault("device_ended")
             ended.append(row.id)
+    _vouch(ledger, db)
     return ended
 
 

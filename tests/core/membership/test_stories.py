@@ -527,6 +527,32 @@ def test_two_devices_revoke_each_other_at_once_and_the_senior_stays() -> None:
     check_any_order(world)
 
 
+def test_a_device_whose_issuer_ended_is_certified_anew_by_one_that_the_identity_leads_to() -> None:
+    """Alice's second device made the third and the fourth, and ends. The first vouches for the third, that for the fourth."""
+    world = World("Alice")
+    first, second, third = (device_of("Alice", number) for number in (1, 2, 3))
+    world.write("Alice", add_device("Alice", 2, first))
+    world.write("Alice", add_device("Alice", 3, second), add_device("Alice", 4, second))
+    world.write("Alice", add_device("Alice", 5, third))
+    assert world.rule(world.write("Alice", add_device("Alice", 3, first))) == "device_exists"
+    assert set(world.state.rooted(id_of("Alice"))) == {id_of(device_of("Alice", n)) for n in (1, 2, 3, 4, 5)}
+    world.write("Alice", revoke("Alice", 2))
+    assert set(world.state.rooted(id_of("Alice"))) == {id_of(first)}
+    assert len(world.state.members[id_of("Alice")].devices) == 4  # they go on where they are known
+    by_an_orphan = world.write("Alice", add_device("Alice", 4, third), number=3)
+    assert world.rule(by_an_orphan) == "device_exists"
+    assert world.rule(world.write("Alice", add_device("Alice", 3, first))) == ""
+    assert world.rule(world.write("Alice", add_device("Alice", 4, third), number=3)) == ""
+    rooted = world.state.rooted(id_of("Alice"))
+    assert list(rooted)[:2] == [id_of(first), id_of(third)]
+    assert set(rooted) == {id_of(device_of("Alice", n)) for n in (1, 3, 4, 5)}
+    late = world.write("Alice", revoke("Alice", 2), knowing=[world.founded, world.commits[1]])
+    assert world.rule(late) == ""  # it knew of none that the second made, nor of what was made of those
+    assert world.state.device(id_of(third)) is not None
+    assert world.state.device(id_of(device_of("Alice", 5))) is None
+    check_any_order(world)
+
+
 # Content and policies.
 
 

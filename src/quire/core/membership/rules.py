@@ -210,11 +210,15 @@ def device_foreign(point: Point, operation: AddDevice | RevokeDevice) -> bool:
 
 
 def device_exists(point: Point, operation: AddDevice) -> bool:
-    """A standing device is added again only to raise it, by a certificate that is senior to what it has."""
+    """A standing device is added again to raise it, by a certificate that is senior to what it has, or because who issued
+    that has ended, by one that leads from the identity to it."""
     assert point.author is not None
     binding = point.bindings[0]
     standing = point.author.devices.get(binding.device)
-    return standing is not None and not (binding.issued_by is None and binding.key < standing.key)
+    if standing is None or (binding.issued_by is None and binding.key < standing.key):
+        return False
+    rooted = point.state.rooted(point.author.identity)
+    return binding.device in rooted or binding.issuer not in rooted
 
 
 def devices_max(point: Point, operation: AddDevice) -> bool:

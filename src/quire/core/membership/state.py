@@ -216,11 +216,36 @@ class Membership:
         """All standing devices of all members."""
         return {device: info for member in self.members.values() for device, info in member.devices.items()}
 
+    def rooted(self, identity: bytes) -> dict[bytes, DeviceInfo]:
+        """Standing devices of a member by the certificates that lead from the identity to them over standing ones alone:
+        each after the one that issued its. A device whose issuer has ended is not among them."""
+        if self.member(identity) is None:
+            return {}
+        left = self._certified(identity)
+        found: dict[bytes, DeviceInfo] = {}
+        while left:
+            ready = {
+                device: one
+                for device, some in left.items()
+                if (one := next((one for one in some if one.issued_by is None or one.issuer in found), None))
+            }
+            if not ready:
+                break
+            for device, one in ready.items():
+                found[device] = info_of(one)
+                del left[device]
+        return found
+
     def _devices(self, identity: bytes) -> dict[bytes, Binding]:
         """Those certified since the last removal and not revoked, the senior first."""
+        found = [some[0] for some in self._certified(identity).values()]
+        return {binding.device: binding for binding in sorted(found, key=lambda binding: binding.key)}
+
+    def _certified(self, identity: bytes) -> dict[bytes, list[Binding]]:
+        """The same with all certificates of each that count, the senior first."""
         removals = [act.record for act in self.removals(identity)]
         admitted = self._grants[identity].admitted  # void perhaps, if a senior gave a role since
-        found: list[Binding] = []
+        found: dict[bytes, list[Binding]] = {}
         for device in self._index.devices.get(identity, ()):
             since = [
                 binding
@@ -232,8 +257,8 @@ class Membership:
                 and self.standing.bound(binding)
             ]
             if since and self.owner_of(device) == identity and not self.is_revoked(device):
-                found.append(min(since, key=_seniority))
-        return {binding.device: binding for binding in sorted(found, key=lambda binding: binding.key)}
+                found[device] = sorted(since, key=_seniority)
+        return found
 
     # Policies, invites, requests.
 
