@@ -118,6 +118,8 @@ def test_what_is_found_in_rows_is_what_the_rules_say(store: LocalStore, seed: in
     replies = old_posts(store, channel, [draw.randrange(60 * DAY) for _ in range(4)], root=roots[0])
     for root in roots[1:]:
         replies += old_posts(store, channel, [draw.randrange(60 * DAY) for _ in range(2)], root=root)
+    every = {one.id: one for one in chat.get_stored_messages(channel)}  # before anything of it is hidden
+    marked, expected = {one.id for one in chat.bookmarks()}, set()
     chat.set_retention(channel, Keeping(draw.randrange(30, 90) * DAY, exempt=draw.randrange(8)), here=True)
     chat.set_retention(
         channel, Keeping(draw.randrange(90) * DAY, draw.randrange(40), 0, 0, draw.randrange(8))
@@ -125,13 +127,12 @@ def test_what_is_found_in_rows_is_what_the_rules_say(store: LocalStore, seed: in
     db, row = store.database.reader, store.channel_row(channel)
     bounds = deciding.bounds(db, row, wallclock.now_ms())
     found = {one.id for one, _ in deciding.expired(db, row, bounds)}
-    every = list(chat.get_stored_messages(channel))
-    marked, expected = {one.id for one in chat.bookmarks()}, set()
     for id in [*ids, *replies]:
-        message, stored = chat.get_message(id), get_row(db, id)
+        message, stored = every[id], get_row(db, id)
         assert stored is not None
         root = message.root or id
-        thread = sorted((one.time for one in every if one.root == root and one.deleted is None), reverse=True)
+        replied = [one.time for one in every.values() if one.root == root and one.deleted is None]
+        thread = sorted(replied, reverse=True)
         since = {cut.pause: written_since(thread, cut.pause) for cut in bounds.cuts if thread}
         facts = Facts(
             stored.time, False, message.pinned, id in marked, message.deleted is not None,

@@ -173,9 +173,18 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
     def _info(self, db: apsw.Connection, row: log.ChannelRow, waiting: dict[int, int]) -> ChannelInfo:
         read = rows.marker(db, row.id) or START
         unread, mentions = rows.unread(db, row.n, (read[0], read[1]))
-        last_ms = row.last_time >> 16 if row.last_time else None
+        messages, threads, last_ms = row.messages, row.threads, row.last_time >> 16 if row.last_time else None
+        reader = self.store.reader
+        veil = reader.veil(reader.connection(), row.n)
+        if veil is not None and veil.end:
+            hidden = veil.counts((read[0], read[1]))
+            messages, threads = messages - hidden.messages, threads - hidden.threads
+            unread, mentions = unread - hidden.unread, mentions - hidden.mentions
+            if row.last_time < veil.end:
+                newest = reader.page(row.n, None, None, 1, 0).messages
+                last_ms = newest[0].time_ms if newest else None
         return ChannelInfo(
-            row.id, row.name, row.topic, row.kind, row.messages, row.threads, last_ms, unread, mentions,
+            row.id, row.name, row.topic, row.kind, messages, threads, last_ms, unread, mentions,
             waiting.get(row.n, 0), row.source, role=Role(row.role).name.lower(),
         )  # fmt: skip
 
@@ -377,7 +386,8 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
     @guarded
     def get_reactions(self, id: MessageId) -> tuple[Reaction, ...]:
         """Reactions of a message, the most frequent first, our own marked."""
-        return self.store.reader.reactions(self.store.reader.connection(), id)
+        reader = self.store.reader
+        return () if reader.hides(id) else reader.reactions(reader.connection(), id)
 
     @guarded
     def get_edit_history(self, id: MessageId) -> list[Version]:
@@ -437,7 +447,7 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
     def bookmarks(self) -> list[Message]:
         """Bookmarked messages, the newest mark first; without those that have not come yet, or were let go."""
         db = self.store.database.reader
-        return [self.get_message(MessageId(id)) for id in rows.bookmarks(db) if rows.get_row(db, id)]
+        return [found for id in rows.bookmarks(db) if (found := self.store.reader.find(id))]
 
     @guarded
     def _mark(self, operation: Operation) -> None:

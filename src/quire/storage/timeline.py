@@ -313,6 +313,23 @@ def drop_reply(db: apsw.Connection, root: bytes, participants: int) -> None:
     )
 
 
+def standing_replies(db: apsw.Connection, root: bytes, without: set[bytes]) -> list[tuple[int, bytes, int]]:
+    """(time, id, author) of a thread's replies that stand, without some, in order."""
+    found: Any = db.execute(
+        "SELECT time, id, author FROM message WHERE root = ? AND flags & ? = 0 ORDER BY time, id",
+        (root, DELETED),
+    )
+    return [(time, id, author) for time, id, author in found if id not in without]
+
+
+def time_of(db: apsw.Connection, id: bytes) -> int:
+    """A message's hybrid time."""
+    row = get_row(db, id)
+    if row is None:
+        raise inconsistent("a message")
+    return row.time
+
+
 def thread_exists(db: apsw.Connection, root: bytes) -> bool:
     return db.execute("SELECT 1 FROM thread WHERE root = ?", (root,)).fetchone() is not None
 

@@ -20,8 +20,9 @@ from quire.exchange.exported import VERSION, ExportSummary, HeaderLine
 from quire.exchange.out_jsonl import JsonlWriter
 from quire.exchange.writers import Exporter, Writer, exporter
 from quire.exchange.writing import Files
-from quire.storage import log
+from quire.storage import log, retention
 from quire.storage.files import beside, flush_folder, write_error
+from quire.store import wallclock
 from quire.store.local import LocalStore
 from quire.store.proving import proof, proven_names
 from quire.store.taking import Taking
@@ -63,6 +64,7 @@ def export(
     if attached and kind.NAME == "csv":
         raise UsageError("a table holds no files", rule="export_files", hint="choose jsonl, html or markdown")
     is_folder = kind.FOLDER or attached
+    _let_go(store, channels)
     place = Path(path)
     if os.path.lexists(place):
         raise UsageError(f"{place.name} is there already", rule="export_exists", hint="choose a new name")
@@ -97,7 +99,7 @@ def _written(
     """Fill the new file or folder."""
     from importlib.metadata import version
 
-    exported_ms = int(wall.time() * 1000)
+    exported_ms = wallclock.now_ms()
     header = HeaderLine(
         VERSION, f"quire {version('quire')}", exported_ms, span.since_ms, span.until_ms, signed
     )
@@ -107,7 +109,7 @@ def _written(
         taking = Taking(store, fresh, opened) if attached else None
         at = fresh / MESSAGES_NAME if attached and not kind.FOLDER else fresh
         writer = kind.open_writer(at, header, opened)
-        teller = Teller(db, names, taking)
+        teller = Teller(db, names, taking, None if signed else exported_ms)
         messages = write_told(teller, kind, writer, rows, span, progress)
         if signed and kind.FOLDER:
             lossless = exporter("jsonl")
@@ -129,6 +131,17 @@ def _written(
         "", "", len(channels), messages, teller.authors, len(files), size, taking.taken if taking else 0,
         taking.absent if taking else 0, signed,
     )  # fmt: skip
+
+
+def _let_go(store: LocalStore, channels: Sequence[log.ChannelRow]) -> None:
+    """What has expired goes first, so that it is neither told nor, where it is signed, in its commits."""
+    if not store.database.read_only:
+        from quire.store.pruning import enforce
+
+        bounded = set(retention.bounded_channels(store.database.reader))
+        for channel in channels:
+            if channel.n in bounded:
+                enforce(store, channel.id)
 
 
 def _require_signable(kind: Exporter, span: Span, attached: bool) -> None:

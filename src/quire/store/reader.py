@@ -43,16 +43,19 @@ from quire.core.views import (
     Version,
 )
 from quire.errors import CorruptError, NotFoundError, StorageError, UsageError
-from quire.storage import cold, log
+from quire.storage import cold, log, retention
 from quire.storage import timeline as rows
 from quire.storage.database import Database, guarded, inconsistent
+from quire.store import wallclock
 
 if TYPE_CHECKING:
     from quire.core.query import Query
+    from quire.store.veiling import Veil
 
 AUTHORS_CACHED_MAX = 20_000
 PEOPLE_SHOWN_MAX = 20  # names with a reaction
 PREVIEW_CHARS = 120
+VEILED_AT_ONCE = 1_000  # rows looked at for the next that are not hidden
 SPECIAL = (
     rows.DELETED | rows.PINNED | rows.REACTED | rows.THREADED | rows.EDITED | rows.CONCURRENT
 )  # flags that make a message more than its post
@@ -86,7 +89,23 @@ class Reader:
         version, local = db.data_version(), self._local
         if getattr(local, "version", None) != version:
             local.version, local.authors = version, {}
+            local.bounded = set(retention.bounded_channels(db))
         return db
+
+    def veil(self, db: apsw.Connection, channel: int) -> Veil | None:
+        """What is hidden of a channel by now; None if nothing ever is. After `connection`."""
+        if channel not in self._local.bounded:
+            return None
+        from quire.store.veiling import Veil
+
+        return Veil(db, channel, wallclock.now_ms())
+
+    def hides(self, id: bytes) -> bool:
+        """Is a message here that has expired?"""
+        db = self.connection()
+        row = rows.get_row(db, id) if self._local.bounded else None
+        veil = self.veil(db, row.channel) if row else None
+        return veil is not None and bool(veil.hidden([id]))
 
     # Messages
 
@@ -94,6 +113,9 @@ class Reader:
         """The message with this id, if there is one."""
         db = self.connection()
         row: Any = db.execute(_MESSAGE, (id,)).fetchone()
+        veil = self.veil(db, row[0]) if row else None
+        if veil is not None and not veil.shown([row]):
+            return None
         return self._message(db, row) if row else None
 
     def message(self, id: MessageId) -> Message:
@@ -182,9 +204,30 @@ class Reader:
     def _rows(
         self, db: apsw.Connection, channel: int, where: str, place: Position, limit: int, offset: int
     ) -> list[Any]:
+        veil = self.veil(db, channel)
+        if veil is not None:
+            return self._unveiled(db, veil, f"{PAGE_SQL} AND {where}", channel, place, limit + offset)[
+                offset:
+            ]
         return db.execute(
             f"{PAGE_SQL} AND {where} LIMIT ? OFFSET ?", (channel, place[0], place[1], limit, offset)
         ).fetchall()
+
+    @staticmethod
+    def _unveiled(
+        db: apsw.Connection, veil: Veil, sql: str, of: object, place: Position, limit: int
+    ) -> list[Any]:
+        """So many rows from a place on, of those that are not hidden."""
+        shown: list[Any] = []
+        size = limit
+        while True:
+            found: list[Any] = db.execute(f"{sql} LIMIT ?", (of, *place, size)).fetchall()
+            shown += veil.shown(found)
+            if len(found) < size or len(shown) >= limit:
+                return shown[:limit]
+            place = (found[-1][1], found[-1][2])
+            sql = sql.replace("<=", "<")
+            size = VEILED_AT_ONCE
 
     def _page(self, db: apsw.Connection, found: list[Any], older: bool, newer: bool) -> Page:
         messages = tuple(self._messages(db, found))
@@ -203,6 +246,8 @@ class Reader:
         What is archived out of reach has no text, and says where it is.
         """
         authors, channels = self._local.authors, self._channels
+        if self._local.bounded:
+            found = self._rooted(db, found)
         messages: list[Message] = []
         notices: Any = NOTICES
         salted: list[bytes] = [row[7] for row in found]
@@ -244,6 +289,20 @@ class Reader:
         return (
             Archived("", "", damaged) if of is None else Archived(of.name, self._blocks.folder(of), damaged)
         )
+
+    def _rooted(self, db: apsw.Connection, found: list[Any]) -> list[Any]:
+        """The same rows; a reply whose root is hidden stands alone."""
+        roots: dict[int, set[bytes]] = {}
+        for row in found:
+            if row[5] is not None and row[0] in self._local.bounded:
+                roots.setdefault(row[0], set()).add(row[5])
+        hidden = {
+            id
+            for channel, some in roots.items()
+            if (veil := self.veil(db, channel)) is not None
+            for id in veil.hidden(some)
+        }
+        return [(*row[:5], None, *row[6:]) if row[5] in hidden else row for row in found] if hidden else found
 
     def _special(
         self, db: apsw.Connection, row: Any, post: Any, author: Author, channel: ChannelId,
@@ -309,7 +368,7 @@ class Reader:
 
         db = self.connection()
         row = rows.get_row(db, id)
-        if row is None:
+        if row is None or self.hides(id):
             raise NotFoundError("there is no such message here", rule="no_message")
         if row.flags & rows.DELETED:
             return []
@@ -365,6 +424,13 @@ class Reader:
         if row is None:
             return None
         replies, participants, last_time, last_id = row
+        veil = self.veil(db, self.number(channel))
+        if veil is not None and (hidden := veil.replies(root)):
+            left = rows.standing_replies(db, root, hidden)
+            if not left and not title:
+                return None
+            replies, participants = len(left), len({author for _, _, author in left})
+            last_time, last_id = left[-1][:2] if left else (rows.time_of(db, root), None)
         author, preview = None, ""
         if last_id is not None:
             last: Any = db.execute(
@@ -386,18 +452,20 @@ class Reader:
         db = self.connection()
         limit = _limit(limit)
         columns = f"SELECT {rows.MESSAGE_COLUMNS} FROM message m WHERE m.root = ?"
+
+        def some(where: str, place: Position) -> list[Any]:
+            row = rows.get_row(db, root) if self._local.bounded else None
+            veil = self.veil(db, row.channel) if row else None
+            if veil is not None:
+                return self._unveiled(db, veil, f"{columns} AND {where}", root, place, limit + 1)
+            return db.execute(f"{columns} AND {where} LIMIT ?", (root, *place, limit + 1)).fetchall()
+
         if before is not None:
-            found: Any = db.execute(
-                f"{columns} AND (m.time, m.id) < (?, ?) ORDER BY m.time DESC, m.id DESC LIMIT ?",
-                (root, *before, limit + 1),
-            ).fetchall()
+            found = some("(m.time, m.id) < (?, ?) ORDER BY m.time DESC, m.id DESC", before)
             messages = tuple(self._messages(db, found[:limit][::-1]))
             older, newer = len(found) > limit, True
         else:
-            found = db.execute(
-                f"{columns} AND (m.time, m.id) > (?, ?) ORDER BY m.time, m.id LIMIT ?",
-                (root, *(after or START), limit + 1),
-            ).fetchall()
+            found = some("(m.time, m.id) > (?, ?) ORDER BY m.time, m.id", after or START)
             messages = tuple(self._messages(db, found[:limit]))
             older, newer = after is not None, len(found) > limit
         if not messages:
@@ -417,12 +485,21 @@ class Reader:
             row = rows.get_row(db, root)
             if row is None:
                 raise inconsistent("a thread's root")
+<<<<<<< HEAD
             title = ""
             with suppress(StorageError):  # it is archived, and out of reach
                 title = rows.post_of(db, row).title
             thread = self.thread(db, root, self._channel(db, channel), title)
             assert thread is not None
             threads.append((thread, last_time))
+=======
+            if self.hides(root):
+                continue
+            post: Post = stored_operation(row.op)  # type: ignore[assignment]
+            thread = self.thread(db, root, self._channel(db, channel), post.title)
+            if thread is not None:
+                threads.append((thread, last_time))
+>>>>>>> be24f68 (What has expired by age or timer is shown nowhere, before anybody lets go of it: pages, threads, search, marks, counters, exports)
         return threads
 
     def pinned(self, channel: int) -> list[Message]:
@@ -433,7 +510,8 @@ class Reader:
             " WHERE channel = ? AND kind = 6 AND void = 0) AND m.flags & ? = ? ORDER BY m.time DESC, m.id DESC",
             (channel, rows.PINNED | rows.DELETED, rows.PINNED),
         ).fetchall()
-        return self._messages(db, found)
+        veil = self.veil(db, channel)
+        return self._messages(db, found if veil is None else veil.shown(found))
 
     # Search
 
@@ -459,12 +537,18 @@ class Reader:
         tags = [[tag for n in one for tag in search.channel_tags(db, n, low, high)] for one in channels]
         match = search.expression(query, tags, authors)
         found: list[tuple[int, Any]] = []
+        veils: dict[int, Veil | None] = {}
         # All rows first: an unfinished cursor would hold this connection at one moment of the vault.
         for doc, *row in search.find(db, match, low, min(high, before if before is not None else high)):
             if row[4] & (wanted | rows.DELETED) != wanted or not start <= row[1] < end:
                 continue
             if marked is not None and row[2] not in marked:
                 continue
+            if row[0] in self._local.bounded:
+                if row[0] not in veils:
+                    veils[row[0]] = self.veil(db, row[0])
+                if (veil := veils[row[0]]) is not None and not veil.shown([row]):
+                    continue
             found.append((doc, row))
             if len(found) > limit:
                 break

@@ -41,6 +41,7 @@ from quire.storage import timeline as rows
 from quire.storage.cold import opened_all, whole
 from quire.storage.database import guarded
 from quire.store.reader import START, Position, decoded_posts
+from quire.store.veiling import veil
 
 BATCH = 2_000  # messages at a time: 100 queries' worth of what a page has, and a megabyte or two
 TO_THE_END: Position = (1 << 62, b"")
@@ -69,6 +70,7 @@ class Teller:
 
     names    what people are called, instead of what this vault knows: author key -> (name, bot)
     take     puts an attachment's bytes into the export: (message, number, itself) -> where they are then
+    now_ms   what has expired by then is not told, though it is still here; None: all that is here
     """
 
     def __init__(
@@ -76,8 +78,10 @@ class Teller:
         db: apsw.Connection,
         names: Mapping[str, tuple[str, bool]] | None = None,
         take: Callable[[MessageId, int, Attachment], str] | None = None,
+        now_ms: int | None = None,
     ) -> None:
         self._db = db
+        self._now_ms = now_ms
         self._take = take
         self._names = names
         self._keys: dict[int, str] = {}  # of the authors introduced
@@ -108,12 +112,12 @@ class Teller:
         )
         place = since
         while True:
-            told = self._batch(row, sql, (row.n, *place, *until, BATCH))
-            if told.messages:
-                yield told
-            if len(told.messages) < BATCH:
+            found = self._rows(sql, (row.n, *place, *until, BATCH))
+            if shown := self._shown(row, found):
+                yield self._lines(row.id.hex(), shown)
+            if len(found) < BATCH:
                 return
-            place = told.last
+            place = (found[-1][1], found[-1][2])
 
     def tell_threads(
         self, row: log.ChannelRow, since: Position = START, until: Position = TO_THE_END
@@ -129,7 +133,7 @@ class Teller:
         while True:
             found = self._rows(sql, (row.n, *place, *until, *bounds, BATCH))
             for some in self._with_replies(found, bounds):
-                yield self._lines(row.id.hex(), some)
+                yield self._lines(row.id.hex(), self._shown(row, some))
             if len(found) < BATCH:
                 return
             place = (found[-1][1], found[-1][2])
@@ -189,9 +193,10 @@ class Teller:
         return self.lines(channel, found)
 
     @guarded
-    def _batch(self, row: log.ChannelRow, sql: str, values: tuple[Any, ...]) -> Told:
-        found: list[Any] = self._db.execute(sql, values).fetchall()
-        return self.lines(row.id.hex(), found)
+    def _shown(self, row: log.ChannelRow, found: list[Any]) -> list[Any]:
+        """Without what has expired, though it is still here."""
+        hiding = None if self._now_ms is None else veil(self._db, row.n, self._now_ms)
+        return found if hiding is None else hiding.shown(found)
 
     def lines(self, channel: str, found: Sequence[Any]) -> Told:
         """Rows of MESSAGE_COLUMNS as lines."""

@@ -1,0 +1,129 @@
+"""What a policy says is gone shows nowhere from that moment on, before anybody let go of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from quire import ChannelManager, Keeping, LocalStore
+from quire.core.ids import ChannelId
+from quire.errors import NotFoundError
+from quire.storage import retention as policies
+from quire.store.pruning import enforce
+from tests import vaults
+from tests.clocks import Clock
+
+DAY = 86_400_000
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def chat(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> ChannelManager:
+    monkeypatch.setattr(
+        LocalStore, "let_go_a_little", lambda self, budget_ms: None
+    )  # nobody lets go meanwhile
+    return ChannelManager(store)
+
+
+@pytest.fixture
+def channel(chat: ChannelManager) -> ChannelId:
+    return chat.create_channel("general").id
+
+
+def shown(chat: ChannelManager, channel: ChannelId) -> dict[str, object]:
+    """All that a person sees of a channel, the words of its messages for what they are called."""
+    info = chat.get_channel(channel)
+    threads, _ = chat.get_channel_threads(channel)
+    return {
+        "page": [m.body for m in chat.get_stored_messages(channel)],
+        "oldest": [m.body for m in chat.store.get_channel_messages(channel)],
+        "small": [m.body for m in chat.store.get_channel_messages_paginated(channel, limit=1).messages],
+        "skipped": [m.body for m in chat.store.get_channel_messages_paginated(channel, limit=9, offset=1).messages],
+        "around": [m.body for m in chat.store.get_channel_messages_paginated(channel, around=1 << 40).messages],
+        "found": [hit.message.body for hit in chat.search("word").hits],
+        "pinned": [m.body for m in chat.pinned(channel)],
+        "marked": [m.body for m in chat.bookmarks()],
+        "threads": [(t.root, t.replies, t.participants, t.preview) for t in threads],
+        "roots": [m.root for m in chat.get_stored_messages(channel)],
+        "info": (info.messages, info.threads, info.last_ms, info.unread, info.mentions),
+    }  # fmt: skip
+
+
+def test_what_disappears_is_seen_nowhere_when_its_time_has_come(
+    store: LocalStore, chat: ChannelManager, channel: ChannelId, clock: Clock, tmp_path: Path
+) -> None:
+    stays = chat.send_message(channel, "a word that stays").id
+    chat.send_message(channel, "a word in its thread", thread=stays)
+    chat.set_disappearing(channel, timedelta(days=1))
+    gone = chat.send_message(channel, "a word that goes").id
+    chat.pin(gone)
+    chat.bookmark(gone)
+    chat.send_message(channel, "a word that goes from the thread", thread=stays)
+    clock.ahead_ms = DAY // 2
+    chat.send_message(channel, "a word in a thread that ends", thread=gone)
+    before = shown(chat, channel)
+    assert len(before["oldest"]) == 5  # type: ignore[arg-type]
+    clock.ahead_ms = DAY + 1_000
+    after = shown(chat, channel)
+    assert after["oldest"] == ["a word that stays", "a word in its thread", "a word in a thread that ends"]
+    assert after["pinned"] == after["marked"] == []
+    with pytest.raises(NotFoundError):
+        chat.get_message(gone)
+    with pytest.raises(NotFoundError):
+        chat.get_edit_history(gone)
+    assert [m.body for m in chat.get_stored_thread_replies(stays).messages] == ["a word in its thread"]
+    assert store.stats().messages == 5  # all of it is still in the vault
+    reading = LocalStore.open(
+        store.folder, vaults.key_of(store.folder), read_only=True
+    )  # nor can this one let go
+    file = tmp_path / "read.jsonl"
+    ChannelManager(reading).export(file, [channel])
+    lines = [msgspec.json.decode(line) for line in file.read_bytes().splitlines()]
+    reading.close()
+    assert sorted(one["body"] for one in lines if one["type"] == "message") == sorted(after["oldest"])
+    enforce(store)
+    assert store.stats().messages == 3
+    assert shown(chat, channel) == after  # it was all gone before
+
+
+def test_what_is_too_old_is_seen_nowhere_but_for_what_is_spared(
+    store: LocalStore, chat: ChannelManager, channel: ChannelId, clock: Clock
+) -> None:
+    old = [chat.send_message(channel, f"an old word {n}").id for n in range(5)]
+    chat.pin(old[0])
+    chat.bookmark(old[1])
+    clock.ahead_ms = 25 * DAY
+    chat.send_message(channel, "a late word in a thread", thread=old[2])
+    chat.set_retention(channel, Keeping(30 * DAY))
+    clock.ahead_ms = 31 * DAY
+    after = shown(chat, channel)
+    assert after["oldest"] == ["an old word 0", "an old word 1", "an old word 2", "a late word in a thread"]
+    assert chat.store.get_channel_messages_paginated(channel, limit=2).older is not None
+    assert chat.store.get_channel_messages_paginated(channel, limit=4).older is None
+    enforce(store)
+    assert shown(chat, channel) == after
+    chat.set_retention(channel, Keeping(3 * DAY, exempt=0), here=True)
+    assert shown(chat, channel)["oldest"] == []
+    enforce(store)
+    assert shown(chat, channel)["info"] == (0, 0, None, 0, 0)
+
+
+def test_a_clock_set_back_shows_again_what_nobody_destroyed(
+    store: LocalStore, chat: ChannelManager, channel: ChannelId, clock: Clock
+) -> None:
+    chat.send_message(channel, "a word")
+    chat.set_retention(channel, Keeping(DAY, exempt=0))
+    clock.ahead_ms = 2 * DAY
+    assert shown(chat, channel)["oldest"] == []
+    clock.ahead_ms = 0
+    assert shown(chat, channel)["oldest"] == ["a word"]
+    clock.ahead_ms = -5 * DAY  # before it was posted: it is there all the same
+    assert shown(chat, channel)["oldest"] == ["a word"]
+    assert policies.is_bounded(store.database.reader, store.channel_row(channel).n)
