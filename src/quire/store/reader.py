@@ -485,21 +485,14 @@ class Reader:
             row = rows.get_row(db, root)
             if row is None:
                 raise inconsistent("a thread's root")
-<<<<<<< HEAD
+            if self.hides(root):
+                continue
             title = ""
             with suppress(StorageError):  # it is archived, and out of reach
                 title = rows.post_of(db, row).title
             thread = self.thread(db, root, self._channel(db, channel), title)
-            assert thread is not None
-            threads.append((thread, last_time))
-=======
-            if self.hides(root):
-                continue
-            post: Post = stored_operation(row.op)  # type: ignore[assignment]
-            thread = self.thread(db, root, self._channel(db, channel), post.title)
             if thread is not None:
                 threads.append((thread, last_time))
->>>>>>> be24f68 (What has expired by age or timer is shown nowhere, before anybody lets go of it: pages, threads, search, marks, counters, exports)
         return threads
 
     def pinned(self, channel: int) -> list[Message]:
