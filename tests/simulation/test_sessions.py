@@ -20,6 +20,7 @@ import msgspec
 import pytest
 
 from quire.channels.relaying import Found, Relaying
+from quire.core.reach import Page
 from quire.node.peer import PeerSync
 from quire.storage import aboard
 from quire.store import offering
@@ -90,10 +91,12 @@ def moves_its_cursor_before_it_stores() -> Iterator[None]:
     """A relay's user that notes first that it has read, and takes in then."""
     take = Relaying.take
 
-    def noting_first(self: Relaying, relay: bytes, items: list[Found]) -> Any:
+    def noting_first(self: Relaying, relay: bytes, items: list[Found | Page]) -> Any:
         def note(db: Any) -> None:
             for one in items:
-                aboard.set_cursor(db, relay, one.mailbox, one.cursor)
+                if isinstance(one, Found):
+                    reach = aboard.reach(db, relay, one.mailbox).heard(one.cursor)
+                    aboard.set_reach(db, relay, one.mailbox, reach)
 
         self._store.ledger.run(note)
         return take(self, relay, items)

@@ -10,6 +10,7 @@ from quire.channels.relaying import Found, Relaying, RelayItem
 from quire.channels.syncing import Syncing
 from quire.core.bundle_file import Kind
 from quire.core.ids import ChannelId
+from quire.core.reach import Reach
 from quire.testing.people import Person
 from tests.sync.links import sync
 
@@ -85,7 +86,7 @@ def test_what_a_relay_repeats_changes_or_makes_up_does_nothing(story: Story) -> 
         assert not report.channels
     assert bob.digest(team) == shown
     assert bob.store.verify().ok
-    assert vault.cursors(RELAY, [box]) == {box: 15}  # none of it is asked for again
+    assert vault.reaches(RELAY, [box]) == {box: Reach(15)}  # none of it is asked for again
 
 
 def test_a_relay_is_given_each_thing_once_and_what_it_gave_not_at_all(story: Story) -> None:

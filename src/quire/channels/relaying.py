@@ -19,14 +19,21 @@ from quire.channels.manager import ChannelManager
 from quire.channels.needs import Needs, need_of
 from quire.core.bundle import bundle_tag, open_bundle, tag_of
 from quire.core.bundle_file import Kind, Record
-from quire.core.commit import holes_of, peek_commit
-from quire.core.crypto.epochs import EpochKey
+from quire.core.commit import AnyCommit, Head, holes_of, peek_commit
+from quire.core.crypto.epochs import EpochKey, epoch_id
 from quire.core.crypto.keys import SigningKey
-from quire.core.crypto.mailboxes import epoch_mailbox, file_mailbox, inbox, invite_mailbox
+from quire.core.crypto.mailboxes import (
+    content_mailbox,
+    control_mailbox,
+    file_mailbox,
+    inbox,
+    invite_mailbox,
+)
 from quire.core.heights import Span, lacking, spans_of
 from quire.core.ids import ChannelId, IdentityId
 from quire.core.invite import parse_link
 from quire.core.membership import Graph
+from quire.core.reach import FIRST, Page, Reach
 from quire.core.relay_items import (
     MARK,
     NEED,
@@ -81,6 +88,14 @@ class Found(msgspec.Struct, frozen=True):
     mailbox: bytes
     cursor: int
     data: bytes
+    paged: bool = False  # of a page that was asked for: the Page says how far that was read
+
+
+class Boxes(msgspec.Struct, frozen=True):
+    """Mailboxes by name: those that are followed from where we were, and those that are read from the newest on."""
+
+    followed: dict[bytes, SigningKey]
+    content: dict[bytes, tuple[SigningKey, int]]  # and its rank: which is read first
 
 
 class Relaying:
@@ -94,13 +109,18 @@ class Relaying:
         self.needed = False  # did somebody say that they lack what we could put?
         self.postponed = False  # is there a welcome that another member may be putting just now?
         self._unsettled: dict[int, list[int]] = {}  # log -> commits that lie there, which is not noted yet
-        self._cursors: dict[bytes, int] = {}  # likewise, how far each mailbox was read
+        self._reaches: dict[bytes, Reach] = {}  # what of each mailbox was read
+        self._openers: dict[bytes, tuple[ChannelId, EpochKey]] = {}  # by bundle tag
+        self._moved: set[bytes] = set()  # of which that is not noted yet
+        self.newest: dict[
+            bytes, int
+        ] = {}  # the time of the item that came last of each page, as far as it has one
         self._again = False  # is the relay being read from its beginning?
         self._graphs: dict[int, tuple[bytes, Graph]] = {}  # channel -> its heads, and what they tell
         self._ready: dict[
             int, tuple[object, bool]
         ] = {}  # channel -> when its key was looked at, and was there one
-        self._boxes: tuple[object, dict[bytes, SigningKey]] = ((), {})
+        self._boxes: tuple[object, Boxes] = ((), Boxes({}, {}))
 
     @guarded
     def file_mailboxes(self) -> dict[bytes, SigningKey]:
@@ -116,43 +136,66 @@ class Relaying:
         return found
 
     @guarded
-    def mailboxes(self) -> dict[bytes, SigningKey]:
-        """All that may hold something for us, by their names."""
+    def mailboxes(self) -> Boxes:
+        """All that may hold something for us."""
         db, people, now = self._store.database.reader, self._store.ledger.people, now_ms()
         epochs, rows = keychain.all_epoch_keys(db), log.channels(db)
         state = (epochs, [(row.n, row.heads, row.role) for row in rows], now // LOOK_MS)
         if state == self._boxes[0]:  # it is asked after each message
             return self._boxes[1]
-        keys = [epoch_mailbox(EpochKey(key), ChannelId(channel)) for channel, key in epochs]
+        keys = [control_mailbox(EpochKey(key), ChannelId(channel)) for channel, key in epochs]
         keys.append(inbox(self._chat.identity))
+        ranks: dict[
+            bytes, int
+        ] = {}  # by epoch: those of the self-channel hold keys, then the newest of each channel
         for row in rows:
-            invites = people.state(db, row).invites.values() if row.role else ()
+            state_of = people.state(db, row) if row.role else None
+            invites = state_of.invites.values() if state_of else ()
             keys += [invite_mailbox(invite.key, row.id) for invite in invites if invite.open_at(now)]
-        self._boxes = state, {key.public: key for key in keys}
+            for rank, info in enumerate(state_of.epochs.every() if state_of else (), FIRST + 1):
+                ranks[info.epoch] = FIRST if row.kind == "self" else rank
+        content: dict[bytes, tuple[SigningKey, int]] = {}
+        for channel, held in epochs:
+            key, id = EpochKey(held), ChannelId(channel)
+            box = content_mailbox(key, id)
+            content[box.public] = box, ranks.get(epoch_id(key, id), FIRST + 1)
+        self._boxes = state, Boxes({key.public: key for key in keys}, content)
         return self._boxes[1]
 
     @guarded
-    def cursors(self, relay: bytes, mailboxes: Iterable[bytes]) -> dict[bytes, int]:
-        """How far each was read."""
-        db = self._store.database.reader
-        self._again = self._again or aboard.is_done(db, relay, aboard.AGAIN)
-        return {one: self._cursors.get(one) or aboard.cursor(db, relay, one) for one in mailboxes}
+    def reaches(self, relay: bytes, mailboxes: Iterable[bytes]) -> dict[bytes, Reach]:
+        """What of each was read."""
+        self._again = self._again or aboard.is_done(self._store.database.reader, relay, aboard.AGAIN)
+        return {one: self._reach(relay, one) for one in mailboxes}
 
-    def take(self, relay: bytes, items: Sequence[Found]) -> BundleReport:
-        """Take in items; when this returns what they hold is on disk. That they were read is noted by `settle`."""
-        came, wholes, done = self._records(relay, items)
-        files = [*self._early, *(one for one in came if one.kind == Kind.FILE)]
-        records = [*(one for one in came if one.kind != Kind.FILE), *files]
+    def _reach(self, relay: bytes, mailbox: bytes) -> Reach:
+        if mailbox not in self._reaches:
+            self._reaches[mailbox] = aboard.reach(self._store.database.reader, relay, mailbox)
+        return self._reaches[mailbox]
+
+    def take(self, relay: bytes, came: Sequence[Found | Page]) -> BundleReport:
+        """Take in items; when this returns what they hold is on disk. That they were read is noted by `settle`, and here
+        if pages came.
+        """
+        items = [one for one in came if isinstance(one, Found)]
+        whole, wholes, done = self._records(relay, items)
+        files = [*self._early, *(one for one, _ in whole if one.kind == Kind.FILE)]
+        records = [*(one for one, _ in whole if one.kind != Kind.FILE), *files]
         report = self._chat._take(lambda: records, self._chat.fetch_limit())
         self._early = [Record(Kind.FILE, data) for data in report.unnamed[-EARLY_MAX:]]
-        places = self._places([record.data for record in records if record.kind == Kind.BUNDLE])
+        self.newest = {}
+        for record, mailbox in whole:
+            if record.kind == Kind.BUNDLE:
+                places, time = self._places(record.data)
+                self._lie_there(places)
+                if mailbox and time:
+                    self.newest[mailbox] = time
         if any(one.data[:1] == bytes([NEED]) for one in items):
             self.settle(relay)
         needs = [self._needs.heed(relay, one.data) for one in items if one.data[:1] == bytes([NEED])]
         self.needed = self.needed or any(needs)
 
-        self._lie_there(places)
-        self._cursors |= {one.mailbox: one.cursor for one in items}
+        self._move(relay, came)
 
         def note(db: apsw.Connection) -> None:
             for mailbox, whole in wholes:
@@ -162,9 +205,21 @@ class Relaying:
 
         if wholes or done:
             self._store.ledger.run(note)
-        if sum(map(len, self._unsettled.values())) > UNSETTLED_MAX:
+        many = sum(map(len, self._unsettled.values())) > UNSETTLED_MAX
+        if many or any(isinstance(one, Page) and one.newest for one in came):  # a page is not to come twice
             self.settle(relay)
         return report
+
+    def _move(self, relay: bytes, came: Sequence[Found | Page]) -> None:
+        for one in came:
+            before = reach = self._reach(relay, one.mailbox)
+            if isinstance(one, Page):
+                reach = before.read(one.asked, one.left, one.newest)
+            elif not one.paged:
+                reach = before.heard(one.cursor)
+            if reach != before:
+                self._reaches[one.mailbox] = reach
+                self._moved.add(one.mailbox)
 
     def _lie_there(self, places: Iterable[Place]) -> None:
         for n, seq in places:
@@ -173,25 +228,25 @@ class Relaying:
     @property
     def is_settled(self) -> bool:
         """Is all noted that is known of the relay?"""
-        return not self._unsettled and not self._cursors
+        return not self._unsettled and not self._moved
 
     def settle(self, relay: bytes) -> None:
         """Note what lies there and how far it was read. What is lost of that, by a kill, is read or put once more."""
         places = [(n, seq) for n, seqs in self._unsettled.items() for seq in seqs]
-        cursors = dict(self._cursors)
+        moved = {mailbox: self._reaches[mailbox] for mailbox in self._moved}
 
         def note(db: apsw.Connection) -> None:
             aboard.note_aboard(db, relay, places)
-            if cursors and self._again:
+            if moved and self._again:
                 aboard.begin_again(db, relay)
-            for mailbox, cursor in cursors.items():
-                aboard.set_cursor(db, relay, mailbox, cursor)
+            for mailbox, reach in moved.items():
+                aboard.set_reach(db, relay, mailbox, reach)
 
-        if places or cursors:
+        if places or moved:
             self._store.ledger.run(note)
             self._unsettled.clear()
-            self._again = self._again and not cursors
-            self._cursors.clear()
+            self._again = self._again and not moved
+            self._moved.clear()
 
     def _lacking(self, relay: bytes, n: int, spans: Iterable[Span]) -> list[Span]:
         """What of these commits of a log does not lie there."""
@@ -200,9 +255,15 @@ class Relaying:
 
     def _records(
         self, relay: bytes, items: Sequence[Found]
-    ) -> tuple[list[Record], list[tuple[bytes, bytes]], list[bytes]]:
-        """What items hold: records, which of these came in parts, and the names of marks. Junk is stepped over."""
-        records = [record for one in items if (record := record_of(one.data)) is not None]
+    ) -> tuple[list[tuple[Record, bytes]], list[tuple[bytes, bytes]], list[bytes]]:
+        """What items hold: records, and of which mailbox's page they are; which of them came in parts; and the names of
+        marks. Junk is stepped over.
+        """
+        records = [
+            (record, one.mailbox if one.paged else b"")
+            for one in items
+            if (record := record_of(one.data)) is not None
+        ]
         coming: list[tuple[bytes, Part]] = []
         done: list[bytes] = []
         for one in items:
@@ -224,7 +285,7 @@ class Relaying:
         whole = self._store.ledger.run(keep)
         for _, name, all_ in whole:
             with contextlib.suppress(MalformedError):
-                records.append(assembled(name, all_))
+                records.append((assembled(name, all_), b""))
         return records, [(mailbox, name) for mailbox, name, _ in whole], done
 
     def giving(
@@ -268,7 +329,7 @@ class Relaying:
                     for one in keychain.epoch_keys(db, row.id).values()
                     if _is_of(item, one, row.id)
                 )
-                yield RelayItem(epoch_mailbox(key, row.id), item, once=name)
+                yield RelayItem(control_mailbox(key, row.id), item, once=name)
 
     def given(self, relay: bytes, item: RelayItem) -> None:
         """It is on the relay's disk. Noted by `settle`, but for what is never put twice."""
@@ -301,11 +362,11 @@ class Relaying:
             return
         graph = self._graph(db, row)
         keys = [EpochKey(key) for key in keychain.epoch_keys(db, row.id).values()]
-        boxes = {bundle_tag(key, row.id): epoch_mailbox(key, row.id) for key in keys}
-        yield from self._control(db, row, graph, spans, boxes)
+        yield from self._control(db, row, graph, spans, keys)
         if row.role and everything:  # who is new reads as soon as may be
             yield from self._welcomes(relay, db, row, graph, patient)
         epochs = set(keychain.epoch_keys(db, row.id))
+        boxes = {bundle_tag(key, row.id): content_mailbox(key, row.id) for key in keys}
         for part in content_parts(db, row, graph, wanted=Wanted(spans, epochs)):
             yield from _items(boxes[tag_of(part.record.data)], part.record, part.places)
         if row.role and not everything:  # what was said just now goes before who may be new is looked for
@@ -358,8 +419,9 @@ class Relaying:
         row: log.ChannelRow,
         graph: Graph,
         spans: dict[int, list[tuple[int, int]]],
-        boxes: dict[bytes, SigningKey],
+        keys: Sequence[EpochKey],
     ) -> Generator[RelayItem, None, None]:
+        boxes = {bundle_tag(key, row.id): control_mailbox(key, row.id) for key in keys}
         wanted: dict[bytes, Place] = {}
         for place in controls.control_places(db, row.n).values():
             of, seq = log.log_by_prefix(db, place[:10]), int.from_bytes(place[10:], "big")
@@ -402,7 +464,7 @@ class Relaying:
             for record in found[-1:]:
                 yield from _items(inbox(identity), record, once=once)
             if found and row.kind != "self" and epoch in keychain.epoch_keys(db, row.id):
-                mailbox = epoch_mailbox(EpochKey(keychain.epoch_keys(db, row.id)[epoch]), row.id)
+                mailbox = control_mailbox(EpochKey(keychain.epoch_keys(db, row.id)[epoch]), row.id)
                 yield RelayItem(mailbox, mark_of(once))
 
     def _let_in(self, db: apsw.Connection, row: log.ChannelRow, graph: Graph, identity: bytes) -> bool:
@@ -414,27 +476,34 @@ class Relaying:
 
     # What came
 
-    def _places(self, bundles: Iterable[bytes]) -> list[Place]:
-        """Where the commits of bundles are here; of what is no bundle, or no key opens, nothing is."""
+    def _places(self, bundle: bytes) -> tuple[list[Place], int]:
+        """Where the commits of a bundle are here, and the time of the newest; of what is none, or no key opens, nothing is."""
         db = self._store.database.reader
-        keys = [(ChannelId(channel), EpochKey(key)) for channel, key in keychain.all_epoch_keys(db)]
-        openers = {bundle_tag(key, channel): (channel, key) for channel, key in keys}
         found: list[Place] = []
-        for data in bundles:
-            try:
-                channel, key = openers[tag_of(data)]
-                commits = open_bundle(data, key, channel)
-            except (PeerError, KeyError):
-                continue
-            found += [place for one in commits if (place := _place(db, one)) is not None]
-        return found
+        time = 0
+        try:
+            channel, key = self._opener(tag_of(bundle))
+            commits = open_bundle(bundle, key, channel)
+        except (PeerError, KeyError):
+            return found, time
+        for one in commits:
+            with contextlib.suppress(PeerError):
+                received, head = peek_commit(one)
+                time = max(time, head.time)
+                place = _place(db, received, head)
+                found += [place] if place is not None else []
+        return found, time
+
+    def _opener(self, tag: bytes) -> tuple[ChannelId, EpochKey]:
+        """Of which channel and key a bundle is. Raises: KeyError."""
+        if tag not in self._openers:
+            for id, held in keychain.all_epoch_keys(self._store.database.reader):
+                channel, key = ChannelId(id), EpochKey(held)
+                self._openers[bundle_tag(key, channel)] = channel, key
+        return self._openers[tag]
 
 
-def _place(db: apsw.Connection, encoded: bytes) -> Place | None:
-    try:
-        received, head = peek_commit(encoded)
-    except PeerError:
-        return None
+def _place(db: apsw.Connection, received: AnyCommit, head: Head) -> Place | None:
     for of in log.branches(db, head.device, head.incarnation):
         stored = log.get_commit(db, of.n, head.seq)
         if stored is not None and stored[0] == received.head:

@@ -11,11 +11,12 @@ import msgspec
 from quire.core.encoding import Codec, encode
 from quire.errors import MalformedError
 
-VERSION = 1
+VERSION = 2
 MAILBOX_SIZE = NONCE_SIZE = 32
 RELAY_ID_SIZE = 16
 SIGNATURE_SIZE = 64
 ITEM_BYTES_MAX = (2 << 20) - 1024  # with its frame: 2 MiB
+READ_ITEMS_MAX = 1_024  # asked for at once
 CURSOR_MAX = (1 << 63) - 1  # what a database keeps as an integer
 OPEN_LABEL = b"quire/v1 relay open\x00"
 
@@ -68,6 +69,14 @@ class Bye(Frame, tag=6, frozen=True):
     rule: str
 
 
+class Left(Frame, tag=7, frozen=True):
+    """What was asked for by Read has been sent, but for what lies between these cursors; nothing, if they are one."""
+
+    mailbox: bytes
+    after: int
+    before: int
+
+
 class Open(Frame, tag=16, frozen=True):
     """I may use this mailbox: here is its signature over this connection's nonce."""
 
@@ -92,8 +101,19 @@ class Subscribe(Frame, tag=18, frozen=True):
     after: int
 
 
-_from_relay = Codec(Challenge | Stored | Item | CaughtUp | Refused | Bye, "relay_frame")
-_from_device = Codec(Open | Put | Subscribe, "relay_frame")
+class Read(Frame, tag=19, frozen=True):
+    """Send me some of what lies between two cursors of a mailbox, neither of them included."""
+
+    number: int
+    mailbox: bytes
+    after: int
+    before: int
+    newest: bool  # from its end on, backwards
+    items_max: int
+
+
+_from_relay = Codec(Challenge | Stored | Item | CaughtUp | Refused | Bye | Left, "relay_frame")
+_from_device = Codec(Open | Put | Subscribe | Read, "relay_frame")
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -109,6 +129,8 @@ def decode_from_relay(data: bytes) -> Frame:
             _require((len(nonce), len(relay)) == (NONCE_SIZE, RELAY_ID_SIZE), "relay_challenge")
         case Item(mailbox=mailbox, cursor=cursor) | CaughtUp(mailbox=mailbox, cursor=cursor):
             _require(len(mailbox) == MAILBOX_SIZE and 0 <= cursor <= CURSOR_MAX, "relay_item")
+        case Left(mailbox=mailbox, after=after, before=before):
+            _require(len(mailbox) == MAILBOX_SIZE and 0 <= after <= before <= CURSOR_MAX, "relay_left")
         case Stored(cursor=cursor):
             _require(1 <= cursor <= CURSOR_MAX, "relay_item")
         case Refused(rule=rule) | Bye(rule=rule):
@@ -127,6 +149,9 @@ def decode_from_device(data: bytes) -> Frame:
             _require(1 <= len(item) <= ITEM_BYTES_MAX, "item_size")
         case Subscribe(mailbox=mailbox, after=after):
             _require(len(mailbox) == MAILBOX_SIZE and 0 <= after <= CURSOR_MAX, "relay_subscribe")
+        case Read(mailbox=mailbox, after=after, before=before, items_max=items_max):
+            fits = 0 <= after < before <= CURSOR_MAX and 1 <= items_max <= READ_ITEMS_MAX
+            _require(len(mailbox) == MAILBOX_SIZE and fits, "relay_read")
     return frame
 
 

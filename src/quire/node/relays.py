@@ -1,7 +1,9 @@
-"""One vault and one relay: takes in what its mailboxes hold, then puts there what they lack.
+"""One vault and one relay: takes in what its mailboxes hold, and puts there what they lack.
 
-What is there comes first, so that nothing is put twice. A key that comes in opens further mailboxes. Like a sync with a
-peer, it can break at any point: what was taken in, and what was put, is noted in the same vault.
+Control commits come first, then the newest page of every mailbox. What was said here goes then, and what comes is heard;
+the rest of what is there follows backwards (sync/backlog.py). Only then goes what others said, so that nothing is put twice.
+A key that comes in opens further mailboxes. Like a sync with a peer, it can break at any point: what was taken in, and
+what was put, is noted in the same vault.
 """
 
 from __future__ import annotations
@@ -10,20 +12,23 @@ import asyncio
 import contextlib
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 
 from quire.channels.manager import ChannelManager
-from quire.channels.relaying import Found, Relaying, RelayItem
+from quire.channels.relaying import Boxes, Found, Relaying, RelayItem
 from quire.core.bundle_file import Record
+from quire.core.crypto.keys import SigningKey
 from quire.core.crypto.mailboxes import inbox
-from quire.core.relay_frames import CaughtUp, Item
+from quire.core.reach import Page, Reach
+from quire.core.relay_frames import CaughtUp, Item, Left
 from quire.core.relay_items import assembled, part_of, record_of
 from quire.errors import MalformedError, PeerError, QuireError, TransportError
 from quire.node.peer import MUCH, REFUSED_MAX
+from quire.sync.backlog import Backlog
 from quire.transports.interface import PATIENCE, Patience
 from quire.transports.relay import RelayClient, connect
 
@@ -61,6 +66,8 @@ async def fetch_inbox(url: str, identity: bytes) -> list[Record]:
         async for frame in client.frames():
             if isinstance(frame, CaughtUp):
                 break
+            if not isinstance(frame, Item):
+                continue
             record = record_of(frame.data) or gathered.add(frame.data)
             if record is not None:
                 found.append(record)
@@ -113,13 +120,16 @@ class RelaySync:
         self._notify = notify or (lambda report: None)
         self._progress = progress or (lambda report: None)
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="quire-relaying")
-        self._came: deque[Found] = deque()
+        self._came: deque[Found | Page] = deque()
         self._came_bytes = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._full = asyncio.Event()
-        self._behind: set[bytes] = set()  # mailboxes of which more is there
+        self._behind: set[bytes] = set()  # mailboxes that are followed, of which more is there
         self._known: set[bytes] = set()
+        self._backlog = Backlog()  # of those that are read from the newest on
+        self._open = False  # may it be asked for, now that the control commits are here?
+        self._all_given = False  # did all go that others wrote?
         self._with_files = False  # are their mailboxes read, too? When all others have been
         self._due = True  # is there anything to give, for all we know?
         self._again_s: float | None = None  # when to give what others may be giving now, in the loop's time
@@ -154,62 +164,87 @@ class RelaySync:
         self._wake.set()
 
     async def _work(self, client: RelayClient) -> None:
-        everything, loop = True, asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         await self._subscribe(client)
         while True:
             if self._came:
                 await self._take(client)
-            elif not self._behind and not self._with_files:
-                self._with_files = True
-                await self._subscribe(client)
-            elif not self._behind and self._due:
+            elif self._is_behind():
+                await self._ask(client)
+                await self._rest()
+            elif self._due and (self._all_given or not self._backlog.is_done):
                 self._due = False
                 await self._give(
-                    client, self._vault.giving(client.relay, everything=everything, patient=self._live)
+                    client, self._vault.giving(client.relay, everything=False, patient=self._live)
                 )
-                if everything:
-                    await self._give(client, self._vault.needs(client.relay))
-                everything = False
-            elif not self._behind and self._again_s is not None and loop.time() >= self._again_s:
+            elif not self._backlog.is_done:
+                await self._ask(client)
+                await self._rest()
+            elif not self._with_files:
+                self._with_files = True
+                await self._subscribe(client)
+            elif not self._all_given:
+                self._all_given, self._due = True, False
+                await self._give(
+                    client, self._vault.giving(client.relay, everything=True, patient=self._live)
+                )
+                await self._give(client, self._vault.needs(client.relay))
+            elif self._again_s is not None and loop.time() >= self._again_s:
                 self._again_s, self._vault.needed = None, False
                 await self._give(client, self._vault.giving(client.relay, everything=True))
-            elif not self._behind and self._again_s is None and not self._live:
+            elif self._again_s is None and not self._live:
                 await self._on_disk(self._vault.settle, client.relay)
                 self._notify(self.report)
                 return
             else:
-                if not self._behind:
-                    self._notify(self.report)
-                await self._rest(client)
-                self._wake.clear()
+                self._notify(self.report)
+                await self._rest()
             if self._ended is not None:
                 raise self._ended
             if (self._vault.needed or self._vault.postponed) and self._again_s is None:
                 pause = random.uniform(*OTHERS_S) if self._live else 0.0  # noqa: S311 - not all at once
                 self._again_s = loop.time() + pause
 
-    async def _rest(self, client: RelayClient) -> None:
+    def _is_behind(self) -> bool:
+        """Are control commits on their way, or newest pages?"""
+        if not self._behind and not self._open and self._backlog.is_begun:
+            self._open = True
+        return bool(self._behind) or not self._open or not self._backlog.is_looked
+
+    async def _ask(self, client: RelayClient) -> None:
+        """For what is still to be read, as far as it is its turn."""
+        for ask in self._backlog.asks(everything=self._open):
+            await client.read(ask.mailbox, *ask.stretch, newest=ask.newest, items_max=ask.items_max)
+
+    async def _rest(self) -> None:
         """Wait for something to do. What is known is noted when it is quiet, and not while messages fly."""
+        first = (
+            self._is_behind() or not self._backlog.is_done
+        )  # what is there comes before what is to go again
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(
-                None if self._behind else self._again_s
-            ):  # what is there comes first
+            async with asyncio.timeout_at(None if first else self._again_s):
                 if not self._vault.is_settled:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(SETTLE_S):
                             await self._wake.wait()
+                        self._wake.clear()
                         return
-                    await self._on_disk(self._vault.settle, client.relay)
+                    await self._on_disk(self._vault.settle, self.report.relay)
                 await self._wake.wait()
+        self._wake.clear()
 
     async def _read(self, client: RelayClient) -> None:
         try:
             async for frame in client.frames():
-                if isinstance(frame, Item):
-                    self._came.append(Found(frame.mailbox, frame.cursor, frame.data))
-                    self._came_bytes += len(frame.data) + ITEM_COST
-                elif isinstance(frame, CaughtUp):
-                    self._behind.discard(frame.mailbox)
+                match frame:
+                    case Item(mailbox=mailbox, cursor=cursor, data=data):
+                        paged = self._backlog.came(mailbox, cursor)
+                        self._came.append(Found(mailbox, cursor, data, paged))
+                        self._came_bytes += len(data) + ITEM_COST
+                    case Left(mailbox=mailbox, after=after, before=before):
+                        self._came.append(self._backlog.left(mailbox, (after, before)))
+                    case CaughtUp(mailbox=mailbox):
+                        self._behind.discard(mailbox)
                 self._wake.set()
                 while self._came_bytes > TAKE_BYTES:
                     self._room.clear()
@@ -220,16 +255,26 @@ class RelaySync:
             self._wake.set()
 
     async def _subscribe(self, client: RelayClient) -> None:
-        boxes = await self._on_disk(self._vault.mailboxes)
+        boxes: Boxes = await self._on_disk(self._vault.mailboxes)
+        followed = boxes.followed
         if self._with_files:
-            boxes |= await self._on_disk(self._vault.file_mailboxes)
-        fresh = {name: key for name, key in boxes.items() if name not in self._known}
-        places = await self._on_disk(self._vault.cursors, client.relay, list(fresh))
+            followed = followed | await self._on_disk(self._vault.file_mailboxes)
+        fresh = {name: key for name, key in followed.items() if name not in self._known}
+        content = {name: box for name, box in boxes.content.items() if name not in self._known}
+        reaches = await self._on_disk(self._vault.reaches, client.relay, [*fresh, *content])
+        self._known |= {*fresh, *content}
         for name, key in fresh.items():
-            self._known.add(name)
-            self._behind.add(name)
+            await self._follow(client, key, reaches[name])
+        for name, (key, rank) in content.items():
             await client.open(key)
-            await client.subscribe(name, places[name])
+            self._backlog.add(name, rank, reaches[name])
+            self._open = False  # its control commits come first
+        await self._ask(client)
+
+    async def _follow(self, client: RelayClient, key: SigningKey, reach: Reach) -> None:
+        self._behind.add(key.public)
+        await client.open(key)
+        await client.subscribe(key.public, reach.top)
 
     async def _take(self, client: RelayClient) -> None:
         batch = list(self._came)
@@ -238,6 +283,7 @@ class RelaySync:
         self._full.clear()
         self._room.set()
         found = await self._on_disk(self._vault.take, client.relay, batch)
+        await self._turn(client, [one for one in batch if isinstance(one, Page)])
         self.report.new += found.new
         self.report.messages.update(channel for channel, _ in found.messages)
         if found.new >= MUCH:
@@ -248,6 +294,17 @@ class RelaySync:
         if found.new or found.requests or found.channels:
             self._due = self._due or not self._live or bool(found.requests or found.channels)
             await self._subscribe(client)  # whoever watches the vault says if there is anything to give
+
+    async def _turn(self, client: RelayClient, pages: Sequence[Page]) -> None:
+        """Pages are taken in: what comes into their mailboxes from now on is heard, and the next are asked for."""
+        reaches = await self._on_disk(self._vault.reaches, client.relay, [page.mailbox for page in pages])
+        for page in pages:
+            reach = reaches[page.mailbox]
+            if self._backlog.read(page, reach, self._vault.newest.get(page.mailbox)):
+                self._behind.add(page.mailbox)
+                await client.subscribe(page.mailbox, reach.top)
+        if pages:
+            await self._ask(client)
 
     async def _give(self, client: RelayClient, giving: Generator[RelayItem, None, None]) -> None:
         flying: deque[tuple[RelayItem, asyncio.Task[int]]] = deque()

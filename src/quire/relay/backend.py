@@ -23,6 +23,7 @@ from quire.errors import BusyError, FullError, NotFoundError, StorageError
 FILE_NAME = "relay.db"
 BUSY_MS = 10_000  # for a backup that begins or ends
 EXPIRE_BATCH = 500  # items that go in one transaction, so that no put waits long
+ITEMS_OF = "SELECT cursor, data FROM item WHERE mailbox = (SELECT n FROM mailbox WHERE name = ?)"
 SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE mailbox(n INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, bytes INTEGER NOT NULL) STRICT;
@@ -68,6 +69,14 @@ class Backend(Protocol):
 
     def after(self, mailbox: bytes, cursor: int, items_max: int, bytes_max: int) -> list[Kept]:
         """The items of a mailbox after a cursor, in order; at least one if there is any."""
+        ...
+
+    def before(self, mailbox: bytes, cursor: int, after: int, items_max: int, bytes_max: int) -> list[Kept]:
+        """The items between two cursors, the newest first; at least one if there is any.
+
+        What keeps a log that is read forwards only reads a stretch before the cursor and turns it round, and one twice
+        as long before that while nothing was in it.
+        """
         ...
 
     def expire(self, before_ms: int) -> int:
@@ -156,20 +165,23 @@ class SqliteBackend:
         return cursor
 
     def after(self, mailbox: bytes, cursor: int, items_max: int, bytes_max: int) -> list[Kept]:
+        sql = f"{ITEMS_OF} AND cursor > ? ORDER BY cursor LIMIT ?"
+        return self._page(sql, (mailbox, cursor, items_max), bytes_max)
+
+    def before(self, mailbox: bytes, cursor: int, after: int, items_max: int, bytes_max: int) -> list[Kept]:
+        sql = f"{ITEMS_OF} AND cursor < ? AND cursor > ? ORDER BY cursor DESC LIMIT ?"
+        return self._page(sql, (mailbox, cursor, after, items_max), bytes_max)
+
+    def _page(self, sql: str, values: tuple[bytes | int, ...], bytes_max: int) -> list[Kept]:
+        found: list[Kept] = []
         with self._lock:
-            found: list[Kept] = []
-            size = 0
-            rows: Any = self._db.execute(
-                "SELECT cursor, data FROM item WHERE mailbox = (SELECT n FROM mailbox WHERE name = ?) AND cursor > ?"
-                " ORDER BY cursor LIMIT ?",
-                (mailbox, cursor, items_max),
-            )
+            rows: Any = self._db.execute(sql, values)
             for place, data in rows:
                 found.append(Kept(place, data))
-                size += len(data)
-                if size >= bytes_max:
+                bytes_max -= len(data)
+                if bytes_max <= 0:
                     break
-            return found
+        return found
 
     def expire(self, before_ms: int) -> int:
         with self._lock, self._db:

@@ -2,7 +2,7 @@
 
 A connection opens mailboxes by signing its nonce for each, and then puts and subscribes. Puts of all connections that wait
 together share one transaction and one flush to the disk; only then is each acknowledged. Who subscribes is sent from the
-disk, a page at a time, as fast as they read: nothing waits in memory for a slow reader.
+disk, a page at a time, as fast as they read: nothing waits in memory for a slow reader. So is who reads backwards.
 
 Nothing that says who did what is logged: no address, no mailbox. docs/spec/10-relay.md.
 """
@@ -16,6 +16,7 @@ import logging
 import os
 import time
 from collections import Counter as Counts
+from collections import deque
 from collections.abc import AsyncIterator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -33,14 +34,17 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from quire.core.relay_frames import (
     ITEM_BYTES_MAX,
     NONCE_SIZE,
+    READ_ITEMS_MAX,
     VERSION,
     Bye,
     CaughtUp,
     Challenge,
     Frame,
     Item,
+    Left,
     Open,
     Put,
+    Read,
     Refused,
     Stored,
     Subscribe,
@@ -49,7 +53,7 @@ from quire.core.relay_frames import (
     to_be_signed,
 )
 from quire.errors import MalformedError, StorageError
-from quire.relay.backend import Backend, Usage
+from quire.relay.backend import Backend, Kept, Usage
 from quire.relay.bounds import Memory, Pace
 from quire.relay.limits import LIMITS, Limits
 from quire.relay.protocols import protocols
@@ -244,6 +248,7 @@ class _Connection:
         self.places: dict[bytes, int] = {}  # mailbox -> cursor of the last item sent
         self.own: dict[bytes, set[int]] = {}  # mailbox -> items that were put here, of which it needs no copy
         self._ready: dict[bytes, bool] = {}  # mailboxes to look into; True: say when there is no more
+        self._reads: deque[Read] = deque()  # what is asked for, in turn
         self._answers: list[bytes] = []
         self._work = asyncio.Event()
         self._waiting = 0  # puts that are not answered
@@ -295,7 +300,7 @@ class _Connection:
 
     async def _next(self) -> Frame:
         """The next frame; of who reads no answers, none is read."""
-        while len(self._answers) >= self._relay.limits.answers_waiting_max:
+        while len(self._answers) + len(self._reads) >= self._relay.limits.answers_waiting_max:
             self._room.clear()
             await self._room.wait()
         message = await self._socket.receive()
@@ -317,13 +322,18 @@ class _Connection:
                 else:
                     self._opened.add(mailbox)
                     memory.hold(self.address, limits.mailbox_cost)
-            case Put(number=number, mailbox=mailbox) | Subscribe(number=number, mailbox=mailbox) if (
-                mailbox not in self._opened
-            ):
+            case (
+                Put(number=number, mailbox=mailbox)
+                | Subscribe(number=number, mailbox=mailbox)
+                | Read(number=number, mailbox=mailbox)
+            ) if mailbox not in self._opened:
                 self._refuse(number, "mailbox_not_open")
             case Put():
                 self._waiting += 1
                 self._relay.put(frame, self)
+            case Read():
+                self._reads.append(frame)
+                self._work.set()
             case Subscribe(mailbox=mailbox, after=after):
                 self.places[mailbox] = after
                 self._relay.subscribe(mailbox, self)
@@ -364,39 +374,69 @@ class _Connection:
         while True:
             await self._work.wait()
             self._work.clear()
-            while self._answers or self._ready:
+            while self._answers or self._ready or self._reads:
                 answers, self._answers = self._answers, []
                 self._room.set()
                 for answer in answers:
                     await self._socket.send_bytes(answer)
                 if self._ready:
                     mailbox = next(iter(self._ready))
-                    await self._send_page(mailbox, self._ready.pop(mailbox))
+                    await self._send_following(mailbox, self._ready.pop(mailbox))
+                if self._reads:
+                    await self._send_read(self._reads.popleft())
 
-    async def _send_page(self, mailbox: bytes, tells: bool) -> None:
-        limits, memory = self._relay.limits, self._relay.memory
-        size = limits.page_bytes + ITEM_BYTES_MAX  # a page, and what reaches beyond it
-        await memory.room(self.address, size)
-        try:
-            found = await self._relay.on_disk(
-                self._relay.backend.after, mailbox, self.places[mailbox], limits.page_items, limits.page_bytes
-            )
-            over = size - sum(len(kept.data) for kept in found)
-            memory.free(self.address, over)
-            size -= over
-            own = self.own.get(mailbox, set())
-            for kept in found:
+    async def _send_following(self, mailbox: bytes, tells: bool) -> None:
+        """What comes next in a mailbox that is subscribed to."""
+        own = self.own.get(mailbox, set())
+        found = 0
+        async with self._page(self._relay.backend.after, mailbox, self.places[mailbox]) as page:
+            for kept in page:
                 data = b"" if kept.cursor in own else kept.data
                 own.discard(kept.cursor)
                 await self._socket.send_bytes(encode_frame(Item(mailbox, kept.cursor, data)))
                 self.places[mailbox] = kept.cursor
-        finally:
-            memory.free(self.address, size)
-        self._relay.sent(len(found))
+                found += 1
         if found:  # behind the others: all have their turn
             self._ready[mailbox] = tells or self._ready.get(mailbox, False)
         elif tells:
             await self._socket.send_bytes(encode_frame(CaughtUp(mailbox, self.places[mailbox])))
+
+    async def _send_read(self, asked: Read) -> None:
+        """One page of what was asked for, and what is left of that."""
+        backend, mailbox = self._relay.backend, asked.mailbox
+        after, before = asked.after, asked.before
+        reading = (
+            (backend.before, mailbox, before, after) if asked.newest else (backend.after, mailbox, after)
+        )
+        found = False
+        async with self._page(*reading, items_max=asked.items_max) as page:
+            for kept in page:
+                if kept.cursor >= asked.before:
+                    break
+                await self._socket.send_bytes(encode_frame(Item(mailbox, kept.cursor, kept.data)))
+                after, before = (after, kept.cursor) if asked.newest else (kept.cursor, before)
+                found = True
+            found = found and page[-1].cursor < asked.before
+        await self._socket.send_bytes(encode_frame(Left(mailbox, after, before if found else after)))
+
+    @contextlib.asynccontextmanager
+    async def _page(
+        self, read: Any, *where: bytes | int, items_max: int = READ_ITEMS_MAX
+    ) -> AsyncIterator[list[Kept]]:
+        """A page of items, and room in memory for it while it is sent."""
+        limits, memory = self._relay.limits, self._relay.memory
+        size = limits.page_bytes + ITEM_BYTES_MAX  # a page, and what reaches beyond it
+        await memory.room(self.address, size)
+        try:
+            items_max = min(items_max, limits.page_items)
+            found: list[Kept] = await self._relay.on_disk(read, *where, items_max, limits.page_bytes)
+            over = size - sum(len(kept.data) for kept in found)
+            memory.free(self.address, over)
+            size -= over
+            yield found
+            self._relay.sent(len(found))
+        finally:
+            memory.free(self.address, size)
 
 
 def server(relay: Relay, host: str, port: int) -> uvicorn.Server:

@@ -11,7 +11,11 @@ from typing import Any
 
 import apsw
 
+from quire.core.encoding import Codec, encode
 from quire.core.heights import Span, joined, spans_of
+from quire.core.reach import Reach, Stretch
+
+_unread = Codec(tuple[Stretch, ...], "relay_unread")
 
 
 def aboard(db: apsw.Connection, holder: bytes, log: int) -> list[Span]:
@@ -42,17 +46,18 @@ def set_aboard(db: apsw.Connection, holder: bytes, log: int, spans: Iterable[Spa
     db.executemany("INSERT INTO aboard VALUES(?,?,?,?)", [(holder, log, *span) for span in spans])
 
 
-def cursor(db: apsw.Connection, relay: bytes, mailbox: bytes) -> int:
-    """The last item of a mailbox that was taken in."""
+def reach(db: apsw.Connection, relay: bytes, mailbox: bytes) -> Reach:
+    """What of a mailbox was taken in."""
     if is_done(db, relay, AGAIN):
-        return 0
-    sql = "SELECT cursor FROM relay_cursor WHERE relay = ? AND mailbox = ?"
+        return Reach()
+    sql = "SELECT cursor, unread FROM relay_cursor WHERE relay = ? AND mailbox = ?"
     row: Any = db.execute(sql, (relay, mailbox)).fetchone()
-    return row[0] if row else 0
+    return Reach(row[0], _unread.trusted(row[1])) if row else Reach()
 
 
-def set_cursor(db: apsw.Connection, relay: bytes, mailbox: bytes, cursor: int) -> None:
-    db.execute("INSERT OR REPLACE INTO relay_cursor VALUES(?,?,?)", (relay, mailbox, cursor))
+def set_reach(db: apsw.Connection, relay: bytes, mailbox: bytes, reach: Reach) -> None:
+    row = (relay, mailbox, reach.top, encode(reach.unread))
+    db.execute("INSERT OR REPLACE INTO relay_cursor VALUES(?,?,?,?)", row)
 
 
 def is_done(db: apsw.Connection, relay: bytes, what: bytes) -> bool:

@@ -119,7 +119,7 @@ CREATE TABLE kept_back(
   PRIMARY KEY(other, channel)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE relay_cursor(
-  relay BLOB NOT NULL, mailbox BLOB NOT NULL, cursor INTEGER NOT NULL, PRIMARY KEY(relay, mailbox)
+  relay BLOB NOT NULL, mailbox BLOB NOT NULL, cursor INTEGER NOT NULL, unread BLOB NOT NULL, PRIMARY KEY(relay, mailbox)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE relay_part(
   n INTEGER PRIMARY KEY, relay BLOB NOT NULL, mailbox BLOB NOT NULL, whole BLOB NOT NULL, number INTEGER NOT NULL,

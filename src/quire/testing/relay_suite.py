@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import msgspec
 
-from quire.core.relay_frames import ITEM_BYTES_MAX, RELAY_ID_SIZE
+from quire.core.relay_frames import CURSOR_MAX, ITEM_BYTES_MAX, RELAY_ID_SIZE
 from quire.errors import StorageError
 from quire.relay.backend import Backend, Kept, Usage
 from quire.testing.people import refuses
@@ -82,6 +82,29 @@ class BackendSuite:
             while page := backend.after(ADA, found[-1].cursor if found else 0, 4, 250):
                 found += page
             assert [one.data[0] for one in found] == list(range(10))
+
+    def test_what_lies_between_two_cursors_comes_backwards_page_by_page(self, tmp_path: Path) -> None:
+        with self.backend(tmp_path / "relay") as backend:
+            items = [bytes([number]) * 100 for number in range(10)]
+            cursors = []
+            for one in items:
+                cursors += backend.put([(BOB, one), (ADA, one)], 1, ROOM)[1:]
+            every = [*map(Kept, cursors, items)]
+            assert backend.before(ADA, CURSOR_MAX, 0, ALL, ROOM) == every[::-1]
+            assert backend.before(ADA, cursors[7], cursors[2], ALL, ROOM) == every[6:2:-1]
+            assert backend.before(ADA, cursors[0], 0, ALL, ROOM) == []
+            assert backend.before(ADA, cursors[5], cursors[4], ALL, ROOM) == []
+            assert backend.before(bytes(32), CURSOR_MAX, 0, ALL, ROOM) == []
+            assert len(backend.before(ADA, CURSOR_MAX, 0, ALL, 1)) == 1
+            assert 1 <= len(backend.before(ADA, CURSOR_MAX, 0, ALL, 250)) <= 3
+            found: list[Kept] = []
+            while page := backend.before(ADA, found[-1].cursor if found else CURSOR_MAX, 0, 4, 250):
+                assert len(page) <= 4
+                found += page
+            assert found == every[::-1]
+            while backend.expire(2):
+                pass
+            assert backend.before(ADA, CURSOR_MAX, 0, ALL, ROOM) == []
 
     def test_of_a_full_mailbox_the_oldest_go_and_of_no_other(self, tmp_path: Path) -> None:
         with self.backend(tmp_path / "relay") as backend:
@@ -164,6 +187,14 @@ class MemoryBackend:
                 and len(found) < items_max
                 and sum(len(kept.data) for kept in found) < bytes_max
             ):
+                found.append(Kept(one.cursor, one.data))
+        return found
+
+    def before(self, mailbox: bytes, cursor: int, after: int, items_max: int, bytes_max: int) -> list[Kept]:
+        found: list[Kept] = []
+        for one in reversed(self._boxes.get(mailbox, {}).values()):
+            full = len(found) == items_max or sum(len(kept.data) for kept in found) >= bytes_max
+            if after < one.cursor < cursor and not full:
                 found.append(Kept(one.cursor, one.data))
         return found
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Self
 
 from quire.core.bundle_file import KNOWN
 from quire.core.crypto.keys import SigningKey
-from quire.core.relay_frames import CaughtUp, Item, decode_from_relay, encode_frame
+from quire.core.relay_frames import READ_ITEMS_MAX, CaughtUp, Item, Left, decode_from_relay, encode_frame
 from quire.errors import MalformedError, QuireError, TransportError
+from quire.relay.backend import Kept
+from quire.storage import aboard
 from quire.testing.relay_suite import MemoryBackend
 from quire.testing.world_net import FRAME_S, Net, Side, item_hash
+from quire.transports.relay import Coming
 
 if TYPE_CHECKING:
     from quire.testing.world import Machine
@@ -24,6 +27,7 @@ LIES = ("lose", "withhold", "repeat", "reorder", "forge", "misplace", "stale", "
 LIE_CHANCE = 0.15
 FORGE = 3  # as many items are made up at once
 ROOM = 1 << 30
+PAGE_ITEMS = 5  # so that mailboxes take several pages
 
 
 class WorldRelay:
@@ -48,8 +52,19 @@ class WorldRelay:
         return cursor
 
     def items(self, mailbox: bytes, after: int) -> list[Item]:
-        """What it gives of a mailbox, or says that it does."""
-        kept = [Item(mailbox, one.cursor, one.data) for one in self.backend.after(mailbox, after, ROOM, ROOM)]
+        """What follows in a mailbox, or what it says does."""
+        return self._told(mailbox, after, self.backend.after(mailbox, after, ROOM, ROOM))
+
+    def page(self, mailbox: bytes, after: int, before: int, newest: bool, items_max: int) -> list[Item]:
+        """Some of what lies between two cursors, or what it says does."""
+        count = min(items_max, PAGE_ITEMS)
+        if newest:
+            return self._told(mailbox, after, self.backend.before(mailbox, before, after, count, ROOM))
+        kept = self.backend.after(mailbox, after, count, ROOM)
+        return self._told(mailbox, after, [one for one in kept if one.cursor < before])
+
+    def _told(self, mailbox: bytes, after: int, found_there: Sequence[Kept]) -> list[Item]:
+        kept = [Item(mailbox, one.cursor, one.data) for one in found_there]
         if not self.lies:
             return kept
         draw, found = self.draw, [one for one in kept if not self.lie("withhold")]
@@ -87,7 +102,7 @@ class RelayEnd:
         self._left = frames_max
         self.relay = relay.backend.relay
         self._places: dict[bytes, int] = {}
-        self._frames: asyncio.Queue[Item | CaughtUp | None] = asyncio.Queue()
+        self._frames: asyncio.Queue[Coming | None] = asyncio.Queue()
         self._opened: set[bytes] = set()
         self._waiting: list[asyncio.Future[int]] = []
         self._broken = False
@@ -118,7 +133,14 @@ class RelayEnd:
         self._places[mailbox] = after
         self._later(self._give, mailbox, True)
 
-    async def frames(self) -> AsyncIterator[Item | CaughtUp]:
+    async def read(
+        self, mailbox: bytes, after: int, before: int, *, newest: bool = True, items_max: int = READ_ITEMS_MAX
+    ) -> None:
+        self._step()
+        assert mailbox in self._opened
+        self._later(self._give_page, mailbox, after, before, newest, items_max)
+
+    async def frames(self) -> AsyncIterator[Coming]:
         while (frame := await self._frames.get()) is not None:
             if isinstance(frame, Item) and frame.data and frame.data[0] in KNOWN:
                 found = self._relay.given.setdefault(self._side.machine.store.device, [])
@@ -166,26 +188,45 @@ class RelayEnd:
         if self._broken:
             return
         for item in self._relay.items(mailbox, self._places[mailbox]):
-            frame = encode_frame(item)
-            self._net.world.carried(self._side.machine, frame)
-            try:
-                decode_from_relay(frame)
-            except MalformedError as error:  # as the client does, to whom this is said
-                self._why = error
-                self.cut()
+            if not self._say(item):
                 return
-            self._frames.put_nowait(item)
             self._places[mailbox] = max(self._places[mailbox], item.cursor)
         if tells:
             self._frames.put_nowait(CaughtUp(mailbox, self._places[mailbox]))
+
+    def _give_page(self, mailbox: bytes, after: int, before: int, newest: bool, items_max: int) -> None:
+        if self._broken:
+            return
+        found = self._relay.page(mailbox, after, before, newest, items_max)
+        for item in found:
+            if not self._say(item):
+                return
+        cursors = [item.cursor for item in found if after < item.cursor < before]
+        left = (after, after)
+        if cursors:
+            left = (after, min(cursors)) if newest else (max(cursors), before)
+        self._say(Left(mailbox, *left))
+
+    def _say(self, said: Coming) -> bool:
+        """What the client hears, if it is of a form that it takes."""
+        frame = encode_frame(said)
+        self._net.world.carried(self._side.machine, frame)
+        try:
+            decode_from_relay(frame)
+        except MalformedError as error:
+            self._why = error
+            self.cut()
+            return False
+        self._frames.put_nowait(said)
+        return True
 
 
 def check_cursors(relay: WorldRelay, machine: Machine) -> str:
     """What a device will not ask for again it has taken in: "" if so, or what is wrong. An honest relay's only."""
     db = machine.store.database.reader
-    rows: Any = db.execute("SELECT mailbox, cursor FROM relay_cursor WHERE relay = ?", (relay.backend.relay,))
-    cursors: dict[bytes, int] = {bytes(mailbox): int(cursor) for mailbox, cursor in rows}
     for mailbox, cursor, digest in relay.given.get(machine.store.device, ()):
-        if cursor <= cursors.get(mailbox, 0) and digest not in machine.taken:
+        reach = aboard.reach(db, relay.backend.relay, mailbox)
+        passed = cursor <= reach.top and not any(after < cursor < before for after, before in reach.unread)
+        if passed and digest not in machine.taken:
             return f"{machine.name} will not ask {relay.name} again for what it has not taken in"
     return ""

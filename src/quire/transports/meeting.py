@@ -128,7 +128,8 @@ class RelayRoad:
         client = await self._connected()
         if fresh:
             async for frame in client.frames():
-                self._after = frame.cursor
+                if isinstance(frame, Item | CaughtUp):
+                    self._after = frame.cursor
                 if isinstance(frame, CaughtUp):
                     return
 

@@ -4,6 +4,7 @@
         await relay.open(key); await relay.subscribe(key.public, after=cursor)
         cursor = await relay.put(key.public, item)
         async for frame in relay.frames(): ...      # Item, and CaughtUp when all that was there has come
+        await relay.read(key.public, after, before) # backwards, a page: Items, and then Left
 
 What is not read is not taken from the network, so memory stays bounded. When the link breaks, everything waiting
 raises TransportError; who goes on connects again and subscribes from the last cursor.
@@ -23,14 +24,17 @@ from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketExcepti
 from quire.core.crypto.keys import SigningKey
 from quire.core.relay_frames import (
     ITEM_BYTES_MAX,
+    READ_ITEMS_MAX,
     VERSION,
     Bye,
     CaughtUp,
     Challenge,
     Frame,
     Item,
+    Left,
     Open,
     Put,
+    Read,
     Refused,
     Stored,
     Subscribe,
@@ -44,6 +48,7 @@ from quire.transports.interface import PATIENCE, Patience
 CONNECT_S = 10.0
 FRAME_BYTES_MAX = 2 << 20
 FRAMES_WAITING_MAX = 64
+Coming = Item | CaughtUp | Left
 
 
 class _Socket(ClientConnection):
@@ -69,7 +74,7 @@ class RelayClient:
         self.relay = challenge.relay
         self._number = 0
         self._answers: dict[int, asyncio.Future[int]] = {}
-        self._frames: asyncio.Queue[Item | CaughtUp | None] = asyncio.Queue(FRAMES_WAITING_MAX)
+        self._frames: asyncio.Queue[Coming | None] = asyncio.Queue(FRAMES_WAITING_MAX)
         self._opened: set[bytes] = set()
         self._why: TransportError | MalformedError | None = None
         self._reading = asyncio.create_task(self._read_all())
@@ -105,8 +110,16 @@ class RelayClient:
         """Ask for what is in a mailbox after a cursor, and for what comes."""
         await self._say(Subscribe(self._next(), mailbox, after))
 
-    async def frames(self) -> AsyncIterator[Item | CaughtUp]:
-        """What comes. Raises: TransportError, MalformedError when the link ends."""
+    async def read(
+        self, mailbox: bytes, after: int, before: int, *, newest: bool = True, items_max: int = READ_ITEMS_MAX
+    ) -> None:
+        """Ask for a page of what lies between two cursors, from its end or its beginning on; with a Left it has come."""
+        await self._say(Read(self._next(), mailbox, after, before, newest, items_max))
+
+    async def frames(self) -> AsyncIterator[Coming]:
+        """What comes. Raises: TransportError, MalformedError when the link ends; TransportError(rule="relay_refused") if
+        a mailbox is not given.
+        """
         while (frame := await self._frames.get()) is not None:
             yield frame
         raise self._why or _lost()
@@ -173,16 +186,17 @@ class RelayClient:
 
     async def _take(self, frame: Frame) -> None:
         match frame:
-            case Item() | CaughtUp():
+            case Item() | CaughtUp() | Left():
                 await self._frames.put(frame)
             case Stored(number=number, cursor=cursor):
                 if (answer := self._answers.get(number)) and not answer.done():
                     answer.set_result(cursor)
             case Refused(number=number, rule=rule):
-                if (answer := self._answers.get(number)) and not answer.done():
-                    answer.set_exception(
-                        TransportError(f"the relay refused it: {rule}", rule="relay_refused", by=rule)
-                    )
+                refused = TransportError(f"the relay refused it: {rule}", rule="relay_refused", by=rule)
+                if number not in self._answers:  # whoever waits for what is in a mailbox would wait for ever
+                    raise refused
+                if not (answer := self._answers[number]).done():
+                    answer.set_exception(refused)
             case Bye(rule=rule):
                 raise TransportError(f"the relay ended it: {rule}", rule="relay_ended", by=rule)
             case _:
@@ -210,7 +224,7 @@ async def connect(url: str, *, patience: Patience = PATIENCE) -> RelayClient:
                 if not isinstance(challenge, Challenge):
                     raise MalformedError("a relay begins with a challenge", rule="out_of_turn")
                 if challenge.version != VERSION:
-                    raise MalformedError("the relay speaks another version", rule="relay_version")
+                    raise _other_version(challenge.version)
                 return RelayClient(socket, challenge, patience)
             except BaseException:
                 await socket.close()
@@ -221,6 +235,15 @@ async def connect(url: str, *, patience: Patience = PATIENCE) -> RelayClient:
         raise TransportError(
             f"no relay answers at {url}", rule="relay_unreachable", hint="is quire relay running there?"
         ) from error
+
+
+def _other_version(version: int) -> MalformedError:
+    older = "the relay" if version < VERSION else "Quire here"
+    return MalformedError(
+        f"the relay speaks version {version} of its protocol, and this Quire {VERSION}",
+        rule="relay_version",
+        hint=f"update {older}, which is the older of the two",
+    )
 
 
 def relay_url(url: str) -> str:

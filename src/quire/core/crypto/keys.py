@@ -63,6 +63,7 @@ class Label(StrEnum):
     LINKING_FROM_NEW = "quire/v1 linking from new"
     LINKING_FROM_OLD = "quire/v1 linking from old"
     MAILBOX = "quire/v1 mailbox"  # the seed of an epoch's mailbox at a relay
+    CONTROL_MAILBOX = "quire/v1 control mailbox"  # of an epoch's control commits
     FILE_MAILBOX = "quire/v1 file mailbox"  # of an epoch's files
     INBOX = "quire/v1 inbox"  # of a person's, from their public key
     INVITE_MAILBOX = "quire/v1 invite mailbox"  # of an invite's, from its public key

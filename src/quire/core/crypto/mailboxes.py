@@ -1,8 +1,9 @@
 """Mailboxes at a relay: key pairs that those derive who may use them (docs/spec/10-relay.md, section 1).
 
-One for each epoch of a channel, and one for its files, so that a relay sees neither channels nor which mailbox follows
-which; one for each person, where who knows them leaves what is sealed to them; one for each invite, where join requests go;
-one where two devices that are being linked meet.
+For each epoch of a channel one for its content, one for its control commits, which are read before that, and one for its
+files, so that a relay sees neither channels nor which mailbox follows which; one for each person, where who knows them
+leaves what is sealed to them; one for each invite, where join requests go; one where two devices that are being linked
+meet.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ from quire.core.crypto.keys import Label, SigningKey, derive_key
 from quire.core.ids import ChannelId
 
 
-def epoch_mailbox(key: EpochKey, channel: ChannelId) -> SigningKey:
-    """Where the bundles of an epoch go: known to who has its key."""
+def content_mailbox(key: EpochKey, channel: ChannelId) -> SigningKey:
+    """Where the content of an epoch goes: known to who has its key."""
     return SigningKey(derive_key(key.reveal(), Label.MAILBOX, salt=channel))
+
+
+def control_mailbox(key: EpochKey, channel: ChannelId) -> SigningKey:
+    """Where its control commits go, and what is said of what lies there (core/relay_items.py): all that comes first."""
+    return SigningKey(derive_key(key.reveal(), Label.CONTROL_MAILBOX, salt=channel))
 
 
 def file_mailbox(key: EpochKey, channel: ChannelId) -> SigningKey:
