@@ -34,8 +34,10 @@ from quire.core.relay_frames import (
     CaughtUp,
     Challenge,
     Item,
+    Left,
     Open,
     Put,
+    Read,
     Refused,
     Stored,
     Subscribe,
@@ -189,7 +191,7 @@ def small_picture(kind: str) -> bytes:
 def relay_frames() -> dict[str, bytes]:
     box = bytes(32)
     said = (
-        Challenge(1, box, bytes(16), 1 << 20), Stored(1, 2), Item(box, 3, b"item"), CaughtUp(box, 3), Refused(1, "rule"),
+        Challenge(2, box, bytes(16), 1 << 20), Left(box, 3, 9), Read(4, box, 3, 9, True, 64), Stored(1, 2), Item(box, 3, b"item"), CaughtUp(box, 3), Refused(1, "rule"),
         Open(1, box, bytes(64)), Put(2, box, b"item"), Subscribe(3, box, 0),
     )  # fmt: skip
     return {type(one).__name__.lower(): encode_frame(one) for one in said}

@@ -234,19 +234,20 @@ def conversations() -> Iterator[Case]:
 
 def relay_frames() -> Iterator[Case]:
     box, sign = MAILBOX.public, bytes(64)
-    challenge: list[Any] = [1, 1, fixed("relay nonce"), fixed("relay", 16), ITEM_BYTES_MAX]
+    challenge: list[Any] = [1, 2, fixed("relay nonce"), fixed("relay", 16), ITEM_BYTES_MAX]
     relay, device = {"from": "relay"}, {"from": "device"}
     rights: list[tuple[list[Any], str, dict[str, str]]] = [
         (challenge, "Challenge", relay), ([2, 1, 5], "Stored", relay), ([3, box, 5, b"item"], "Item", relay),
         ([3, box, 6, b""], "Item", relay), ([4, box, 0], "CaughtUp", relay), ([5, 1, "relay_full"], "Refused", relay),
         ([6, "out_of_turn"], "Bye", relay), ([16, 1, box, sign], "Open", device), ([17, 2, box, b"item"], "Put", device),
-        ([18, 3, box, 0], "Subscribe", device),
+        ([18, 3, box, 0], "Subscribe", device), ([7, box, 3, 9], "Left", relay), ([7, box, 3, 3], "Left", relay),
+        ([19, 4, box, 0, (1 << 63) - 1, True, 1_024], "Read", device), ([19, 5, box, 3, 9, False, 1], "Read", device),
     ]  # fmt: skip
     for number, (values, name, side) in enumerate(rights):
         yield f"{name.lower()}-{number}", raw(values), VALID, f"a right {name}", side | {"frame": name}
     rule, other = "relay_frame", "relay_frame_not_canonical"
     yield "empty", b"", rule, "no bytes", relay
-    yield "unknown", raw([7]), rule, "no such frame", relay
+    yield "unknown", raw([8]), rule, "no such frame", relay
     yield "from-the-wrong-side", raw([17, 2, box, b"item"]), rule, "a relay puts nothing", relay
     yield "from-the-other-side", raw([6, "x"]), rule, "a device says no Bye", device
     yield "field-missing", raw([2, 1]), rule, "a Stored without a cursor", relay
@@ -271,6 +272,17 @@ def relay_frames() -> Iterator[Case]:
     yield "put-largest", largest, VALID, "as large as may be", device | {"frame": "Put"}
     yield "subscribe-negative", raw([18, 1, box, -1]), "relay_subscribe", "before all is 0", device
     yield "subscribe-too-high", raw([18, 1, box, 1 << 63]), "relay_subscribe", "no database keeps it", device
+    yield "left-turned-round", raw([7, box, 9, 3]), "relay_left", "ends before it begins", relay
+    yield "left-mailbox", raw([7, box[1:], 3, 9]), "relay_left", "a byte less", relay
+    yield "left-negative", raw([7, box, -1, 9]), "relay_left", "before all is 0", relay
+    yield "left-too-high", raw([7, box, 3, 1 << 63]), "relay_left", "no database keeps it", relay
+    read: list[Any] = [19, 4, box, 3, 9, True, 64]
+    yield "read-nothing", raw(but(read, f4=3)), "relay_read", "nothing can lie there", device
+    yield "read-mailbox", raw(but(read, f2=box[1:])), "relay_read", "a byte less", device
+    yield "read-negative", raw(but(read, f3=-1)), "relay_read", "before all is 0", device
+    yield "read-too-high", raw(but(read, f4=1 << 63)), "relay_read", "no database keeps it", device
+    yield "read-no-items", raw(but(read, f6=0)), "relay_read", "at least one", device
+    yield "read-too-many", raw(but(read, f6=1_025)), "relay_read", "one more than may be", device
     yield "subscribe-mailbox", raw([18, 1, bytes(31), 0]), "relay_subscribe", "a byte less", device
 
 

@@ -16,24 +16,28 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect as open_socket
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from quire.core.crypto.keys import SigningKey
 from quire.core.relay_frames import (
+    CURSOR_MAX,
     Bye,
     CaughtUp,
     Challenge,
     Frame,
     Item,
+    Left,
     Open,
     Put,
+    Read,
     Refused,
     Subscribe,
     decode_from_relay,
     encode_frame,
     to_be_signed,
 )
-from quire.errors import TransportError, UsageError
+from quire.errors import MalformedError, TransportError, UsageError
 from quire.transports.relay import RelayClient, connect
 
 BOX, OTHER = SigningKey(b"b" * 32), SigningKey(b"o" * 32)
@@ -113,6 +117,67 @@ def test_what_one_puts_the_other_gets_in_order_and_live(url: str) -> None:
     run(main)
 
 
+def test_what_lies_between_two_cursors_is_read_backwards_or_in_order_a_page_at_a_time(url: str) -> None:
+    async def main() -> None:
+        async with await connect(url) as ada, await connect(url) as bob:
+            await ada.open(BOX)
+            await bob.open(BOX)
+            cursors = [await ada.put(BOX.public, bytes([number])) for number in range(8)]
+
+            async def page(
+                after: int, before: int, *, newest: bool, items_max: int
+            ) -> tuple[list[int], Left]:
+                await bob.read(BOX.public, after, before, newest=newest, items_max=items_max)
+                found: list[int] = []
+                async for frame in bob.frames():
+                    if isinstance(frame, Left):
+                        return found, frame
+                    assert isinstance(frame, Item)
+                    assert cursors[frame.data[0]] == frame.cursor
+                    found.append(frame.data[0])
+                raise AssertionError
+
+            box, last = BOX.public, CURSOR_MAX
+            assert await page(0, last, newest=True, items_max=3) == ([7, 6, 5], Left(box, 0, cursors[5]))
+            assert await page(0, cursors[5], newest=True, items_max=9) == (
+                [4, 3, 2, 1, 0],
+                Left(box, 0, cursors[0]),
+            )
+            assert await page(0, cursors[0], newest=True, items_max=9) == ([], Left(box, 0, 0))
+            assert await page(cursors[1], cursors[4], newest=False, items_max=1) == (
+                [2],
+                Left(box, cursors[2], cursors[4]),
+            )
+            assert await page(cursors[1], cursors[4], newest=False, items_max=9) == (
+                [2, 3],
+                Left(box, cursors[3], cursors[3]),
+            )
+            assert await page(cursors[7], last, newest=True, items_max=9) == (
+                [],
+                Left(box, cursors[7], cursors[7]),
+            )
+
+    run(main)
+
+
+@pytest.mark.parametrize(("version", "older"), [(1, "the relay"), (3, "Quire here")])
+def test_a_relay_of_another_version_is_left_and_which_of_the_two_is_older_is_said(
+    version: int, older: str
+) -> None:
+    async def main() -> None:
+        async def greet(socket: ServerConnection) -> None:
+            await socket.send(encode_frame(Challenge(version, bytes(32), bytes(16), 1 << 20)))
+            await socket.wait_closed()
+
+        async with serve(greet, "127.0.0.1", 0) as there:
+            port = next(iter(there.sockets)).getsockname()[1]
+            with pytest.raises(MalformedError) as failure:
+                await connect(f"ws://127.0.0.1:{port}")
+        assert (failure.value.rule, older in failure.value.hint) == ("relay_version", True)
+
+    run(main)
+
+
 def test_the_same_item_is_kept_once_and_ones_own_comes_without_its_bytes(url: str) -> None:
     async def main() -> None:
         async with await connect(url) as ada, await connect(url) as bob:
@@ -152,6 +217,7 @@ def test_a_mailbox_opens_to_its_key_on_this_connection_only(url: str) -> None:
                 (second, Open(1, BOX.public, good), "mailbox_signature"),  # said on another connection
                 (first, Put(1, BOX.public, b"x"), "mailbox_not_open"),
                 (first, Subscribe(1, BOX.public, 0), "mailbox_not_open"),
+                (first, Read(1, BOX.public, 0, 9, True, 1), "mailbox_not_open"),
             ):
                 await socket.send(encode_frame(frame))
                 assert decode_from_relay(_bytes(await socket.recv())) == Refused(1, rule)
@@ -171,9 +237,10 @@ def _bytes(data: str | bytes) -> bytes:
         (encode_frame(Put(1, BOX.public, b"")), "item_size"), (encode_frame(Bye("x")), "relay_frame"),
         (encode_frame(Subscribe(1, BOX.public, -1)), "relay_subscribe"),
         (encode_frame(Open(1, BOX.public, b"x")), "relay_open"),
+        (encode_frame(Read(1, BOX.public, 5, 5, True, 1)), "relay_read"),
         (encode_frame(Put(1, BOX.public, bytes((2 << 20) - 200))), "item_size"),
     ],
-    ids=range(8),
+    ids=range(9),
 )  # fmt: skip
 def test_what_is_no_frame_ends_the_connection_and_no_other(url: str, frame: bytes, rule: str) -> None:
     async def main() -> None:
@@ -201,8 +268,11 @@ def test_text_is_no_frame(url: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.bounded
-def test_a_flood_that_reads_no_answer_is_not_listened_to(url: str) -> None:
-    """Each frame would be answered by a refusal; they do not pile up in the relay, which answers others."""
+@pytest.mark.parametrize(
+    "asking", [encode_frame(Subscribe(1, OTHER.public, 0)), encode_frame(Read(1, BOX.public, 0, 9, True, 1))]
+)
+def test_a_flood_that_reads_no_answer_is_not_listened_to(url: str, asking: bytes) -> None:
+    """Each frame would be answered, by a refusal or a page; they do not pile up in the relay, which answers others."""
 
     async def main() -> None:
         async with open_socket(f"{url}/v1", max_queue=1) as flood, await connect(url) as honest:
@@ -210,13 +280,12 @@ def test_a_flood_that_reads_no_answer_is_not_listened_to(url: str) -> None:
             assert isinstance(challenge, Challenge)
             signature = BOX.sign(to_be_signed(challenge.nonce, BOX.public))
             await flood.send(encode_frame(Open(1, BOX.public, signature)))
-            refused = encode_frame(Subscribe(1, OTHER.public, 0))
             sent = 0
 
             async def pour() -> None:
                 nonlocal sent
                 while True:
-                    await flood.send(refused)
+                    await flood.send(asking)
                     sent += 1
 
             pouring = asyncio.create_task(pour())

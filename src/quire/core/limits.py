@@ -46,9 +46,7 @@ GAPS_PER_LOG_MAX = 256  # in what one side says it has of a log: newest first ma
 CHANNELS_PER_SYNC_MAX = 16_384  # that one side offers: 560 KiB in its first message
 LOGS_PER_CHANNEL_MAX = 65_536  # that one side names; a device has one more for each restored vault
 NEED_HEIGHTS_MAX = 4_096  # logs that one says it has, when it asks a relay's readers for the rest: 1 MiB
-STRETCHES_MAX = (
-    64  # of one mailbox of a relay that are noted as unread: one a break; beyond it two become one
-)
+STRETCHES_MAX = 64  # of a relay's mailbox that are noted as unread: one a break; beyond it two become one
 PARTS_BYTES_MAX = 2 * BUNDLE_BYTES_MAX  # of records that come in parts, waiting in one mailbox of a relay
 CARRIED_PARTS_MAX = 256  # of one self-channel that others carry, which is one record at most
 

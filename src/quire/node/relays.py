@@ -252,6 +252,8 @@ class RelaySync:
                     await self._room.wait()
         except Exception as error:
             self._ended = error
+            ended = {one.mailbox for one in self._came if isinstance(one, Page)}
+            self._came += (one for one in self._backlog.broken() if one.mailbox not in ended)
             self._wake.set()
 
     async def _subscribe(self, client: RelayClient) -> None:
@@ -283,7 +285,8 @@ class RelaySync:
         self._full.clear()
         self._room.set()
         found = await self._on_disk(self._vault.take, client.relay, batch)
-        await self._turn(client, [one for one in batch if isinstance(one, Page)])
+        if self._ended is None:
+            await self._turn(client, [one for one in batch if isinstance(one, Page)])
         self.report.new += found.new
         self.report.messages.update(channel for channel, _ in found.messages)
         if found.new >= MUCH:

@@ -36,7 +36,7 @@ class _Box:
         self.reach = reach
         self.looked = False
         self.asked: Ask | None = None
-        self.newest = 0
+        self.newest = self.last = 0  # cursors that came: the highest, and the last
         self.at_end: int | None = None
         self.at_beginning: int | None = None
 
@@ -88,7 +88,7 @@ class Backlog:
         while self._due and self._flying < FLYING_MAX and (everything or self._due[0][0] == FIRST):
             _, _, mailbox = heapq.heappop(self._due)
             box = self._boxes[mailbox]
-            box.asked, box.newest = _next(mailbox, box), 0
+            box.asked, box.newest, box.last = _next(mailbox, box), 0, 0
             self._flying += 1
             yield box.asked
 
@@ -99,7 +99,7 @@ class Backlog:
             return False
         after, before = box.asked.stretch
         if after < cursor < before:
-            box.newest = max(box.newest, cursor)
+            box.newest, box.last = max(box.newest, cursor), cursor
             return True
         return False
 
@@ -112,6 +112,16 @@ class Backlog:
         if not asked[0] <= left[0] <= left[1] <= asked[1] or left == asked:
             raise MalformedError("a relay leaves more than was asked for", rule="relay_left")
         return Page(mailbox, asked, left, box.newest)
+
+    def broken(self) -> list[Page]:
+        """The link broke: what came of pages that did not end."""
+        found = []
+        for mailbox, box in self._boxes.items():
+            if box.asked is not None and box.last:
+                (after, before), last = box.asked.stretch, box.last
+                left = (after, last) if box.asked.newest else (last, before)
+                found.append(Page(mailbox, box.asked.stretch, left, box.newest))
+        return found
 
     def read(self, page: Page, reach: Reach, time: int | None) -> bool:
         """A page was taken in; was it the first of its mailbox?
