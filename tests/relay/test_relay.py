@@ -92,6 +92,7 @@ async def read(client: RelayClient, mailbox: bytes, after: int = 0) -> list[Item
     async for frame in client.frames():
         if isinstance(frame, CaughtUp):
             return found
+        assert isinstance(frame, Item)
         found.append(frame)
     raise AssertionError
 

@@ -79,7 +79,7 @@ class TestMailboxes(RoadSuite):
                 frame = await reader._frames.get()
                 if frame is None:
                     raise reader._why or AssertionError
-                return frame.data if not isinstance(frame, CaughtUp) else await receive()
+                return frame.data if isinstance(frame, Item) else await receive()
 
             async def cut() -> None:
                 reader._socket.transport.abort()

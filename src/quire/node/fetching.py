@@ -57,6 +57,7 @@ async def from_relay(chat: ChannelManager, url: str, enough: Enough) -> None:
 
 async def _until(rested: asyncio.Queue[int], enough: Enough) -> None:
     """Everything that was there is here, it is enough, and nothing comes."""
+    await rested.get()  # however slowly it comes
     while True:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(QUIET_S):
