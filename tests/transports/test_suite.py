@@ -15,7 +15,7 @@ from quire.core.bundle_file import Kind, Record, read_bundle_file, write_bundle_
 from quire.core.crypto.keys import SigningKey
 from quire.core.ids import DeviceId
 from quire.core.limits import BUNDLE_BYTES_MAX
-from quire.core.relay_frames import ITEM_BYTES_MAX, CaughtUp
+from quire.core.relay_frames import ITEM_BYTES_MAX, Item
 from quire.errors import MalformedError
 from quire.testing.transport_suite import LinkSuite, Road, RoadSuite
 from quire.transports.interface import Link
