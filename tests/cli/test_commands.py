@@ -224,7 +224,9 @@ def test_starting_imports_little(quire: Quire) -> None:
     slow = {
         "pydantic", "cryptography", "keyring", "mnemonic", "lxml", "ijson", "markdown_it", "pygments", "asyncio",
         "rich.progress", "rich.prompt", "rich.markdown", "rich.traceback", "typer.rich_utils", "difflib.HtmlDiff",
-        "quire.cli.importing", "quire.cli.keys", "quire.exchange.slack",
+        "quire.cli.importing", "quire.cli.keys", "quire.exchange.slack", "json", "quire.core.membership", "quire.core.invite",
+        "quire.core.words", "quire.core.segment", "quire.core.bundle_file", "quire.storage.search", "quire.store.ledger",
+        "quire.store.pruning", "quire.store.archiving",
     }  # fmt: skip
     assert not loaded & (slow - {"cryptography"})  # a key file is opened with it; a raw key is not
 

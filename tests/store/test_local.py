@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,3 +209,36 @@ def test_closing_twice_and_using_what_is_closed(folder: Path) -> None:
     store.close()
     store.close()
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == ["slots", "vault.db"]
+
+
+NOT_FOR_READING = {
+    "channels", "core.clock", "core.commit", "core.control", "core.heights", "core.membership", "core.query", "core.reports",
+    "core.timeline", "core.words", "core.crypto.slot_changes", "storage.attachments", "storage.backlog", "storage.erasures",
+    "storage.files", "storage.outside", "storage.retention", "storage.search", "storage.unlocking", "store.ledger",
+    "store.pruning", "store.wallclock",
+}  # fmt: skip
+
+
+def test_a_fresh_process_loads_for_reading_only_what_reading_needs(folder: Path) -> None:
+    """Each module that is loaded for nothing is a hundredth of the time to the first page."""
+    with vaults.opened(folder) as store:
+        channel = ChannelManager(store).get_channel("general").id
+        key = store.database.key.reveal().hex()
+    program = """if True:
+        import sys
+        from quire import DatabaseKey, LocalStore, RawKey
+        with LocalStore.open(sys.argv[1], RawKey(DatabaseKey(bytes.fromhex(sys.argv[2])))) as store:
+            [message] = store.get_channel_messages_paginated(bytes.fromhex(sys.argv[3]), limit=50).messages
+        print(message.body, *(name for name in sys.modules))
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(folder), key, channel.hex()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    body, *loaded = ran.stdout.split()
+    assert body == "here"
+    assert "quire.store.reader" in loaded
+    assert not {f"quire.{name}" for name in NOT_FOR_READING} & set(loaded)
+    assert not {"cryptography", "asyncio", "pathlib", "json", "base64"} & set(loaded)

@@ -14,11 +14,10 @@ from quire.core.limits import TIME_MS_MAX
 from quire.core.views import Event
 from quire.errors import UsageError
 from quire.storage.database import guarded
-from quire.store import archiving
-from quire.store.archiving import ArchiveReport, Segment
 
 if TYPE_CHECKING:
     from quire.channels.events import EventHub
+    from quire.store.archiving import ArchiveReport, Segment
     from quire.store.care import Progress
     from quire.store.local import LocalStore
 
@@ -51,6 +50,8 @@ class Archiver:
         Raises: NotFoundError, UsageError(rule="time_range"), BusyError, FullError, StorageError: what was moved by then
         is moved, all else is as it was.
         """
+        from quire.store import archiving
+
         folder = None if to is None else os.path.abspath(os.fspath(to))
         id, before_ms = self.resolve(channel), _ms(before)
         done = archiving.archive(self.store, id, before_ms, folder, progress)
@@ -61,6 +62,8 @@ class Archiver:
     @guarded
     def preview_archive(self, channel: ChannelId | str, before: datetime | int) -> ArchiveReport:
         """What `archive` would move; nothing is changed."""
+        from quire.store import archiving
+
         return archiving.preview(self.store, self.resolve(channel), _ms(before))
 
     @guarded
@@ -69,6 +72,8 @@ class Archiver:
 
         Raises: UnreachableError, with nothing changed, if a file is not at hand; CorruptError; FullError, StorageError.
         """
+        from quire.store import archiving
+
         id = self.resolve(channel)
         done = archiving.unarchive(self.store, id, progress)
         if done.operations:
@@ -78,11 +83,15 @@ class Archiver:
     @guarded
     def list_segments(self) -> list[Segment]:
         """The files of all archives, and whether each is where it should be."""
+        from quire.store import archiving
+
         return archiving.listed(self.store)
 
     @guarded
     def check_segments(self, *, progress: Progress | None = None) -> list[Segment]:
         """The same, each file read whole."""
+        from quire.store import archiving
+
         return archiving.check(self.store, progress)
 
     @guarded
@@ -91,6 +100,8 @@ class Archiver:
 
         Raises: NotFoundError(rule="archive_folder_absent" or "segments_absent").
         """
+        from quire.store import archiving
+
         return archiving.point(self.store, os.path.abspath(os.fspath(folder)))
 
 

@@ -4,7 +4,7 @@ Two things make a Typer program with forty commands slow to start. It builds all
 imports only the family that holds the command named. And recent versions of Typer turn every
 argument into its type through pydantic, whose import takes longer than everything else `quire read`
 does: `plain` gives text and numbers a coercion of our own. Should Typer change inside, it
-falls back to its own way, slower and just as right; tests/cli/test_startup.py would tell.
+falls back to its own way, slower and just as right; tests/cli/test_commands.py (`test_starting_imports_little`) would tell.
 """
 
 from __future__ import annotations
