@@ -230,3 +230,18 @@ def test_what_else_a_folder_holds_is_said(tmp_path: Path, manager: ChannelManage
     assert any("--format telegram" in text for text in summary.warnings)
     assert any(text.startswith("bo.zip") for text in summary.warnings)
     assert manager.import_(folder, format="telegram").messages == 1
+
+
+def test_a_zip_whose_names_are_no_text_is_read_all_the_same(tmp_path: Path) -> None:
+    path = pack(
+        tmp_path, {"caf\u00e9/2020-09-10.json": day(10, 2), "garden/2020-09-11.json": day(11, 2)}, "zip"
+    )
+    path.write_bytes(path.read_bytes().replace("caf\u00e9".encode(), b"caf\xc3("))
+    found = records(slack, path)
+    assert {message.channel for message in messages(found)} == {"caf\ufffd(", "garden"}
+
+
+def test_a_pipe_is_no_export(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FormatError), open_export(tmp_path / "pipe"):
+        pass

@@ -634,3 +634,19 @@ def test_a_change_is_measured_by_the_message_itself(tmp_path: Path) -> None:
     assert [(edit.time_ms, edit.body) for edit in edits] == [
         (MS + 100_000, "see http://y"), (MS + 200_000, "see http://y"),
     ]  # fmt: skip
+
+
+def test_replies_that_stand_in_their_root(tmp_path: Path) -> None:
+    """slack-archive puts whole messages there, Slack's own exports only who and when."""
+    root = msg(A, text="root", thread_ts=A, replies=[msg(B, text="in it", thread_ts=A, user="U2")])
+    short = msg(C, text="other", replies=[{"user": "U2", "ts": "1600086401.000000"}])
+    found = messages(read(tmp_path, {"data/C00000001.json": [short, root]}))
+    assert [(m.id, m.thread, m.body) for m in found] == [(C, "", "other"), (A, "", "root"), (B, A, "in it")]
+
+
+def test_a_large_file_is_read_piece_by_piece_whatever_its_size_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quire.exchange.slack.WHOLE_MAX", 300)
+    rows = [msg(f"16000000{at:02}.000100", text="x") for at in range(40)]
+    assert len(messages(read(tmp_path, {"garden/2020-09-13.json": rows}))) == 40

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
+from quire.errors import FormatError
 from quire.exchange.jsonpull import Broken, JsonPull
 from quire.exchange.loose_json import decode
 from quire.exchange.text import clean
@@ -53,9 +54,17 @@ class Prefixed(io.RawIOBase):
 
 
 def taken(stream: BinaryIO, size: int) -> bytes:
-    """The next `size` bytes, or all there are: a raw stream may give fewer at a time."""
-    pieces = []
-    while size > 0 and (piece := stream.read(min(size, PIECE_MAX))):
+    """The next `size` bytes, or all there are, before damage too: a raw stream may give fewer at a time."""
+    pieces: list[bytes] = []
+    while size > 0:
+        try:
+            piece = stream.read(min(size, PIECE_MAX))
+        except FormatError:
+            if pieces:  # said again to who asks for more
+                break
+            raise
+        if not piece:
+            break
         pieces.append(piece)
         size -= len(piece)
     return b"".join(pieces)

@@ -16,7 +16,7 @@ import io
 import re
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from quire.errors import FormatError
 from quire.exchange.jsonin import Prefixed, objects, taken
@@ -162,14 +162,15 @@ class _Reader:
             head = taken(stream, TEXT_HEAD)
             if not _holds_objects(head):
                 return  # a text of some other kind beside the messages
-            stream = Prefixed(head, stream)  # type: ignore[assignment]
+            stream = cast(BinaryIO, Prefixed(head, stream))
         if place.file.endswith((*LINES, *TEXTS)):
             yield from self._lines(place, stream, channel)
             return
-        if self.source.sizes().get(place.file, 0) > WHOLE_MAX:
-            yield from self._streamed(place, stream, channel)
+        data = taken(stream, WHOLE_MAX + 1)
+        if len(data) > WHOLE_MAX:
+            yield from self._streamed(place, cast(BinaryIO, Prefixed(data, stream)), channel)
             return
-        yield from self._whole(place, stream.read(), channel)
+        yield from self._whole(place, data, channel)
         stream.read(1)  # a damaged file says so now
 
     def _whole(self, place: Place, data: bytes, channel: str) -> Iterator[Record]:
@@ -214,9 +215,9 @@ class _Reader:
             return [Skipped(place.file, position, "a message without a valid time")] if sure else []
         root = self.roots.get((channel, timestamp(event.get("ts"))), "") if self.roots else ""
         out = self.stream.take(event, place, channel, position, root)
-        if replies := event.get("slackdump_thread_replies"):
+        if "slackdump_thread_replies" in event or "replies" in event:
             thread = Place(place.file, "thread", place.folder, timestamp(event.get("ts")))
-            out.extend(self._items(thread, sequence(replies), channel, f"{position}, reply"))
+            out.extend(self._items(thread, _whole_replies(event), channel, f"{position}, reply"))
         return out
 
     def _lines(self, place: Place, stream: BinaryIO, channel: str) -> Iterator[Record]:
@@ -249,6 +250,12 @@ class _Reader:
                 yield Skipped(place.file, "the whole file", f"not JSON: {error}"[:200])
         else:
             yield from self._streamed(place, io.BytesIO(data), channel)
+
+
+def _whole_replies(message: dict[str, Any]) -> list[Any]:
+    """The replies that some tools put into their root. Slack itself puts only their authors and times there."""
+    listed = message.get("slackdump_thread_replies") or message.get("replies")
+    return [reply for reply in map(mapping, sequence(listed)) if "text" in reply and "ts" in reply]
 
 
 def _holds_objects(head: bytes) -> bool:

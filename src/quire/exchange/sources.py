@@ -18,6 +18,7 @@ import io
 import itertools
 import lzma
 import os
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -168,7 +169,7 @@ class ZipSource(Source):
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except BROKEN as error:
+        except (*BROKEN, ValueError, struct.error) as error:  # names that are no text, lengths that are none
             raise FormatError(f"{path.name} is not a readable zip: {error}", rule="broken_archive") from error
         if len(self._zip.infolist()) > MEMBERS_MAX:
             raise _too_many(path)
@@ -184,7 +185,12 @@ class ZipSource(Source):
             raise NotFoundError(f"no file {name} in {self.path}", rule="file_absent", file=name)
         try:
             return guarded_stream(self._zip.open(self._real[name]), name)
-        except (RuntimeError, *BROKEN) as error:  # RuntimeError: the member is encrypted
+        except (
+            RuntimeError,
+            ValueError,
+            struct.error,
+            *BROKEN,
+        ) as error:  # RuntimeError: the member is encrypted
             raise FormatError(
                 f"{name} in {self.path.name}: {error}", rule="broken_archive", file=name
             ) from error
@@ -441,6 +447,8 @@ def _packed(path: Path) -> Source:
         return FolderSource(path)
     if not path.exists():
         raise NotFoundError(f"there is no file {path}", rule="path_absent")
+    if not path.is_file():
+        raise FormatError(f"{path} is no file and no folder", rule="unreadable")
     try:
         with path.open("rb") as stream:
             head = stream.read(HEAD_SIZE)
