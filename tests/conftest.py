@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the processes of all tests keep compiled modules: the first compiles for all, whatever the environment says."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "compiled"
+    if sys.pycache_prefix and not sys.dont_write_bytecode:
+        folder = Path(sys.pycache_prefix)  # as `make test` says: kept for the next time
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPYCACHEPREFIX", str(folder))
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)

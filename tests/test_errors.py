@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,9 @@ import pytest
 from quire import errors
 from quire.errors import QuireError
 from tests import vectors
+from tests.sources import FILES, SOURCE, nodes
 
 ROOT = Path(__file__).parent.parent
-SOURCE = ROOT / "src" / "quire"
 CLASSES = {
     name: kind
     for name, kind in vars(errors).items()
@@ -26,21 +26,22 @@ STRANGERS = ("PeerError", "MalformedError", "UnauthorisedError")
 OF_CALLERS = {"edit_not_author", "delete_not_author", "erase_not_author"}
 
 
-def raised() -> Iterator[tuple[Path, int, str, str | None]]:
+@cache
+def raised() -> list[tuple[Path, int, str, str | None]]:
     """(file, line, class, rule or None if it is no constant) of every error made in the source."""
-    for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+    found = []
+    for path in FILES:
+        for node in nodes(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CLASSES:
                 rules = [keyword.value for keyword in node.keywords if keyword.arg == "rule"]
                 rule = rules[0].value if rules and isinstance(rules[0], ast.Constant) else None
-                yield path, node.lineno, node.func.id, str(rule) if rule else None if rules else ""
-
-
-RAISED = list(raised())
+                name = str(rule) if rule else None if rules else ""
+                found.append((path, node.lineno, node.func.id, name))
+    return found
 
 
 def test_there_are_errors_to_look_at() -> None:
-    assert len(RAISED) > 100
+    assert len(raised()) > 100
     assert set(errors.__all__) == set(CLASSES)
 
 
@@ -63,7 +64,7 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 
 def test_every_error_names_a_rule() -> None:
     """A constant in snake_case; where it is handed on, a variable."""
-    for path, line, kind, rule in RAISED:
+    for path, line, kind, rule in raised():
         where = f"{path.relative_to(SOURCE)}:{line}: {kind}"
         assert rule != "", f"{where} has no rule"
         assert rule is None or re.fullmatch(r"[a-z][a-z0-9_]*", rule), where
@@ -77,7 +78,7 @@ def branch(kind: type[QuireError]) -> str:
 def test_one_rule_is_one_kind_of_fault() -> None:
     """Scripts go by the rule: it may be said by a parent and a child, not by two branches."""
     kinds: dict[str, set[str]] = {}
-    for _, _, kind, rule in RAISED:
+    for _, _, kind, rule in raised():
         if rule:
             kinds.setdefault(rule, set()).add(branch(CLASSES[kind]))
     several = {rule: found for rule, found in kinds.items() if len(found) > 1}
@@ -86,7 +87,7 @@ def test_one_rule_is_one_kind_of_fault() -> None:
 
 def test_rules_for_bytes_from_elsewhere_stand_in_the_spec() -> None:
     spec = "\n".join(path.read_text() for path in (ROOT / "docs" / "spec").glob("*.md"))
-    rules = {rule for _, _, kind, rule in RAISED if kind in STRANGERS and rule} - OF_CALLERS
+    rules = {rule for _, _, kind, rule in raised() if kind in STRANGERS and rule} - OF_CALLERS
     assert len(rules) > 20
     assert {rule for rule in rules if f"`{rule}`" not in spec} <= {
         "operation_lone_surrogate",  # cannot be written as bytes at all

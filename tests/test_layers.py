@@ -6,8 +6,7 @@ import ast
 from functools import cache
 from pathlib import Path
 
-SOURCE = Path(__file__).parent.parent / "src" / "quire"
-FILES = sorted(SOURCE.rglob("*.py"))
+from tests.sources import FILES, SOURCE, nodes
 
 MAY_IMPORT = {
     "errors": "",
@@ -45,7 +44,7 @@ def layer_of(path: Path) -> str:
 def imports_of(path: Path) -> list[str]:
     """Full names of what a file imports, wherever in it; `from a import b` counts as a.b."""
     found: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -88,7 +87,7 @@ def test_the_core_is_pure() -> None:
     for path in core:
         for name in imports_of(path):
             assert name.split(".")[0] not in IMPURE, f"{path.relative_to(SOURCE)} imports {name}"
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             assert not isinstance(node, ast.AsyncFunctionDef | ast.Await), f"{path.name} awaits"
             if isinstance(node, ast.Attribute):
                 assert node.attr not in CLOCKS, f"{path.name} reads the clock"

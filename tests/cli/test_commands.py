@@ -145,8 +145,8 @@ def test_history_shows_changes(here: InProcess) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_follow_shows_what_other_processes_write(quire: Quire) -> None:
-    quire("channel", "create", "live")
+def test_follow_shows_what_other_processes_write(quire: Quire, here: InProcess) -> None:
+    here("channel", "create", "live")
     follower = subprocess.Popen(
         quire.command("read", "live", "--follow", "--json"),
         env=quire.environment_with(),
@@ -202,8 +202,8 @@ def _help(words: list[str]) -> str:
     return out.getvalue()
 
 
-def test_completion_of_channel_names(quire: Quire) -> None:
-    quire("channel", "create", "completed")
+def test_completion_of_channel_names(quire: Quire, here: InProcess) -> None:
+    here("channel", "create", "completed")
 
     def complete(words: str, **environment: str) -> list[str]:
         place = str(len(words.split()) - 1)
@@ -215,9 +215,9 @@ def test_completion_of_channel_names(quire: Quire) -> None:
     assert complete("quire thr") == ["thread", "threads"]
 
 
-def test_starting_imports_little(quire: Quire) -> None:
-    quire("channel", "create", "start")
-    quire("post", "start", "hello")
+def test_starting_imports_little(quire: Quire, here: InProcess) -> None:
+    here("channel", "create", "start")
+    here("post", "start", "hello")
     report = "import atexit, sys; atexit.register(lambda: print('\\n'.join(sys.modules), file=sys.stderr))"
     loaded = set(quire("read", "start", before=report).err.splitlines())
     assert "rich.console" in loaded  # the list is one

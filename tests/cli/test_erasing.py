@@ -13,10 +13,10 @@ NEEDLE = "zanzibarquux marmalade"
 
 
 @pytest.fixture
-def said(own: Quire) -> str:
+def said(own_here: InProcess) -> str:
     """A message that is to go, by id."""
-    own("channel", "create", "general")
-    return own.id_of("post", "general", NEEDLE)
+    own_here("channel", "create", "general")
+    return own_here.id_of("post", "general", NEEDLE)
 
 
 def test_a_message_is_erased_looked_for_and_shown_as_erased(

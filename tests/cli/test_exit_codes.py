@@ -17,25 +17,25 @@ BREAK_STATS = "import quire.store.local as s\ndef broken(self): {}\ns.LocalStore
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _channel(quire: Quire) -> None:
-    quire("channel", "create", "codes")
+def _channel(here: InProcess) -> None:
+    here("channel", "create", "codes")
 
 
 def test_done(quire: Quire) -> None:
     assert quire("help", "exits").out.startswith("   0  done\n")
 
 
-def test_1_something_found_and_repaired(own: Quire) -> None:
-    own("channel", "create", "counted")
-    own("post", "counted", "one")
+def test_1_something_found_and_repaired(own: Quire, own_here: InProcess) -> None:
+    own_here("channel", "create", "counted")
+    own_here("post", "counted", "one")
     with LocalStore.open(own.vault, KeyFile(own.key)) as store:
         store.database.writer.execute("UPDATE channel SET messages = 77 WHERE name = 'counted'")
     report = own("verify", "--json", code=1).json
     assert (report["ok"], report["problem_count"]) == (False, len(report["problems"]))
     assert "channel_view" in {one["what"] for one in report["problems"]}
-    assert "channel_view: " in own("verify", code=1).out
+    assert "channel_view: " in own_here("verify", code=1).out
     assert own("doctor", "--repair", "--json").json["ok"]
-    assert own("verify", "--json").json["ok"]
+    assert own_here("verify", "--json").json["ok"]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def spoiled(valid: bytes, seed: int, changes: int, noise: bytes) -> bytes:
     return bytes(data)
 
 
-def fuzz(importer: Importer, valid: bytes, name: str, examples: int = 120) -> Callable[[], None]:
+def fuzz(importer: Importer, valid: bytes, name: str, examples: int = 60) -> Callable[[], None]:
     """A test: whatever happens to `valid`, the importer yields sound records or raises FormatError."""
 
     @settings(max_examples=examples, deadline=None, database=None)

@@ -252,7 +252,7 @@ LINE = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(LINE, max_size=4), st.binary(max_size=40), st.integers(0, 200))
 def test_anything_gives_records_or_a_format_error(
     tmp_path_factory: pytest.TempPathFactory, lines: list[object], noise: bytes, at: int

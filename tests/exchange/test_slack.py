@@ -562,7 +562,7 @@ STREAM = [
 ]  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_type_in_any_field(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     files = json.loads(
@@ -584,7 +584,7 @@ def test_any_type_in_any_field(tmp_path_factory: pytest.TempPathFactory, data: s
         tally(read(tmp_path_factory.mktemp("fuzz"), files))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.binary(max_size=30))
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, seed: int, noise: bytes) -> None:
     chance = random.Random(seed)

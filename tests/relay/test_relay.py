@@ -77,6 +77,13 @@ def url(tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One relay for those tests that leave nothing in it that others would see."""
+    with relaying(tmp_path_factory.mktemp("lasting") / "relay") as (_, url):
+        yield url
+
+
 def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     async def bounded() -> Any:
         async with asyncio.timeout(60):
@@ -243,9 +250,9 @@ def _bytes(data: str | bytes) -> bytes:
     ],
     ids=range(9),
 )  # fmt: skip
-def test_what_is_no_frame_ends_the_connection_and_no_other(url: str, frame: bytes, rule: str) -> None:
+def test_what_is_no_frame_ends_the_connection_and_no_other(lasting: str, frame: bytes, rule: str) -> None:
     async def main() -> None:
-        async with await connect(url) as honest, open_socket(f"{url}/v1") as socket:
+        async with await connect(lasting) as honest, open_socket(f"{lasting}/v1") as socket:
             await socket.recv()
             await socket.send(frame)
             assert decode_from_relay(_bytes(await socket.recv())) == Bye(rule)
@@ -257,9 +264,9 @@ def test_what_is_no_frame_ends_the_connection_and_no_other(url: str, frame: byte
     run(main)
 
 
-def test_text_is_no_frame(url: str) -> None:
+def test_text_is_no_frame(lasting: str) -> None:
     async def main() -> None:
-        async with open_socket(f"{url}/v1") as socket:
+        async with open_socket(f"{lasting}/v1") as socket:
             await socket.recv()
             await socket.send("text")
             assert decode_from_relay(_bytes(await socket.recv())) == Bye("relay_frame")
