@@ -136,6 +136,8 @@ def test_tables_go_between_the_markers(tmp_path: Path) -> None:
         report.rewrite(page, "new")
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_memory_of_a_child_is_its_own(history: data.History, tmp_path: Path) -> None:
     built, _ = building.build(history, 500, tmp_path)
     built.close()

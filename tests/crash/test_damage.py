@@ -27,11 +27,7 @@ MESSAGES = 120
 FLIPS = 150
 OLD_PAGES = 25
 SALT = range(16)  # only passphrases given to SQLite itself would use it
-HOW_TO_WRITE = (
-    18,
-    19,
-    20,
-)  # versions of the file's format and the space kept for tags: in the clear, see below
+HOW_TO_WRITE = (18, 19, 20)  # the format's versions and the space kept for tags: in the clear, see below
 
 
 def talk(store: LocalStore, start: int, count: int) -> None:

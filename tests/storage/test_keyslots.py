@@ -693,6 +693,8 @@ def test_a_kill_leaves_the_old_slots_or_the_new(vault: Path, key_file: KeyFile) 
     assert sorted(path.name for path in vault.iterdir()) == ["slots", "slots.lock"]
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 @pytest.mark.parametrize("end", ["begin_rekey", "finish_rekey", "abort_rekey"])
 def test_a_kill_in_a_rekey_loses_no_key_that_may_be_needed(vault: Path, end: str) -> None:
     made(vault, PHRASE)

@@ -70,6 +70,8 @@ def test_a_file_is_read_in_a_fresh_process_as_it_was(chat: ChannelManager, tmp_p
     assert (chat.store.stats().files, chat.store.stats().files_bytes) == (1, len(TEXT))
 
 
+@pytest.mark.slow
+@pytest.mark.bounded
 def test_memory_does_not_grow_with_the_file(chat: ChannelManager, tmp_path: Path) -> None:
     large = tmp_path / "large.bin"
     with large.open("wb") as file:
