@@ -87,9 +87,10 @@ def test_a_fork_reaches_who_has_the_longer_side_of_it_as_the_log(trio: Trio) -> 
     hostile = Hostile(bob)
     pen = hostile.pen(team)
     common = pen.write(Post("common"))
-    twins = [pen.fork() for _ in range(16)]
-    longer = [pen.write(Post("here")), pen.write(Post("here again"))]
-    shorter = min((twin.write(Post("there")) for twin in twins), key=_id)
+    shorter = min((pen.fork().write(Post("there")) for _ in range(16)), key=_id)
+    twins = [(twin.write(Post("here")), twin) for twin in [pen.fork() for _ in range(16)]]
+    first, twin = max(twins, key=lambda one: _id(one[0]))
+    longer = [first, twin.write(Post("here again"))]
     assert _id(shorter) < _id(longer[0])  # it is the log for who knows both
     assert ada.take([hostile.sealed(team, common, *longer, shorter)]).forked == [team]
     carol.take([hostile.sealed(team, common, *longer)])

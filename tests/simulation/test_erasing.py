@@ -61,6 +61,10 @@ def test_also_where_devices_sync_over_links_and_relays(tmp_path: Path) -> None:
         (World, 24, 120),
         # an erasure lost its right, and by relays alone nobody was brought the bytes again
         (SyncingWorld, 9, 100),
+        # a device whose maker was revoked came into no channel that the maker had not been in
+        (World, 37, 140),
+        # a fault of the world: a liar could make nothing of a commit that had been erased in part
+        (World, 33, 160),
     ],
 )
 def test_a_seed_that_found_a_fault(tmp_path: Path, kind: type[World], seed: int, steps: int) -> None:

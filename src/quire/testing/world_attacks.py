@@ -284,7 +284,7 @@ def _usurpations(on: Scene) -> list[SetRole | Remove | Policy | RevokeDevice | C
 
 
 def _somebodys(on: Scene) -> bytes:
-    """A content commit of somebody else, as the liar has it; empty if there is none."""
+    """A content commit of somebody else, whole, as the liar has it; empty if there is none."""
     db = on.liar.store.database.reader
     logs = [
         row
@@ -298,6 +298,8 @@ def _somebodys(on: Scene) -> bytes:
     stored = log.get_commit(db, row.n, seq)
     assert stored is not None
     operations = tuple(salted for _, salted in contents.commit_operations(db, row.prefix, seq))
+    if len(operations) < commit.decode_head(stored[0]).count:
+        return b""  # some of it was erased
     return commit.encode_commit(commit.Commit(*stored, operations))
 
 
