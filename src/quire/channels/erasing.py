@@ -258,11 +258,13 @@ class Eraser:
         """Nothing of it is to stay in the WAL, nor in files of its own."""
         from quire.core.reports import ErasureReceipt
         from quire.store.attachments import sweep
+        from quire.store.owing import owed_among
 
         sweep(self.store)
         is_empty = self.store.database.checkpoint()
+        owed = owed_among(self.store.database.reader, [one.id for one in receipt.erased])
         return ErasureReceipt(
-            receipt.erasures, receipt.erased, receipt.reason, receipt.left, pending=not is_empty
+            receipt.erasures, receipt.erased, receipt.reason, receipt.left, len(owed), pending=not is_empty
         )
 
 
@@ -302,6 +304,8 @@ class _Rights:
 
 def _remains(db: apsw.Connection, channel: log.ChannelRow, row: rows.MessageRow) -> Remains:
     """What there is to say of a message."""
+    if not row.flags & rows.IMPORTED:  # its text need not be at hand
+        return Remains(row.id, row.root, None)
     from quire.core.timeline import erased_mark
 
     post = rows.post_of(db, row)

@@ -157,6 +157,10 @@ def _remarks(report: BackupReport) -> list[str]:
         said.append(
             "the vault's key was changed: everything was written anew, and the old key opens none of it"
         )
+    if report.away:
+        said.append(
+            f"{plural(report.away, 'commit')} not in it: archived, and not at hand (quire archive --list)"
+        )
     if report.rebuilt:
         said.append("the manifest was damaged; it was made anew")
     if report.damaged:

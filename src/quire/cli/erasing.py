@@ -166,6 +166,7 @@ def _show(session: Session, receipt: ErasureReceipt, scan: Scan | None) -> None:
     fields = {
         "receipt": receipt_fields(receipt),
         "left": receipt.left,
+        "owed": receipt.owed,
         "pending": receipt.pending,
         "scan": records.plain(scan),
     }
@@ -173,6 +174,11 @@ def _show(session: Session, receipt: ErasureReceipt, scan: Scan | None) -> None:
     if receipt.left:
         out.note(
             f"{plural(receipt.left, 'message')} left: only who wrote or imported them, or a moderator, may erase them"
+        )
+    if receipt.owed:
+        out.note(
+            f"{plural(receipt.owed, 'operation')} archived and not at hand: destroyed here when the file is"
+            " (quire archive --list)"
         )
     if receipt.pending:
         out.note("another program is reading this vault: old pages stay in its journal until it is done")

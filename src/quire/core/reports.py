@@ -28,6 +28,7 @@ class ErasureReceipt(msgspec.Struct, frozen=True):
     erased: tuple[Erased, ...] = ()
     reason: str = ""
     left: int = 0  # messages that are not ours to erase
+    owed: int = 0  # operations that are archived out of reach: they are destroyed when their file is at hand
     pending: bool = (
         False  # who reads this vault right now keeps the WAL from being emptied; the next close does it
     )
@@ -175,6 +176,7 @@ class BackupReport(msgspec.Struct, frozen=True, gc=False):
     rebuilt: bool = False  # the manifest was lost or damaged: what the packs say of themselves was taken
     unreadable: int = 0  # attachments that are damaged in the vault, and so not in the backup
     second_bytes: int | None = None  # written at the second place
+    away: int = 0  # commits that are not in the backup, as what is archived of them is not at hand
 
 
 class BackupProblem(msgspec.Struct, frozen=True, gc=False):

@@ -79,6 +79,16 @@ def whole_length(column: str) -> str:
     return f"CASE WHEN {_is(column)} THEN archived_length({column}) ELSE length({column}) END"
 
 
+def away(column: str) -> str:
+    """SQL: 1 where what a column stands for is archived and cannot be read now, else 0."""
+    return f"CASE WHEN {_is(column)} THEN archived_away({column}) ELSE 0 END"
+
+
+def any_segment(db: apsw.Connection) -> bool:
+    """Is anything archived in this vault?"""
+    return db.execute("SELECT 1 FROM segment LIMIT 1").fetchone() is not None
+
+
 def opened(db: apsw.Connection, stored: bytes) -> bytes:
     """What the bytes of a row stand for. Raises: UnreachableError, CorruptError(rule="segment_damaged")."""
     if not is_reference(stored):

@@ -12,7 +12,7 @@ import msgspec
 from quire.core.clock import at
 from quire.core.operation import KINDS, ReadMarker, stored_operation
 from quire.storage import log
-from quire.storage.cold import whole, whole_length
+from quire.storage.cold import whole_length, whole_or_reference
 from quire.storage.meta import set_meta
 from quire.storage.pending import RETENTION_DUE
 from quire.storage.timeline import DELETED
@@ -234,6 +234,6 @@ def on_message(db: apsw.Connection, id: bytes) -> list[tuple[int, int]]:
 
 
 def post_bytes(db: apsw.Connection, id: bytes) -> bytes:
-    """salt || operation of a post."""
-    row: Any = db.execute(f"SELECT {whole('op')} FROM message WHERE id = ?", (id,)).fetchone()
+    """salt || operation of a post; a reference, where that is archived out of reach."""
+    row: Any = db.execute(f"SELECT {whole_or_reference('op')} FROM message WHERE id = ?", (id,)).fetchone()
     return bytes(row[0])

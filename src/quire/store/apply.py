@@ -50,6 +50,7 @@ from quire.storage.database import Statement, fault
 from quire.storage.docs import DocNumbers
 from quire.storage.pending import waiting_exists
 from quire.storage.timeline import MessageRow
+from quire.store import owing
 from quire.store.attachments import uses_of
 from quire.store.columns import Posts
 from quire.store.epochs import is_key
@@ -363,7 +364,11 @@ class Applier:
         row: MessageRow | None = None
         if target is not None:
             row = rows.get_row(db, target)
-            if row is None or row.channel != channel.n:
+            if (
+                row is None
+                or row.channel != channel.n
+                or (isinstance(operation, Edit | Delete) and owing.cannot_change(db, row))
+            ):
                 waiting = (item.id, channel.n, target, None, item.time, item.signer, item.rights, item.salted)
                 backlog.insert_waiting(db, [waiting])
                 return

@@ -30,6 +30,7 @@ from quire.storage.cold import DOOMED, MAKING, WHOLE, SegmentRow
 from quire.storage.database import fault
 from quire.storage.files import FileLock
 from quire.storage.segment_files import NewSegment, make_folder, remove
+from quire.store import owing
 from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
@@ -423,10 +424,15 @@ def require(store: LocalStore, kept: Iterable[SegmentRow] | None = None) -> None
 
 
 def tidy(store: LocalStore) -> None:
-    """Remove what was begun and left, and what nothing refers to any more: the key first, then the file."""
+    """Remove what was begun and left, and what nothing refers to any more. Hold the lock: others may be making some."""
+    sweep(store, MAKING)
+
+
+def sweep(store: LocalStore, least: int = WHOLE) -> None:
+    """Remove what nothing refers to any more: the key first, then the file."""
     blocks, db = store.database.blocks, store.database.reader
     for row in cold.segments(db):
-        if row.state == WHOLE and cold.is_live(db, row):
+        if row.state < least or (row.state == WHOLE and cold.is_live(db, row)):
             continue
         if row.state != DOOMED:
 
@@ -451,6 +457,8 @@ def listed(store: LocalStore) -> list[Segment]:
 
 def check(store: LocalStore, progress: Progress | None = None) -> list[Segment]:
     """The same, each file read whole; of one that is not what was written, which blocks are damaged."""
+    owing.settle(store)
+    sweep(store)
     found = []
     kept = [row for row in cold.segments(store.database.reader) if row.state != MAKING]
     for number, row in enumerate(kept):
@@ -532,6 +540,7 @@ def point(store: LocalStore, folder: str) -> list[Segment]:
         db.executemany("UPDATE segment SET place = ? WHERE n = ?", [(row.place, row.n) for row in found])
 
     store.ledger.run(work)
+    owing.settle(store)
     return [_view(store, row) for row in found]
 
 

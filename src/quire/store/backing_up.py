@@ -39,6 +39,7 @@ from quire.core.reports import BackupReport
 from quire.core.sealed_file import sealed_size
 from quire.errors import CorruptError, MalformedError, StorageError, UsageError
 from quire.storage.backup_folder import ATTACHMENTS, MANIFESTS, PACKS, SLOTS, BackupFolder, pack_path
+from quire.storage.cold import segments
 from quire.storage.database import fault
 from quire.store.backup_files import copy_in
 from quire.store.backup_found import digest_of, entry_of, found, without_crowds
@@ -120,6 +121,15 @@ class _Run:
         self._reread = reread
         self._written: list[PackEntry] = []
         self._done = self._total = 0  # commits
+        self._away = 0  # of them, out of reach
+
+    def _skip(self) -> None:
+        self._away += 1
+
+    def _lacks_segments(self) -> bool:
+        """Is something of the archive not at hand?"""
+        blocks = self._store.database.blocks
+        return not all(map(blocks.is_reachable, segments(self._db)))
 
     def run(self) -> BackupReport:
         earlier = found(self._folder, self._key)
@@ -135,14 +145,15 @@ class _Run:
                 kept.append(entry)
             else:
                 stale += 1
-        kept = without_crowds(kept)
+        if not self._lacks_segments():  # else what a pack has might not be had anew
+            kept = without_crowds(kept)
         state, kept = (
             self._state([entry for entry in kept if entry.kind == Kind.STATE]),
             [entry for entry in kept if entry.kind != Kind.STATE],
         )
         todo = {kind: vault.uncovered(kind, kept) for kind in (Kind.CONTROL, Kind.CONTENT)}
         self._total = sum(count(spans) for of in todo.values() for _, spans in of)
-        self._write(bodies(self._db, kind, runs) for kind, runs in todo.items())
+        self._write(bodies(self._db, kind, runs, self._skip) for kind, runs in todo.items())
         copied = copy_in(self._store, self._folder, self._progress, reread=self._reread)
         self._bytes_written += copied.bytes_written
         files = tuple(copied.entries)
@@ -156,7 +167,8 @@ class _Run:
         return BackupReport(
             packs_written=self._packs_written,
             bytes_written=self._bytes_written,
-            commits=self._total,
+            commits=self._total - self._away,
+            away=self._away,
             packs=len(packs),
             files=len(files),
             bytes=sum(entry.size for entry in packs) + sum(sealed_size(entry.size) for entry in files),

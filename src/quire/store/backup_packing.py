@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import apsw
 
@@ -86,9 +86,15 @@ def _marks(gone: Forgotten, spans: Iterable[PackSpan]) -> bytes:
 
 
 def bodies(
-    db: apsw.Connection, kind: Kind, runs: Iterable[tuple[log.LogRow, list[Span]]]
+    db: apsw.Connection,
+    kind: Kind,
+    runs: Iterable[tuple[log.LogRow, list[Span]]],
+    skip: Callable[[], None] = lambda: None,
 ) -> Iterator[PackBody]:
-    """Packs of these runs of logs, each filled before the next is begun."""
+    """Packs of these runs of logs, each filled before the next is begun.
+
+    skip    called for each commit that is left out, as something of it is archived and not at hand
+    """
     gone = forgotten(db) if kind == Kind.CONTROL else {}  # first: what goes meanwhile is for the next run
     filling = _Filling(kind, gone)
     for row, wanted in runs:
@@ -97,6 +103,13 @@ def bodies(
             while begun <= last:
                 head, seq = b"", last
                 for one in run(db, row, begun, last):
+                    if one.is_away:
+                        if head:
+                            span = PackSpan(row.prefix, begun, one.seq - 1, commit_id(head))
+                            filling.end(span, decode_head(head).time)
+                        head, begun = b"", one.seq + 1
+                        skip()
+                        continue
                     head = one.head
                     filling.add(row.prefix, one)
                     if filling.size >= PACK_BYTES:

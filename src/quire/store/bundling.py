@@ -21,7 +21,7 @@ import apsw
 from quire.core import limits
 from quire.core.bundle import COMMIT_OVERHEAD, in_parts, seal_bundle
 from quire.core.bundle_file import Kind, Record
-from quire.core.commit import Commit, Head, commitment, decode_head, encode_commit, with_holes
+from quire.core.commit import Commit, Head, decode_head, encode_commit, with_holes
 from quire.core.crypto.epochs import EpochKey
 from quire.core.heights import Span
 from quire.core.ids import ChannelId
@@ -29,9 +29,9 @@ from quire.core.membership import Graph
 from quire.core.welcome import RECIPIENTS_MAX, seal_welcome
 from quire.storage import contents, controls, keychain, log
 from quire.storage import timeline as rows
-from quire.storage.cold import is_reference
+from quire.storage.cold import commitment_of, is_reference
 from quire.storage.erasures import ERASED, POLICY
-from quire.store import epochs
+from quire.store import epochs, owing
 from quire.store.behind import closed_to_some, devices_behind, devices_unaware, epoch_of
 from quire.store.carrying import Carried, Goes, sign_carried, still_says
 from quire.store.retention import hidden
@@ -212,7 +212,8 @@ def content_parts(
     logs = [of for of in log.logs_of(db, row.n) if not own or of.signer == own]
     everything = [(1, limits.SEQ_MAX)]
     spans = {of.n: everything if wanted is None else wanted.spans.get(of.n, []) for of in logs}
-    away = hidden(db, row, now_ms())
+    away = dict.fromkeys(hidden(db, row, now_ms()), POLICY)
+    away |= dict.fromkeys(owing.owed(db).get(row.n, ()), ERASED)
     for piece in heapq.merge(
         *(_backwards(db, of, goes, spans[of.n], away) for of in logs), key=_newest_first
     ):
@@ -239,18 +240,18 @@ def content_parts(
 
 
 def _backwards(
-    db: apsw.Connection, of: log.LogRow, goes: Goes | None, spans: Sequence[Span], away: set[bytes]
+    db: apsw.Connection, of: log.LogRow, goes: Goes | None, spans: Sequence[Span], away: dict[bytes, int]
 ) -> Iterator[Piece]:
     """The content commits of a log in these spans, or those that are to go, the last one first.
 
-    away    operations that go as if they were gone here
+    away    operations that go as if they were gone here, and for which reason
     """
     for first, last in reversed(spans):
         yield from _span_backwards(db, of, goes, first, last, away)
 
 
 def _span_backwards(
-    db: apsw.Connection, of: log.LogRow, goes: Goes | None, first: int, last: int, away: set[bytes]
+    db: apsw.Connection, of: log.LogRow, goes: Goes | None, first: int, last: int, away: dict[bytes, int]
 ) -> Iterator[Piece]:
     end = last + 1
     while window := log.commits_before(db, of.n, end, WINDOW_COMMITS, first):
@@ -268,12 +269,13 @@ def _span_backwards(
             entries, holes = found.get(head.seq, ([], {}))
             if not entries or any(why not in (ERASED, POLICY) for why in holes.values()):
                 continue  # others would take what was let go here for what they lack
-            if any(is_reference(entry) for entry in entries):
-                continue  # archived, and out of reach: whoever asks again may have it then
             place = of.prefix + head.seq.to_bytes(4, "big")
             for index in range(len(entries)) if away else ():
-                if index not in holes and place + index.to_bytes(2, "big") in away:
-                    entries[index], holes[index] = commitment(entries[index]), POLICY
+                why = away.get(place + index.to_bytes(2, "big"))
+                if index not in holes and why is not None:
+                    entries[index], holes[index] = commitment_of(entries[index]), why
+            if any(is_reference(entry) for entry in entries):
+                continue  # archived, and out of reach: whoever asks again may have it then
             there = [b"" if index in holes else entry for index, entry in enumerate(entries)]
             if goes is None or goes(place, there):
                 yield Piece(head, encode_commit(with_holes(encoded, signature, entries, holes)), of.n)

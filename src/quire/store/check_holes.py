@@ -11,6 +11,7 @@ from quire.storage.erasures import ERASED, LOCAL, MISSING
 from quire.store.check_views import Views
 from quire.store.erasing import MADE_UP
 from quire.store.findings import Run, named
+from quire.store.owing import owed
 
 ROWS = "SELECT target, id, channel, time, signer, rights, message, what FROM erasure WHERE id = ? ORDER BY target"
 COLUMNS = "target, id, channel, time, signer, rights, message, what"
@@ -27,6 +28,9 @@ class HoleCheck:
         self._said = 0  # entries of erasures that there are to be
         found = run.db.execute("SELECT EXISTS(SELECT 1 FROM erasure)").fetchone()
         self._is_any = found is not None and bool(found[0])
+        self._owed = {
+            id for ids in owed(run.db).values() for id in ids
+        }  # erased, and in a file that is not at hand
 
     def kept(
         self,
@@ -41,7 +45,7 @@ class HoleCheck:
             self._check_rows(channel, of, time, id, operation)
         elif isinstance(operation, ControlOperation):
             return  # which nobody can erase
-        elif self._is_any and self._standing(channel, of, time, id):
+        elif self._is_any and id not in self._owed and self._standing(channel, of, time, id):
             self._add("erasure_view", named(id), "its bytes are here, though it is erased")
 
     def check(

@@ -57,6 +57,7 @@ from quire.store.check_search import SearchCheck
 from quire.store.epochs import is_key
 from quire.store.erasing import is_let_go
 from quire.store.findings import Groups, Run, named, readable
+from quire.store.owing import out_of_reach
 
 TARGETING = (
     f"SELECT target, id, {whole_or_reference('op')}, channel, time, void FROM operation INDEXED BY operation_target"
@@ -230,10 +231,14 @@ class Views:
             self._add("waiting_view", named(id))
         elif due is None and wanted is None:
             self._add("waiting_in_vain", named(id), "it refers to nothing")
-        elif due is None and rows.root_of(self._db, channel.n, wanted or b"") is not None:
+        elif due is None and self._is_here(channel.n, wanted or b""):
             self._add("waiting_in_vain", named(id), "what it refers to is here")
         elif due is not None and self._run.released_ms is not None and due <= self._run.released_ms:
             self._add("waiting_in_vain", named(id), "its time has come")
+
+    def _is_here(self, channel: int, wanted: bytes) -> bool:
+        """Is the message that something waits for here, and can it be read?"""
+        return rows.root_of(self._db, channel, wanted) is not None and not out_of_reach(self._db, [wanted])
 
     def finish_messages(self) -> None:
         """After the last message: nothing may be left that targets one."""

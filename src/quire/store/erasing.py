@@ -8,7 +8,7 @@ things come. An operation whose bytes are gone is an `Item` without an operation
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import apsw
@@ -24,6 +24,7 @@ from quire.storage import timeline as rows
 from quire.storage.cold import commitment_of
 from quire.storage.database import fault
 from quire.storage.erasures import ERASED, KEPT_AWAY, LET_GO, LOCAL, MISSING, POLICY, WENT_WITH, Hole
+from quire.store import owing
 
 if TYPE_CHECKING:
     from quire.store.apply import Applier, Item
@@ -196,17 +197,36 @@ def erase_here(
 
     struck    what came with them
     """
-    from quire.store.people import put_back
-    from quire.store.withdraw import take_out, take_waiting
-
     targets = {
         what.id for item in erases if isinstance(item.operation, Erase) for what in item.operation.entries
     }
     new = {item.id for item in erases}
     found = standing(db, channel.n, sorted(targets))
     ids = [id for id, erasure in found.items() if erasure.id in new and not _stays(db, id)]
-    if not ids:
-        return
+    away = owing.out_of_reach(db, ids)
+    if away:
+        owing.owe(db, channel.n, away)
+        ids = [id for id in ids if id not in away]
+    if ids:
+        destroy_erased(db, applier, channel, ids, now_ms, struck)
+
+
+def destroy_erased(
+    db: apsw.Connection,
+    applier: Applier,
+    channel: log.ChannelRow,
+    ids: Sequence[bytes],
+    now_ms: int,
+    struck: Collection[bytes] = (),
+) -> None:
+    """Take operations on which an erasure stands out of the views and out of the log.
+
+    struck    those of them that are in neither yet
+    """
+    from quire.store.people import put_back
+    from quire.store.withdraw import take_out, take_waiting
+
+    found = standing(db, channel.n, ids)
     fault("before_erase")
     items = take_out(db, applier, channel, [id for id in ids if id not in struck])
     items += take_waiting(db, channel, [id for id in ids if found[id].leaves_place])

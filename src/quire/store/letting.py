@@ -22,7 +22,7 @@ from quire.storage import timeline as rows
 from quire.storage.cold import whole
 from quire.storage.database import fault
 from quire.storage.erasures import LOCAL, POLICY
-from quire.store import attachments, erasing
+from quire.store import attachments, erasing, owing
 from quire.store import retention as deciding
 from quire.store.apply import Applier, Item, indexed, shown_body
 
@@ -42,8 +42,10 @@ def let_go_of(
     """Those of these messages that go now, each for the reason that it goes for."""
     some: dict[int, list[bytes]] = {POLICY: [], LOCAL: []}
     for_all, here = deciding.Looking(db, everybody), deciding.Looking(db, both)
+    ids = list(ids)
+    away = owing.out_of_reach(db, ids)  # they go when their file is at hand
     for one in policies.candidates_of(db, ids):
-        if here.goes(one):
+        if one.id not in away and here.goes(one):
             some[POLICY if for_all.goes(one) else LOCAL].append(one.id)
     counts = [let_go(db, applier, channel, found, why, now_ms) for why, found in some.items() if found]
     return sum(one[0] for one in counts), sum(one[1] for one in counts), sum(one[2] for one in counts)

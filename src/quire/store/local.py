@@ -26,6 +26,7 @@ from quire.core.views import Hits, Message, Page
 from quire.errors import BusyError, CorruptError, FullError, NotFoundError, StorageError, UsageError
 from quire.storage import log, pending, schema
 from quire.storage import timeline as rows
+from quire.storage.cold import any_segment
 from quire.storage.database import Database, guarded
 from quire.storage.meta import get_meta, set_meta
 from quire.store.care import Care
@@ -158,6 +159,7 @@ class LocalStore(Care):
                 _check_slots(database, slots)
                 store = cls(path, slots, database)
                 store.release_due()
+                store._settle_if_archived()
                 store._tidy_if_left()
                 store.let_go_a_little(OPENING_MS)
                 return store
@@ -285,6 +287,15 @@ class LocalStore(Care):
         if backlog.is_due(db, now) or backlog.is_parked_due(db, now):
             with suppress(BusyError, FullError):  # whoever writes now, or next, does it
                 self.ledger.run(lambda db: None)
+
+    def _settle_if_archived(self) -> None:
+        """Do what waited for a file of the archive that is at hand now."""
+        if self.database.read_only or not any_segment(self.database.reader):
+            return
+        from quire.store.owing import settle
+
+        with suppress(StorageError):  # the next opening does it
+            settle(self)
 
     def _tidy_if_left(self) -> None:
         """Take away what a killed process left among the attachments; it is seen at once whether there may be any."""

@@ -24,6 +24,7 @@ from quire.core.rights import MAY_ALL, MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST
 from quire.errors import MalformedError, UnauthorisedError
 from quire.storage import backlog, contents, controls, log, retention
 from quire.storage.database import guarded, inconsistent, one_moment
+from quire.store import owing
 from quire.store.apply import Applier, Item
 from quire.store.withdraw import set_aside, take_out
 
@@ -221,6 +222,13 @@ def review_content(
                 ids += contents.commit_ids(db, row.prefix, seq)
     if not changed:
         return
+    away = owing.out_of_reach(db, ids)
+    if away:  # their files are not at hand: what depends on them is looked at again when they are
+        owing.owe(db, channel.n, [channel.id])
+        stay = {(id[:10], int.from_bytes(id[10:14], "big")) for id in away}
+        prefixes = {row.n: row.prefix for row in log.logs_of(db, channel.n)}
+        changed = {at: rights for at, rights in changed.items() if (prefixes[at[0]], at[1]) not in stay}
+        ids = [id for id in ids if (id[:10], int.from_bytes(id[10:14], "big")) not in stay]
     items = take_out(db, applier, channel, ids)
     for (n, seq), rights in changed.items():
         log.set_rights(db, n, seq, rights)

@@ -22,6 +22,7 @@ from quire.core.ids import ChannelId
 from quire.core.retention import Bounds
 from quire.storage import freeing, keychain, log
 from quire.storage import retention as policies
+from quire.storage.cold import any_segment
 from quire.storage.database import fault
 from quire.storage.erasures import POLICY
 from quire.storage.pending import retention_due
@@ -108,6 +109,11 @@ def _steps(store: LocalStore, only: ChannelId | None, done: Pruned) -> Iterator[
             yield from _timed(_hole_steps(store, row, done))
             yield from _timed(_stray_steps(store, row, done))
             yield from _timed(_epoch_steps(store, row, done))
+    if any_segment(db):
+        from quire.store import archiving, owing
+
+        owing.settle(store)
+        archiving.sweep(store)  # of what was let go, the files of the archive
     yield from _timed(_index_steps(store, done))
     yield from _timed(_space_steps(store, done))
 

@@ -253,7 +253,7 @@ class Reader:
         salted: list[bytes] = [row[7] for row in found]
         away: dict[bytes, Archived] = {}
         if cold.REFERENCE_SIZE in map(len, salted):
-            salted, away = self._opened(db, salted)
+            salted, away = self._opened(db, found)
         for row, post in zip(found, decoded_posts(salted), strict=True):
             channel_n, time, id, author_n, flags, root, _, _ = row
             author = authors.get(author_n) or self._author(db, author_n)
@@ -271,17 +271,25 @@ class Reader:
             )  # fmt: skip
         return messages
 
-    def _opened(self, db: apsw.Connection, stored: list[bytes]) -> tuple[list[bytes], dict[bytes, Archived]]:
-        """The bytes of posts; of those that cannot be read a post without text, and where they should be."""
+    def _opened(self, db: apsw.Connection, found: list[Any]) -> tuple[list[bytes], dict[bytes, Archived]]:
+        """The bytes of posts; of those that cannot be read, or are to be erased when they can, a post without text, and
+        where they should be, by their references.
+        """
+        from quire.store.owing import owed_among
+
         away: dict[bytes, Archived] = {}
-        found = []
-        for one in stored:
+        salted: list[bytes] = []
+        owed = owed_among(db, [row[2] for row in found])
+        for row in found:
+            stored = row[7]
             try:
-                found.append(cold.opened(db, one))
+                salted.append(WITHOUT_TEXT if row[2] in owed else cold.opened(db, stored))
+                if row[2] in owed:
+                    away[stored] = Archived("", "")
             except StorageError as error:
-                away[one] = self._away(db, one, error)
-                found.append(WITHOUT_TEXT)
-        return found, away
+                away[stored] = self._away(db, stored, error)
+                salted.append(WITHOUT_TEXT)
+        return salted, away
 
     def _away(self, db: apsw.Connection, stored: bytes, error: StorageError) -> Archived:
         of = cold.segment_of(db, stored)
@@ -347,9 +355,9 @@ class Reader:
 
     def _owed(self, db: apsw.Connection, row: Any) -> Deletion | None:
         """By what a message is erased that cannot be taken out of the archive yet."""
-        if db.execute("SELECT 1 FROM owed WHERE id = ?", (row[2],)).fetchone() is None:
-            return None
-        return self._erasure(db, row)
+        from quire.store.owing import owed_among
+
+        return self._erasure(db, row) if owed_among(db, [row[2]]) else None
 
     def _erasure(self, db: apsw.Connection, row: Any) -> Deletion:
         from quire.store import erasing  # with the bytes of commits, which most reading never needs

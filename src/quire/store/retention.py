@@ -18,6 +18,7 @@ from quire.core.operation import KINDS, Edit, Post, React, Unreact, stored_opera
 from quire.core.retention import Acts, Bounds, Facts, Keeping
 from quire.storage import log
 from quire.storage import retention as rows
+from quire.storage.cold import is_reference
 from quire.storage.retention import Candidate
 from quire.storage.timeline import DELETED, OURS, PINNED
 
@@ -204,9 +205,10 @@ def _count(db: apsw.Connection, one: Candidate, rule: str, seen: Preview) -> Non
     seen.deleted += bool(one.flags & DELETED)
     seen.operations += 1
     seen.size_bytes += len(op)
-    post = stored_operation(op)
-    assert isinstance(post, Post)
-    seen.attachments += len(post.attachments)
+    if not is_reference(op):
+        post = stored_operation(op)
+        assert isinstance(post, Post)
+        seen.attachments += len(post.attachments)
     seen.rules[rule] = seen.rules.get(rule, 0) + 1
     time_ms = one.time >> 16
     seen.oldest_ms = time_ms if seen.oldest_ms is None else min(seen.oldest_ms, time_ms)

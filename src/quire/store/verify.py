@@ -29,6 +29,7 @@ from quire.store.check_rows import check_docs, check_newest, check_threads
 from quire.store.check_search import SearchCheck
 from quire.store.check_views import Views
 from quire.store.findings import PROBLEMS_MAX, Findings, Progress, Run
+from quire.store.owing import settle
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
@@ -40,6 +41,7 @@ RELEASE_SLACK_MS = 60_000  # what came due while we began is not in vain
 def verify(store: LocalStore, progress: Progress | None = None) -> VerifyReport:
     """Compare everything with the log. Raises: StorageError if the disk fails; damage is in the report."""
     store.release_due()
+    settle(store)
     findings = Findings()
     released_ms = None if store.database.read_only else wallclock.now_ms() - RELEASE_SLACK_MS
     with store.database.snapshot() as db:
