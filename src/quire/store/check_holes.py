@@ -11,7 +11,6 @@ from quire.storage.erasures import ERASED, LOCAL, MISSING
 from quire.store.check_views import Views
 from quire.store.erasing import MADE_UP
 from quire.store.findings import Run, named
-from quire.store.owing import owed
 
 ROWS = "SELECT target, id, channel, time, signer, rights, message, what FROM erasure WHERE id = ? ORDER BY target"
 COLUMNS = "target, id, channel, time, signer, rights, message, what"
@@ -29,7 +28,7 @@ class HoleCheck:
         found = run.db.execute("SELECT EXISTS(SELECT 1 FROM erasure)").fetchone()
         self._is_any = found is not None and bool(found[0])
         self._owed = {
-            id for ids in owed(run.db).values() for id in ids
+            id for ids in run.owed.values() for id in ids
         }  # erased, and in a file that is not at hand
 
     def kept(

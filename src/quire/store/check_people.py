@@ -17,7 +17,7 @@ from quire.core.operation import KINDS, SALT_SIZE, decode_operation
 from quire.core.rights import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError, UsageError
 from quire.storage import keychain, log, retention
-from quire.store import owing, wallclock
+from quire.store import wallclock
 from quire.store.epochs import is_key
 from quire.store.findings import Run
 from quire.store.people import content_rights, gather, retention_acts, rotate_at, standing_of
@@ -32,10 +32,6 @@ class PeopleCheck:
         self._run = run
         self._add = run.findings.add
         self._graphs: dict[int, Graph | None] = {}
-        # Channels whose commits cannot all be looked at again before a file of the archive is at hand.
-        self._owed = {
-            n for n, noted in owing.owed(run.db).items() if n in run.channels and run.channels[n].id in noted
-        }
         self._identity = bytes.fromhex(run.own_key.partition(":")[2])
 
     def graph(self, channel: log.ChannelRow) -> Graph | None:
@@ -80,7 +76,7 @@ class PeopleCheck:
                 expected = content_rights(graph, head)
             except UnauthorisedError:
                 expected = 0
-        if rights != expected and channel.n not in self._owed:
+        if rights != expected and channel.id not in self._run.owed.get(channel.n, ()):
             self._add("rights_view", where, f"{rights} instead of {expected}")
 
     def check_channels(self) -> None:

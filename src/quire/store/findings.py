@@ -42,6 +42,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import apsw
@@ -53,6 +54,7 @@ from quire.core.reports import Problem
 from quire.errors import CorruptError
 from quire.storage import log
 from quire.storage.database import translate
+from quire.store.owing import owed
 
 PROBLEMS_MAX = 100
 TICK = 1_000  # operations between two reports of progress
@@ -113,6 +115,11 @@ class Run:
         self.logs = {row.prefix: row for row in log.logs(self.db)}
         self.channels = {row.n: row for row in log.all_channels(self.db)}
         self.is_laid_out = True
+
+    @cached_property
+    def owed(self) -> dict[int, list[bytes]]:
+        """What cannot be done before a file of the archive is at hand (store/owing.py)."""
+        return owed(self.db)
 
     def step(self, what: str, done: int, total: int) -> None:
         self._progress(what, done, total)

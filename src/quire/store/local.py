@@ -290,12 +290,11 @@ class LocalStore(Care):
 
     def _settle_if_archived(self) -> None:
         """Do what waited for a file of the archive that is at hand now."""
-        if self.database.read_only or not any_segment(self.database.reader):
-            return
-        from quire.store.owing import settle
+        with suppress(StorageError, apsw.Error):  # the next opening does it; damage is for `verify`
+            if any_segment(self.database.reader) and not self.database.read_only:
+                from quire.store.owing import settle
 
-        with suppress(StorageError):  # the next opening does it
-            settle(self)
+                settle(self)
 
     def _tidy_if_left(self) -> None:
         """Take away what a killed process left among the attachments; it is seen at once whether there may be any."""

@@ -15,6 +15,7 @@ import apsw
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.cold import any_segment, away
+from quire.storage.database import guarded
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
@@ -85,6 +86,7 @@ def owed_among(db: apsw.Connection, ids: Iterable[bytes]) -> set[bytes]:
     return {id for (id,) in found}
 
 
+@guarded
 def settle(store: LocalStore) -> None:
     """Do what can be done now of what is owed."""
     from quire.store.wallclock import now_ms

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from quire.core.crypto.keys import SigningKey, decode_certificate
 from quire.core.crypto.slots import decode_slots
 from quire.core.reports import Problem, VerifyReport
-from quire.errors import MalformedError
+from quire.errors import MalformedError, StorageError
 from quire.storage import cold
 from quire.storage.database import guarded
 from quire.storage.meta import get_meta
@@ -41,7 +42,8 @@ RELEASE_SLACK_MS = 60_000  # what came due while we began is not in vain
 def verify(store: LocalStore, progress: Progress | None = None) -> VerifyReport:
     """Compare everything with the log. Raises: StorageError if the disk fails; damage is in the report."""
     store.release_due()
-    settle(store)
+    with suppress(StorageError):  # damage is found below
+        settle(store)
     findings = Findings()
     released_ms = None if store.database.read_only else wallclock.now_ms() - RELEASE_SLACK_MS
     with store.database.snapshot() as db:
