@@ -10,6 +10,7 @@ from quire.core.reports import ErasureReceipt, Scan
 
 if TYPE_CHECKING:
     from quire.channels.manager import ChannelManager
+    from quire.store.care import Progress
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,8 +44,8 @@ class AsyncEraser:
     async def check_receipt(self, receipt: ErasureReceipt) -> list[MessageId]:
         return await self._run(self.manager.check_receipt, receipt)
 
-    async def scan(self, texts: Iterable[str]) -> Scan:
-        return await self._run(self.manager.scan, texts)
+    async def scan(self, texts: Iterable[str], progress: Progress | None = None) -> Scan:
+        return await self._run(self.manager.scan, texts, progress)
 
     async def texts_of(self, id: MessageId) -> list[str]:
         return await self._run(self.manager.texts_of, id)

@@ -35,6 +35,7 @@ from quire.storage.database import guarded, inconsistent
 if TYPE_CHECKING:
     from quire.channels.events import EventHub
     from quire.core.reports import Erased, ErasureReceipt, Scan
+    from quire.store.care import Progress
     from quire.store.local import LocalStore
 
 BATCH = 10_000  # messages erased in one transaction
@@ -146,11 +147,11 @@ class Eraser:
                 wrong.append(one.id)
         return wrong
 
-    def scan(self, texts: Iterable[str]) -> Scan:
+    def scan(self, texts: Iterable[str], progress: Progress | None = None) -> Scan:
         """Look for texts in every byte of the vault's file, as it is before it is encrypted. Raises: StorageError."""
         from quire.store.scanning import scan
 
-        return scan(self.store, list(texts))
+        return scan(self.store, list(texts), progress)
 
     def texts_of(self, id: MessageId) -> list[str]:
         """All that a message says and said, to look for it later."""

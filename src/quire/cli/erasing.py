@@ -11,6 +11,7 @@ import typer
 from quire.channels.receipts import read_receipt, receipt_fields, write_receipt
 from quire.cli import records
 from quire.cli.exits import FOUND
+from quire.cli.progress import Meter
 from quire.cli.session import Session, confirm, opened
 from quire.cli.text import line, plural
 from quire.core.ids import MessageId, message_id_text
@@ -92,7 +93,7 @@ def erase(
             found = _message(session, message, version, reason, yes, texts)
         else:
             found = _author(session, author or "", channel, reason, yes)
-        scan = session.manager.scan(texts) if verify else None
+        scan = _scan(session, texts) if verify else None
         if receipt is not None:
             write_receipt(receipt, found)
         _show(session, found, scan)
@@ -148,12 +149,17 @@ def _verify(session: Session, receipt: Path | None, text: str | None) -> None:
         told.append(
             f"{count} destroyed: nothing is here of it but a commitment, by which the log still verifies"
         )
-    scan = manager.scan([_text(text)]) if text is not None else None
+    scan = _scan(session, [_text(text)]) if text is not None else None
     ok = not wrong and (scan is None or scan.ok)
     found = {"ok": ok, "not_destroyed": [message_id_text(id) for id in wrong], "scan": records.plain(scan)}
     out.done(found, *told, *_scanned(scan))
     if not ok:
         raise typer.Exit(FOUND)
+
+
+def _scan(session: Session, texts: list[str]) -> Scan:
+    with Meter(session.out, "Looking through the vault") as meter:
+        return session.manager.scan(texts, meter)
 
 
 def _show(session: Session, receipt: ErasureReceipt, scan: Scan | None) -> None:
@@ -194,6 +200,10 @@ def _scanned(scan: Scan | None) -> list[str]:
     ]
     if scan.said_elsewhere:
         told.append(f"{plural(scan.said_elsewhere, 'operation')} that stand say the same")
+    if scan.pending:
+        told.append(
+            "another program is reading this vault: its journal could not be looked at; try again when it is done"
+        )
     if scan.skipped:
         told.append(f"{plural(scan.skipped, 'piece')} too short, or too many, to look for")
     return told

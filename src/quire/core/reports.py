@@ -42,10 +42,11 @@ class Scan(msgspec.Struct, frozen=True):
     skipped: int  # pieces that are too short, or too many, to look for
     found: int  # of them, in bytes that no standing message explains
     said_elsewhere: int  # messages and versions that say the same, and stand
+    pending: bool = False  # the journal could not be emptied, as another program reads: it was not looked at
 
     @property
     def ok(self) -> bool:
-        return self.found == 0
+        return self.found == 0 and not self.pending
 
 
 class Problem(msgspec.Struct, frozen=True, gc=False):
