@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 import random
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from functools import cache
 from hashlib import sha256
@@ -32,6 +32,7 @@ from quire.core import clock
 from quire.core.control import ControlOperation, Role
 from quire.core.membership import ControlCommit, Graph, Membership, resolve
 from quire.core.membership.index import Index
+from quire.errors import UnauthorisedError
 from tests.core.membership.people import (
     CHANNEL,
     START_MS,
@@ -40,10 +41,13 @@ from tests.core.membership.people import (
     commit_of,
     device,
     device_of,
+    id_of,
     invite,
     invited,
+    prefix_of,
     remove,
     revoke,
+    rotate,
     set_role,
 )
 
@@ -65,6 +69,7 @@ ALPHABET: list[tuple[str, int, tuple[ControlOperation, ...]]] = [
     ("Alice", 1, (admit("Bob", Role.ADMIN),)),
     ("Bob", 1, (set_role("Carol", Role.MEMBER),)),
     ("Dave", 1, (remove("Bob"),)),
+    ("Dave", 1, (rotate("of Dave"),)),
 ]
 Shape = tuple[tuple[int, ...], ...]  # for each commit the earlier ones it names
 Acts = tuple[int, ...]  # places in the alphabet
@@ -250,16 +255,20 @@ def arrive(commits: list[ControlCommit]) -> Graph:
 Left = tuple[ControlCommit, ...]
 
 
-def arrive_together(found: Sequence[list[ControlCommit]]) -> Iterator[tuple[list[ControlCommit], Graph]]:
+def arrive_together(
+    found: Sequence[list[ControlCommit]], tell: Callable[[Graph], object] = lambda graph: summary(graph.state)
+) -> Iterator[tuple[list[ControlCommit], Graph]]:
     """Each history and what it comes to, once every order of arrival of all of them was gone through and came to that.
 
     What begins alike is gone through once. A graph is given as soon as there is one, so only a few are held.
+
+    tell    what is to be the same
     """
     known = frozenset(commit.id for commit in start())
     whole = [(number, tuple(commits)) for number, commits in enumerate(found)]
     expected: dict[int, object] = {}
     for number, graph in _ends(fork(started()), known, whole):
-        told = summary(graph.state)
+        told = tell(graph)
         if number not in expected:
             expected[number] = told
             yield found[number], graph
@@ -284,6 +293,19 @@ def _ends(graph: Graph, known: frozenset[bytes], left: list[tuple[int, Left]]) -
         graph.state.members  # noqa: B018
     for commit, rests in nexts.values():
         yield from _ends(fork(graph, commit), known | {commit.id}, rests)
+
+
+def rights(graph: Graph) -> object:
+    """What everybody may write who names any of the commits, or all, and what would be refused of them now."""
+    found: list[object] = [summary(graph.state)]
+    for name in map(device_of, ("Alice", "Bob", "Carol", "Dave", "Erin")):
+        for heads in [(id,) for id in graph.ids] + [graph.heads]:
+            try:
+                may = graph.authority(id_of(name), prefix_of(name), 200, heads)
+                found.append((name, sorted(heads), may.role, may.may("post"), may.may("pin")))
+            except UnauthorisedError as error:
+                found.append((name, sorted(heads), error.rule))
+    return sorted(found[1:], key=repr), found[0]
 
 
 def summary(state: Membership) -> object:

@@ -10,13 +10,13 @@ pytest tests/core/membership/test_small_scopes.py -m slow -k "five and 3"     # 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import product
 
 import pytest
 
-from quire.core.membership import ControlCommit
+from quire.core.membership import ControlCommit, Graph
 from tests.core.membership.histories import (
     Acts,
     arrive,
@@ -26,9 +26,11 @@ from tests.core.membership.histories import (
     history,
     names_of,
     rightful,
+    rights,
     shapes,
     start,
     started,
+    summary,
 )
 from tests.core.membership.invariants import History, check_invariants
 
@@ -39,13 +41,17 @@ DISPUTES: Acts = (1, 2, 5, 7)
 MEMBERS_AND_ADMINS: Acts = (0, 1, 2, 3, 7, 14, 15, 16)
 # And Carol and Dave put each other out.
 ALL_MEMBERS_AND_ADMINS: Acts = (*MEMBERS_AND_ADMINS, 4, 13)
+# Alice demotes Bob; Bob and Carol put each other out; Carol makes Dave an admin, who changes the key.
+SPEAKERS: Acts = (1, 2, 3, 7, 17)
 PARTS = 8  # each is a test of its own, so a run that was ended goes on where it was
 
 
-def explore(found: Iterable[list[ControlCommit]]) -> int:
+def explore(
+    found: Iterable[list[ControlCommit]], tell: Callable[[Graph], object] = lambda graph: summary(graph.state)
+) -> int:
     """Every order of arrival comes to one state, and what must hold does; how many histories there were."""
     made = 0
-    for commits, graph in arrive_together(list(found)):
+    for commits, graph in arrive_together(list(found), tell):
         check_invariants(History([*start(), *commits], graph))
         made += 1
     return made
@@ -80,6 +86,15 @@ def test_a_sample_of_histories() -> None:
     assert explore(rightful(3, MEMBERS_AND_ADMINS)[::10]) == 28
 
 
+def test_in_a_sample_what_everybody_may_write_is_the_same_in_every_order() -> None:
+    assert explore(rightful(3, SPEAKERS)[::2], rights) == 67
+
+
+@pytest.mark.slow
+def test_what_everybody_may_write_is_the_same_in_every_order() -> None:
+    assert explore(rightful(4, SPEAKERS), rights) == 1_204
+
+
 @pytest.mark.slow
 @pytest.mark.bounded
 def test_a_larger_sample_of_histories() -> None:
@@ -91,7 +106,7 @@ def test_a_larger_sample_of_histories() -> None:
 
 @pytest.mark.slow
 def test_all_histories_of_three() -> None:
-    assert explore(histories(3)) == 21_199
+    assert explore(histories(3)) == 25_116
 
 
 @pytest.mark.slow
