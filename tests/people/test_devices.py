@@ -118,6 +118,8 @@ def test_a_linked_device_reads_writes_and_is_named(people: Make, tmp_path: Path)
     assert (newest.body, newest.author.id) == ("from the laptop", f"quire:{ada.identity.hex()}")
     ada.take(laptop.give())
     assert ada.chat.get_message(newest.id).author.own
+    [seen] = [member for member in bob.chat.members(team) if member.identity == ada.identity]
+    assert [device.name for device in seen.devices] == ["", ""]  # names of devices are their owner's alone
     assert in_fresh_process(tmp_path / "laptop", LOOK, team.hex())["problems"] == []
 
     with pytest.raises(UnauthorisedError) as refused:  # a thief at the laptop does not throw out the phone

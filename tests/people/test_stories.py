@@ -11,6 +11,7 @@ import pytest
 
 from quire.core.control import Role
 from quire.core.ids import ChannelId
+from quire.core.views import Event
 from quire.errors import UnauthorisedError, UsageError
 from quire.testing.people import Person, carry, meet
 from tests.people.conftest import Make, agree, sound, team_of
@@ -174,6 +175,18 @@ def test_who_leaves_is_out_and_may_come_back(trio: Trio) -> None:
     meet(ada, bob, carol)
     assert "without bob" in bob.reads(team)
     agree(team, ada, bob, carol)
+
+
+def test_whoever_listens_hears_what_is_done_with_people_here_and_elsewhere(trio: Trio) -> None:
+    ada, bob, carol, team = trio
+    with ada.chat.events() as here, bob.chat.events() as there:
+        ada.chat.promote_member(team, carol.identity)
+        assert next(here) == Event("people", team)
+        bob.take(ada.give())
+        assert next(there) == Event("people", team)
+        ada.say(team, "and this")
+        bob.take(ada.give())  # nobody is someone else since
+        assert next(there).kind == "message"
 
 
 def test_the_last_owner_leaves_and_a_moderator_acts_as_owner(trio: Trio) -> None:

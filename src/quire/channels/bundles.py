@@ -146,6 +146,8 @@ class Bundles:
             self._hub.publish(Event("fork", ChannelId(id)))
         for id in report.channels:
             self._hub.publish(Event("channel", ChannelId(id)))
+        for id in report.people:
+            self._hub.publish(Event("people", ChannelId(id)))
         for id, message in report.messages if self._hub.is_heard else ():
             if self.store.reader.find(message) is not None:
                 self._hub.publish(Event("message", ChannelId(id), MessageId(message)))

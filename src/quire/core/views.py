@@ -170,7 +170,8 @@ class ChannelInfo(msgspec.Struct, frozen=True, gc=False):
 class Event(msgspec.Struct, frozen=True, gc=False):
     """Something became durable. `message` is the one it is about, if any."""
 
-    # message | attachment (its bytes came) | edit | delete | erase | reaction | pin | channel | people | fork
+    # message | attachment (its bytes came) | edit | delete | erase | reaction | pin | channel | fork
+    # people (members, roles, rules, devices or keys of a channel changed)
     kind: str
     channel: ChannelId
     message: MessageId | None = None

@@ -54,6 +54,9 @@ class BundleReport(msgspec.Struct):
     parked: int = 0
     refused: list[PeerError] = []
     channels: list[bytes] = []  # that are new here
+    people: list[
+        bytes
+    ] = []  # known channels whose control log went on: members, roles, rules or keys changed
     requests: int = 0  # of people who want to be let in
     kept: int = 0  # self-channels of others, carried for them
     closed: int = 0  # bundles and welcomes that no key here opens
@@ -224,7 +227,7 @@ class Reading:
 
         fresh    they were not given before in this reading
         """
-        known = set() if given.is_content else self._channels()
+        before = {} if given.is_content else self._control_heads()
         result = take(self._store, given, meanwhile)
         report = self.report
         report.new += result.new
@@ -238,11 +241,15 @@ class Reading:
                 report.messages += posts_of(one)[: MESSAGES_MAX - len(report.messages)]
         if not given.is_content:
             self._learn_keys()
-            report.channels += sorted(self._channels() - known)
+            now = self._control_heads()
+            report.channels += sorted(now.keys() - before.keys())
+            grown = {id for id, heads in before.items() if now.get(id) != heads}
+            report.people += sorted(grown.difference(report.people))
         return [(one.position, one.error) for one in result.refused]
 
-    def _channels(self) -> set[bytes]:
-        return {row.id for row in log.all_channels(self._db)}
+    def _control_heads(self) -> dict[bytes, bytes]:
+        """Every channel, and where its control log ends."""
+        return {row.id: row.heads for row in log.all_channels(self._db)}
 
     def _learn_keys(self) -> None:
         """Know the tags of all epochs whose keys are here."""
