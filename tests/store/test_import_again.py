@@ -227,3 +227,28 @@ def test_channels_of_one_name_are_two(tmp_path: Path, manager: ChannelManager) -
     summary = manager.import_(pack(tmp_path, {"export.jsonl": post("t") + post("u")}))
     assert summary.channels == 2
     assert sorted(summary.channel_messages) == ["square (t/square)", "square (u/square)"]
+
+
+def test_of_copies_that_disagree_the_one_edited_last_shows(tmp_path: Path, manager: ChannelManager) -> None:
+    def message(number: int, text: str, edited: int = 0) -> Files:
+        mark = {"edited": {"user": "U1", "ts": f"{1600000000 + edited}.000000"}} if edited else {}
+        return {"type": "message", "user": "U1", "ts": f"160000000{number}.000100", "text": text, **mark}
+
+    first = [
+        message(1, "newest", 300),
+        message(2, "newest", 200),
+        message(3, "older", 200),
+        message(4, "first"),
+    ]
+    other = [
+        message(1, "older", 200),
+        message(2, "first"),
+        message(3, "newest", 300),
+        message(4, "newest", 300),
+    ]
+    path = pack(tmp_path, {"garden/2020-09-13.json": first, "garden/2020-09-14.json": other})
+    for _ in range(2):
+        manager.import_(path)
+        (channel,) = manager.list_channels()
+        page = manager.get_stored_messages_paginated(channel.id, limit=9)
+        assert [one.body for one in page.messages] == ["newest"] * 4

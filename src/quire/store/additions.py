@@ -133,7 +133,8 @@ class Additions:
     # One addition each, unless it is there
 
     def _edit(self, row: rows.MessageRow, edit: model.Edit, author: str, target: tuple[str, str]) -> None:
-        """A later text is known again by its own id, or by what it says."""
+        """A later text is known again by its own id, or by what it says. A copy that was edited before the one that is
+        here has nothing to add."""
         stored = rows.targeting(self._db, row.id, [KINDS[Edit]])
         versions: list[Any] = [
             rows.post_of(self._db, row), *(stored_operation(opened(self._db, one[4])) for one in stored)
@@ -141,7 +142,9 @@ class Additions:
         if edit.id:
             is_there = any(version.origin and version.origin.id == edit.id for version in versions)
         else:
-            is_there = any(version.body == edit.body for version in versions)
+            first = versions[0].origin
+            later = first is not None and first.edited_ms is not None and first.edited_ms >= edit.time_ms
+            is_there = later or any(version.body == edit.body for version in versions)
         if is_there or not self._is_new(row.id, "edit", edit.id or edit.body):
             return
         previous = self._newest_edit.get(row.id) or (bytes(stored[-1][0]) if stored else row.id)
