@@ -252,3 +252,41 @@ def test_of_copies_that_disagree_the_one_edited_last_shows(tmp_path: Path, manag
         (channel,) = manager.list_channels()
         page = manager.get_stored_messages_paginated(channel.id, limit=9)
         assert [one.body for one in page.messages] == ["newest"] * 4
+
+
+def test_people_who_were_only_counted_are_not_counted_again_when_they_are_named(
+    tmp_path: Path, manager: ChannelManager, store: LocalStore
+) -> None:
+    """Telegram names the newest few of those who reacted: other people in each export."""
+
+    def export(name: str, people: str, count: int) -> Path:
+        recent = [
+            {"from": who, "from_id": f"user{ord(who)}", "date": "2020-01-01T00:00:00"} for who in people
+        ]
+        reactions = [{"type": "emoji", "count": count, "emoji": "👍", "recent": recent}]
+        files = telegram(False)
+        files["result.json"]["messages"][1]["reactions"] = reactions
+        return pack(tmp_path, files, name=name)
+
+    older, newer, whole = (
+        export("older", "ABC", 10),
+        export("newer", "DEF", 12),
+        export("whole", "ABCDEFGHIJKL", 12),
+    )
+    for path, total, named in (
+        (older, 10, 3),
+        (newer, 12, 6),
+        (older, 12, 6),
+        (newer, 12, 6),
+        (whole, 12, 12),
+        (older, 12, 12),
+    ):
+        manager.import_(path)
+        (channel,) = manager.list_channels()
+        (message,) = [
+            m for m in manager.get_stored_messages_paginated(channel.id, limit=9).messages if m.reactions
+        ]
+        (shown,) = message.reactions
+        assert shown.count == total
+        assert len(shown.people) == named
+    assert store.verify().problems == ()

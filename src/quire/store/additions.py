@@ -12,6 +12,7 @@ from itertools import repeat
 from typing import Any, TypeAlias
 
 import apsw
+import msgspec
 
 from quire.core import clock, limits
 from quire.core.ids import MessageId
@@ -153,19 +154,44 @@ class Additions:
         self._tally.edited(target, 1)
 
     def _react(self, row: rows.MessageRow, reaction: model.Reaction, time_ms: int) -> None:
+        added = 0
         for author, at_ms in times_of(reaction, time_ms):
             if not self._is_newer(row.id, reaction.emoji, author, at_ms):
                 continue
             if self._is_new(row.id, reaction.emoji, author):
                 self._draft.add(React(row.id, reaction.emoji, 0, self._origin(author, at_ms)))
                 self._tally.reactions(1)
-        if reaction.unknown:
+                added += 1
+        if not self._origins.whole:
+            self._recount(row, reaction, time_ms, added)
+        elif reaction.unknown:
             source = str(rows.author(self._db, row.author)[0]).partition(":")[0]
-            counted = f"{source}:" if self._origins.whole else ""
-            _, there = self._standing(row.id, reaction.emoji, counted)
+            _, there = self._standing(row.id, reaction.emoji, f"{source}:")
             if reaction.unknown > there and self._is_new(row.id, reaction.emoji, ""):
                 self._draft.add(self._unknown(row.id, reaction, time_ms, source))
                 self._tally.reactions(reaction.unknown - there)
+
+    def _recount(self, row: rows.MessageRow, reaction: model.Reaction, time_ms: int, added: int) -> None:
+        """How many people are only counted, now that `added` are known by name: those who were may be among them."""
+        time, there = self._standing(row.id, reaction.emoji, "")
+        if not reaction.unknown and not there:
+            return
+        source = self._origins.of("")[0]
+        named = added
+        for emoji, author, _ in rows.reactions(self._db, row.id):
+            key = str(rows.author(self._db, author)[0])
+            named += emoji == reaction.emoji and key.startswith(f"{source}:") and key != f"{source}:"
+        everybody = max(len(reaction.authors) + reaction.unknown, named - added + there)
+        unknown = max(everybody - named, 0)
+        if unknown == there or not self._is_new(row.id, reaction.emoji, ""):
+            return
+        at_ms = max(time_ms, (time >> 16) + 1)
+        counted = msgspec.structs.replace(reaction, unknown=unknown, unknown_ms=at_ms)
+        if unknown:
+            self._draft.add(self._unknown(row.id, counted, at_ms, source))
+        else:
+            self._draft.add(Unreact(row.id, reaction.emoji, Origin(source, "", "", at_ms)))
+        self._tally.reactions(unknown - there)
 
     def _unreact(self, row: rows.MessageRow, reaction: model.Reaction, time_ms: int) -> None:
         for author in reaction.authors:
