@@ -11,6 +11,7 @@ minifier took the quotes off attributes; the classes that matter are in one tabl
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ from quire.exchange.model import (
     Warn,
 )
 from quire.exchange.pages import Element, classes, inner_html, parse, pieces, text_of
-from quire.exchange.sources import Source
+from quire.exchange.sources import Source, until_broken
 from quire.exchange.text import clean, valid_time_ms
 
 NAME = "discord-html"
@@ -98,11 +99,8 @@ def recognise(source: Source) -> int:
 def read(source: Source, options: Options) -> Iterator[Record]:
     """All pages, each its own channel unless their ids or names say that they are parts of one."""
     export = _Export(options)
-    try:
-        for name, stream in source.walk(_wanted):
-            yield from export.page(name, stream)
-    except FormatError as error:
-        yield Skipped(source.path.name, "archive", str(error))
+    records = (export.page(name, stream) for name, stream in source.walk(_wanted))
+    yield from until_broken(source, itertools.chain.from_iterable(records))
     for what, count in export.not_carried.items():
         yield NotCarried(what, count)
     if not export.pages:

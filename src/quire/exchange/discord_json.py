@@ -36,7 +36,7 @@ from quire.exchange.model import (
     Skipped,
     Warn,
 )
-from quire.exchange.sources import Source
+from quire.exchange.sources import Source, until_broken
 from quire.exchange.text import iso_ms, string, valid_time_ms
 
 NAME = "discord"
@@ -101,18 +101,19 @@ def recognise(source: Source) -> int:
 def read(source: Source, options: Options) -> Iterator[Record]:
     """All files; a thread's messages go to the channel it belongs to."""
     export = _Export(source)
-    try:
-        for name, stream in source.walk(_wanted):
-            export.head(name, stream)
-        for files in export.order():
-            for name, stream in source.walk(files.__contains__):
-                yield from export.file(name, stream)
-    except FormatError as error:
-        yield Skipped(source.path.name, "archive", str(error))
+    yield from until_broken(source, _records(source, export))
     for what, count in export.not_carried.items():
         yield NotCarried(what, count)
     if not export.heads:
         raise FormatError(f"{source.path.name} holds no exported channel", rule="no_messages")
+
+
+def _records(source: Source, export: _Export) -> Iterator[Record]:
+    for name, stream in source.walk(_wanted):
+        export.head(name, stream)
+    for files in export.order():
+        for name, stream in source.walk(files.__contains__):
+            yield from export.file(name, stream)
 
 
 def snowflake_ms(identity: str) -> int | None:

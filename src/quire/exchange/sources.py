@@ -22,12 +22,13 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from quire.errors import FormatError, NotFoundError
+from quire.exchange.model import Record, Skipped
 from quire.exchange.text import clean
 
 SMALL_BYTES = 8 << 20  # a member a listing of a compressed tar may keep: users.json and its like
@@ -428,6 +429,14 @@ def open_source(path: str | PathLike[str]) -> Source:
     from quire.exchange.compressed import uncompressed
 
     return uncompressed(_packed(Path(path)))
+
+
+def until_broken(source: Source, records: Iterable[Record]) -> Iterator[Record]:
+    """Records, as far as they can be read: an archive that breaks off is reported, and keeps what came before."""
+    try:
+        yield from records
+    except FormatError as error:
+        yield Skipped(source.path.name, "archive", str(error))
 
 
 def archives_in(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ which topic, for such groups only.
 
 from __future__ import annotations
 
+import itertools
 import re
 from array import array
 from bisect import bisect_left
@@ -34,7 +35,7 @@ from quire.exchange.model import (
     Record,
     Skipped,
 )
-from quire.exchange.sources import Source
+from quire.exchange.sources import Source, until_broken
 from quire.exchange.telegram_text import NOTICES, action_text, markdown, mentioned, stand_in
 from quire.exchange.text import iso_ms, string, time_ms
 
@@ -72,11 +73,8 @@ def recognise(source: Source) -> int:
 def read(source: Source, options: Options) -> Iterator[Record]:
     """All chats of all files."""
     export = _Export(options)
-    try:
-        for name, stream in source.walk(_wanted):
-            yield from export.file(name, stream)
-    except FormatError as error:
-        yield Skipped(source.path.name, "archive", str(error))
+    records = (export.file(name, stream) for name, stream in source.walk(_wanted))
+    yield from until_broken(source, itertools.chain.from_iterable(records))
     for what, count in export.not_carried.items():
         yield NotCarried(what, count)
     if not export.files:

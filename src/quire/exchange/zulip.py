@@ -32,7 +32,7 @@ from quire.exchange.model import (
     Skipped,
     Warn,
 )
-from quire.exchange.sources import Source
+from quire.exchange.sources import Source, until_broken
 from quire.exchange.text import clean, iso_ms, string, time_ms
 from quire.exchange.zulip_archive import notice_of, zulip_emoji
 from quire.exchange.zulip_realm import TABLES, Realm, rows
@@ -87,18 +87,19 @@ def recognise(source: Source) -> int:
 def read(source: Source, options: Options) -> Iterator[Record]:
     """People and channels, then the messages file by file, then the reactions."""
     export = _Export(source)
-    try:
-        yield from export.tables()
-        for name, stream in source.walk(export.holds_messages):
-            export.survey(name, stream)
-        for name, stream in source.walk(export.holds_messages):
-            yield from export.messages(name, stream)
-        for name, stream in source.walk(export.holds_reactions):
-            yield from export.reactions(name, stream)
-    except FormatError as error:
-        yield Skipped(source.path.name, "archive", str(error))
+    yield from until_broken(source, _records(source, export))
     if not export.files:
         raise FormatError(f"{source.path.name} holds no messages", rule="no_messages")
+
+
+def _records(source: Source, export: _Export) -> Iterator[Record]:
+    yield from export.tables()
+    for name, stream in source.walk(export.holds_messages):
+        export.survey(name, stream)
+    for name, stream in source.walk(export.holds_messages):
+        yield from export.messages(name, stream)
+    for name, stream in source.walk(export.holds_reactions):
+        yield from export.reactions(name, stream)
 
 
 class _Index:

@@ -12,6 +12,7 @@ preview is one attachment. Forks of the tool keep more of Zulip's API (`sender_i
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -35,7 +36,7 @@ from quire.exchange.model import (
     Skipped,
     Warn,
 )
-from quire.exchange.sources import Source
+from quire.exchange.sources import Source, until_broken
 from quire.exchange.text import clean, string, time_ms
 
 NAME = "zulip-archive"
@@ -83,11 +84,8 @@ def read(source: Source, options: Options) -> Iterator[Record]:
     """All topics, in the order of the files."""
     archive = _Archive(source, options)
     yield from archive.index()
-    try:
-        for name, stream in source.walk(archive.is_topic):
-            yield from archive.topic(name, stream)
-    except FormatError as error:
-        yield Skipped(source.path.name, "archive", str(error))
+    topics = (archive.topic(name, stream) for name, stream in source.walk(archive.is_topic))
+    yield from until_broken(source, itertools.chain.from_iterable(topics))
     if not archive.channels and not archive.damaged:
         raise FormatError(f"{source.path.name} holds no topics", rule="no_messages")
 

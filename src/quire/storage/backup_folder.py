@@ -18,6 +18,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from quire.errors import BusyError, CorruptError, StorageError
 from quire.storage.files import FileLock, flush_file, flush_folder, replace_file, write_error
@@ -76,15 +77,8 @@ class BackupFolder:
 
         Raises: CorruptError(rule="backup_file_missing"), StorageError(rule="backup_unreadable").
         """
-        try:
-            with open(self.path / name, "rb") as file:
-                return file.read(bytes_max + 1)
-        except FileNotFoundError:
-            raise CorruptError(
-                f"{name} is missing", rule="backup_file_missing", hint=DAMAGED_HINT, file=name
-            ) from None
-        except OSError as error:
-            raise _unreadable(self.path / name, error) from error
+        with self._opened(name) as file:
+            return file.read(bytes_max + 1)
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file, atomically, and read it back from the disk.
@@ -94,10 +88,7 @@ class BackupFolder:
         path = self.path / name
         replace_file(path, data)
         digest = hashlib.sha256(data).digest()
-        if self.digest(name) != digest:
-            raise StorageError(
-                f"{name} does not read back as it was written", rule="backup_failed", hint="check the disk"
-            )
+        self._require_read_back(name, digest)
 
     def put_pieces(self, name: str, pieces: Iterable[bytes]) -> None:
         """The same of what is too large for memory; nothing is there if `pieces` raises.
@@ -121,40 +112,43 @@ class BackupFolder:
             raise write_error(path, error) from error
         finally:
             temporary.unlink(missing_ok=True)
-        if self.digest(name) != digest.digest():
+        self._require_read_back(name, digest.digest())
+
+    def _require_read_back(self, name: str, digest: bytes) -> None:
+        """Raises: StorageError(rule="backup_failed") for a file that the disk has otherwise than it was written."""
+        if self.digest(name) != digest:
             raise StorageError(
                 f"{name} does not read back as it was written", rule="backup_failed", hint="check the disk"
             )
 
     def pieces(self, name: str, size: int) -> Iterator[bytes]:
         """A file, so many bytes at a time. Raises: as `read`."""
-        try:
-            with open(self.path / name, "rb") as file:
-                while piece := file.read(size):
-                    yield piece
-        except FileNotFoundError:
-            raise CorruptError(
-                f"{name} is missing", rule="backup_file_missing", hint=DAMAGED_HINT, file=name
-            ) from None
-        except OSError as error:
-            raise _unreadable(self.path / name, error) from error
+        with self._opened(name) as file:
+            while piece := file.read(size):
+                yield piece
 
     def digest(self, name: str) -> bytes:
         """SHA-256 of a file as the disk has it. Raises: as `read`."""
         digest = hashlib.sha256()
+        with self._opened(name) as file:
+            if hasattr(os, "posix_fadvise"):  # what we wrote a moment ago is to come from the disk
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            while piece := file.read(PIECE_BYTES):
+                digest.update(piece)
+        return digest.digest()
+
+    @contextlib.contextmanager
+    def _opened(self, name: str) -> Iterator[BinaryIO]:
+        """A file to read from. Raises: as `read`, also for what fails meanwhile."""
         try:
             with open(self.path / name, "rb") as file:
-                if hasattr(os, "posix_fadvise"):  # what we wrote a moment ago is to come from the disk
-                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-                while piece := file.read(PIECE_BYTES):
-                    digest.update(piece)
+                yield file
         except FileNotFoundError:
             raise CorruptError(
                 f"{name} is missing", rule="backup_file_missing", hint=DAMAGED_HINT, file=name
             ) from None
         except OSError as error:
             raise _unreadable(self.path / name, error) from error
-        return digest.digest()
 
     def size(self, name: str) -> int:
         """Bytes of a file; -1 if it is not there."""
