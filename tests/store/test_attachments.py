@@ -246,16 +246,6 @@ def test_a_kill_between_dropping_and_removing_is_made_good_at_opening(
     store.close()
 
 
-def test_old_files_are_dropped_unless_a_newer_message_has_them(chat: ChannelManager, tmp_path: Path) -> None:
-    first = chat.send_message("general", "", files=[written(tmp_path), written(tmp_path, "b.txt", b"b" * 9)])
-    again = chat.send_message("general", "", files=[written(tmp_path)])
-    n = chat.store.channel_row(first.channel).n
-    chat.store.ledger.run(lambda db: attachments.drop_older(db, n, again.time))
-    attachments.sweep(chat.store)
-    assert read(chat, again) == read(chat, first, 1) == TEXT
-    assert [view.state for view in chat.get_attachments(first.id)] == ["here", "dropped"]
-
-
 def test_what_messages_are_forgotten_takes_their_files_unless_another_has_them(
     chat: ChannelManager, tmp_path: Path
 ) -> None:

@@ -81,11 +81,11 @@ def test_files_are_let_go_apart_from_their_messages(
         (tmp_path / name).write_text(f"the bytes of {name}")
         return tmp_path / name
 
-    old = chat.send_message(channel, "with a plan", files=[file("plan.txt")]).id
+    old = chat.send_message(channel, "with a plan", files=[file("plan.txt"), file("both.txt")]).id
     pinned = chat.send_message(channel, "with a map", files=[file("map.txt")]).id
     chat.pin(pinned)
     clock.ahead_ms = 100 * DAY
-    shared = chat.send_message(channel, "with a plan again", files=[file("list.txt")]).id
+    shared = chat.send_message(channel, "with a plan again", files=[file("both.txt")]).id
     chat.set_retention(channel, Keeping(attachments_ms=90 * DAY))
     assert store.stats().files == 3
     chat.enforce_retention()
@@ -93,8 +93,8 @@ def test_files_are_let_go_apart_from_their_messages(
     assert len(texts(chat, channel)) == 3
     with pytest.raises(NotFoundError):
         chat.open_attachment(old, 1)
-    for id in (pinned, shared):
-        with chat.open_attachment(id, 1) as stream:
+    for id, number in ((pinned, 1), (shared, 1), (old, 2)):  # a newer message has it, too
+        with chat.open_attachment(id, number) as stream:
             assert stream.read().startswith(b"the bytes of")
     chat.set_retention(channel, Keeping(90 * DAY, attachments_ms=90 * DAY, exempt=0))
     chat.enforce_retention()

@@ -21,7 +21,6 @@ Incarnation = NewType("Incarnation", bytes)  # 16 random bytes, fresh for each l
 MessageId = NewType("MessageId", bytes)  # 16 bytes: log prefix || seq || index
 
 PREFIX_SIZE = 10
-MESSAGE_ID_SIZE = 16
 
 
 def log_prefix(device: DeviceId, incarnation: Incarnation) -> bytes:

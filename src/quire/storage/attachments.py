@@ -165,17 +165,6 @@ def newest_uses(
     return [(FileId(file), message) for file, message, _ in found]
 
 
-def older_than(db: apsw.Connection, channel: int, time: int) -> list[FileId]:
-    """Files of a channel that are here or coming, and in no channel's message of this hybrid time or later."""
-    found: Any = db.execute(
-        "SELECT DISTINCT a.file FROM attachment a JOIN message m ON m.id = a.message JOIN file f ON f.id = a.file"
-        f" WHERE a.channel = ?1 AND m.time < ?2 AND f.state < {DROPPED} AND NOT EXISTS("
-        "SELECT 1 FROM attachment b JOIN message o ON o.id = b.message WHERE b.file = a.file AND o.time >= ?2)",
-        (channel, time),
-    ).fetchall()
-    return [FileId(file) for (file,) in found]
-
-
 def in_state(db: apsw.Connection, state: int) -> list[FileId]:
     found: Any = db.execute("SELECT id FROM file WHERE state = ?", (state,)).fetchall()
     return [FileId(id) for (id,) in found]

@@ -6,7 +6,6 @@ from typing import Any
 
 import apsw
 
-from quire.core.operation import Operation, stored_operation
 from quire.storage.cold import whole, whole_or_reference
 
 
@@ -64,14 +63,6 @@ def _bounds(prefix: bytes, seq: int) -> tuple[bytes, bytes]:
     """The least and the greatest id that an operation of a commit can have."""
     low = prefix + seq.to_bytes(4, "big")
     return low + b"\0\0", low + b"\xff\xff"
-
-
-def operations_of(db: apsw.Connection, channel: int, kind: int) -> list[Operation]:
-    """A channel's standing operations of one kind."""
-    rows: Any = db.execute(
-        "SELECT op FROM operation WHERE channel = ? AND kind = ? AND void = 0", (channel, kind)
-    )
-    return [stored_operation(op) for (op,) in rows]
 
 
 def operations_with_ids(db: apsw.Connection, channel: int, kind: int) -> list[tuple[bytes, bytes]]:

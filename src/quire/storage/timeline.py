@@ -15,8 +15,7 @@ from quire.core.operation import Post, stored_operation
 from quire.storage.cold import opened, whole
 from quire.storage.database import inconsistent
 
-# message.flags
-NOTICE_MASK = 7  # index into core.operation.NOTICES
+# message.flags; the lowest three bits are an index into core.operation.NOTICES
 DELETED = 1 << 3
 PINNED = 1 << 4
 REACTED = 1 << 5  # a row in `reaction`

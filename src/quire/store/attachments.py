@@ -373,11 +373,6 @@ def drop(db: apsw.Connection, ids: Iterable[bytes]) -> int:
     return freed
 
 
-def drop_older(db: apsw.Connection, channel: int, time: int) -> int:
-    """The same for all files of a channel that only messages before a hybrid time refer to."""
-    return drop(db, rows.older_than(db, channel, time))
-
-
 def forget(db: apsw.Connection, ids: Iterable[bytes]) -> int:
     """Messages are gone for good, and with them the keys of their files: what nothing else refers to goes, too."""
     files = {file for id in ids for file in rows.drop_uses(db, id)}

@@ -40,8 +40,6 @@ AGES_DAYS = (30, 90, 365, 2 * 365, 5 * 365)
 DAY_MS = 86_400_000
 HEAD_BYTES = 64  # of a commit's row besides its head: the signature
 
-_SHARES = "SELECT {channel}, {sum} FROM {table} GROUP BY 1"
-
 
 def space(store: LocalStore) -> SpaceReport:
     """Look at all of a vault, at one moment."""

@@ -45,7 +45,6 @@ ROUNDS_MAX = 30  # of everybody meeting everybody, before we call it endless
 CHECK_EVERY = 50  # steps between full checks
 PAST_MAX = 40  # deliveries that are remembered, to be repeated
 CRASH_POINTS_MAX = 6  # a crash comes at one of so many next points that the storage layer names
-INBOX_MAX = 4  # deliveries under way to one device
 REFUSALS = (UsageError, UnauthorisedError, NotFoundError)  # of what we tried: an answer, no fault
 
 
