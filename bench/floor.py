@@ -125,6 +125,16 @@ class Floor:
             db.executemany("INSERT INTO doc(n, channel, spill) VALUES(?, ?, ?)", docs)
             db.executemany("INSERT INTO search(rowid, body, tags) VALUES(?, ?, ?)", found)
 
+    def empty(self, table: str) -> None:
+        """Take away what a fresh file has in a table."""
+        with self._database.transaction() as db:
+            db.execute(f"DELETE FROM {table}")
+
+    def insert(self, table: str, some: Sequence[tuple[Any, ...]]) -> None:
+        """Rows as they are, durably. Not timed."""
+        with self._database.transaction() as db:
+            db.executemany(f"INSERT INTO {table} VALUES({','.join('?' * len(some[0]))})", some)
+
     def finish(self) -> None:
         start = time.perf_counter()
         self._bulk.__exit__(None, None, None)

@@ -1,10 +1,10 @@
 """Sync: a history over a direct link on loopback, nothing new, one message by a relay, and a relay's puts.
 
-The floor of a sync copies the same rows, all tables that a message is in, from one bare SQLite file to another in
-transactions of 10,000 messages; the vaults' cipher and pragmas, no index of any kind, no network. Beside it stands a second
-one, which writes what the receiver has in the end: rows, their indexes and the search index, in the receiver's transactions,
-as the floor of an import does. Each end of a link is a process of its own, as it is at home; both share this machine's
-processors.
+The floor of a sync copies the rows that the receiver has in the end, all of them, from its file to another of the same
+schema: messages, log, their indexes, and the rows of the search index; in transactions of 10,000, with the vaults' cipher
+and pragmas, and no other work. A second row holds the same sync against less than
+it does: the rows of messages and log alone, into tables without any index, and no search index. Each end of a link is a
+process of its own, as it is at home; both share this machine's processors.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from bench.data import History
 from bench.floor import Caught, Floor, catching
 from bench.measuring import FLOOR, OURS, ROOT, Row, environment, python
@@ -37,6 +39,7 @@ from quire.core.views import Event
 from quire.node.node import Node
 from quire.node.peer import PeerSync, SyncReport
 from quire.storage.database import Database
+from quire.storage.search import TAIL_MAX
 from quire.store.local import LocalStore
 from quire.testing.people import Person, key_of
 from quire.transports.direct import DirectLink, connect, listen
@@ -50,7 +53,9 @@ ROUNDS = 20  # with nothing new
 MESSAGES = 200  # by the relay, one after the other
 PUTS, PUTTERS, PUT_BYTES = 20_000, 32, 512
 SUBSCRIBERS, HEARD = 1_000, 20
+BARE = "sync, beside rows without indexes"
 TABLES = ("commits", "message", "operation")
+NOT_ROWS = ("search", "sqlite_")  # what the search index is made of, which is written by its own statement
 COPY_AT_ONCE = 10_000
 SERVE = "import sys; from bench import syncing; syncing.serve(*sys.argv[1:])"
 
@@ -65,19 +70,16 @@ def measure(history: History, size: int, scratch: Path) -> list[Row]:
     with catching() as caught:
         came = _kept_apart(bob, caught)
         seconds, first_page, report = asyncio.run(_join(ada, bob, team, size))
-    floor, indexed = _copied(ada, folder), _written(came, folder)
+    floor, bare = _copied(bob, came, folder), _copied_bare(ada, folder)
     rows = [
         Row(PART, size, "sync", "messages/s", {OURS: size / seconds, FLOOR: size / floor}),
-        Row(
-            PART,
-            size,
-            "sync, beside rows and indexes",
-            "messages/s",
-            {OURS: size / seconds, FLOOR: size / indexed},
-        ),
+        Row(PART, size, BARE, "messages/s", {OURS: size / seconds, FLOOR: size / bare}),
         Row(PART, size, "sync, on the wire", "bytes a message", {OURS: report.received_bytes / size}),
         Row(PART, size, "sync, first page", "ms", {OURS: first_page * 1e3}),
     ]
+    rows.append(
+        Row(PART, size, "first page by a relay", "ms", {OURS: _first_by_relay(ada, team, folder) * 1e3})
+    )
     for number in range(CHANNELS - 1):
         id = ada.chat.create_channel(f"channel {number}").id
         bob.chat.join_channel(ada.chat.create_invite(id).text())
@@ -97,20 +99,10 @@ def relayed(scratch: Path) -> list[Row]:
     """A relay in a process of its own: one message from writer to reader, and what it takes and sends."""
     folder = scratch / "relayed"
     folder.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "quire", "relay", str(folder / "relay"), "--listen", "127.0.0.1:0", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        assert process.stdout is not None
-        url = json.loads(process.stdout.readline())["url"]
+    with _relay(folder) as url:
         taken = sorted(asyncio.run(_messages(folder, url)))
         puts = asyncio.run(_puts(url))
         heard = asyncio.run(_heard(url))
-    finally:
-        process.kill()
-        process.communicate()
     return [
         Row(
             PART, MESSAGES, "a message by a relay, half within", "ms", {OURS: statistics.median(taken) * 1e3}
@@ -125,6 +117,22 @@ def relayed(scratch: Path) -> list[Row]:
         Row(PART, PUTS, "a relay's durable puts", "puts/s", {OURS: puts}),
         Row(PART, SUBSCRIBERS, "1,000 subscribers of one mailbox", "deliveries/s", {OURS: heard}),
     ]
+
+
+@contextmanager
+def _relay(folder: Path) -> Iterator[str]:
+    """A relay in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "quire", "relay", str(folder / "relay"), "--listen", "127.0.0.1:0", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["url"]
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @contextmanager
@@ -182,6 +190,27 @@ async def _join(ada: Person, bob: Person, team: ChannelId, size: int) -> tuple[f
         return seconds, await shown, report
 
 
+def _first_by_relay(ada: Person, team: ChannelId, folder: Path) -> float:
+    """Seconds until somebody new, who has met nobody but a relay where the whole history lies, has the newest page."""
+    carol = Person.create(folder, "carol")
+    carol.chat.join_channel(ada.chat.create_invite(team).text())
+
+    async def story(url: str) -> float:
+        for one in (ada, carol, ada):  # all is put; she asks; she is let in
+            await Node(one.chat).sync_with_relay(url)
+        start = time.perf_counter()
+        reading = asyncio.create_task(Node(carol.chat).sync_with_relay(url))
+        seconds = await _first_page(carol, team, start)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        return seconds
+
+    with _relay(folder) as url:
+        seconds = asyncio.run(story(url))
+    carol.store.close()
+    return seconds
+
+
 async def _first_page(bob: Person, team: ChannelId, start: float) -> float:
     while True:
         if any(
@@ -205,8 +234,46 @@ async def _nothing_new(ada: Person, bob: Person) -> tuple[float, int]:
     return statistics.median(taken), said
 
 
-def _copied(ada: Person, folder: Path) -> float:
-    """Seconds that copying the same rows takes, read and written."""
+def _copied(bob: Person, came: list[Caught], folder: Path) -> float:
+    """Seconds that copying all rows of the receiver takes, read and written, with all that finds them again."""
+    floor = Floor(folder)
+    seconds = 0.0
+    for table in _tables(bob.store.database.reader):
+        floor.empty(table)
+        start = time.perf_counter()
+        found = iter(bob.store.database.reader.execute(f"SELECT * FROM {table}"))
+        while some := list(itertools.islice(found, COPY_AT_ONCE)):
+            floor.insert(table, some)
+        seconds += time.perf_counter() - start
+    words = sorted(row for one in came for row in one.found)
+    start = time.perf_counter()
+    for first in range(0, len(words), COPY_AT_ONCE):
+        floor.insert("search(rowid, body, tags)", words[first : first + COPY_AT_ONCE])
+    seconds += time.perf_counter() - start
+    floor.finish()
+    seconds += floor.seconds
+    _same(bob.store.database.reader, floor.db, len(words))
+    floor.close()
+    return seconds
+
+
+def _tables(db: apsw.Connection) -> list[str]:
+    plain = "type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+    names: Any = db.execute(f"SELECT name FROM sqlite_master WHERE {plain} ORDER BY name").fetchall()
+    return [name for (name,) in names if not name.startswith(NOT_ROWS)]
+
+
+def _same(theirs: apsw.Connection, copied: apsw.Connection, words: int) -> None:
+    """The copy has every row, or it is the floor of something else; of the search index all but the newest, as the tail is."""
+    docs: Any = theirs.execute("SELECT count(*) FROM doc").fetchone()
+    assert docs[0] - TAIL_MAX <= words <= docs[0], (words, docs)
+    for table in _tables(theirs):
+        counts: Any = [db.execute(f"SELECT count(*) FROM {table}").fetchone() for db in (theirs, copied)]
+        assert counts[0] == counts[1], (table, counts)
+
+
+def _copied_bare(ada: Person, folder: Path) -> float:
+    """Seconds that copying the rows of messages and log takes, into tables without indexes."""
     source = ada.store.database
     key = DatabaseKey.generate(os.urandom)
     target = Database(folder / "copy.db", key)
@@ -239,16 +306,6 @@ def _kept_apart(bob: Person, caught: Caught) -> list[Caught]:
 
     bob.store.ledger.run = watched  # type: ignore[method-assign]
     return came
-
-
-def _written(came: list[Caught], folder: Path) -> float:
-    """Seconds that writing the same rows takes, with all that finds them again."""
-    floor = Floor(folder)
-    for one in came:
-        floor.load(one)
-    floor.finish()
-    floor.close()
-    return floor.seconds
 
 
 async def _messages(folder: Path, url: str) -> list[float]:
