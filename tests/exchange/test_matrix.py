@@ -56,6 +56,18 @@ def read(tmp_path: Path, *events: Any, options: Options | None = None) -> list[R
     return records(matrix, pack(tmp_path, {"room.json": {"messages": events}}), options)
 
 
+def test_an_edit_without_its_text_changes_nothing(tmp_path: Path) -> None:
+    half = event(
+        "2", content={"m.new_content": {}, "m.relates_to": {"rel_type": "m.replace", "event_id": "$1"}}
+    )
+    found = read(tmp_path, event("1"), half)
+    assert [message.body for message in messages(found)] == ["1"]
+    assert [one for one in found if isinstance(one, NotCarried)] == [
+        NotCarried("edits without their text", 1)
+    ]
+    assert not only(found, EditEvent)
+
+
 def test_messages_replies_threads_and_edits(tmp_path: Path) -> None:
     reply = {"m.in_reply_to": {"event_id": "$1"}}
     found = read(

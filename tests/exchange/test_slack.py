@@ -650,3 +650,12 @@ def test_a_large_file_is_read_piece_by_piece_whatever_its_size_is_said_to_be(
     monkeypatch.setattr("quire.exchange.slack.WHOLE_MAX", 300)
     rows = [msg(f"16000000{at:02}.000100", text="x") for at in range(40)]
     assert len(messages(read(tmp_path, {"garden/2020-09-13.json": rows}))) == 40
+
+
+def test_a_change_that_says_nothing_changes_nothing(tmp_path: Path) -> None:
+    half = event(type="message", subtype="message_changed", ts=B, message={"ts": A, "edited": {"ts": B}})
+    found = stream(tmp_path, event(**msg(A, text="whole")), half)
+    assert [m.body for m in messages(found)] == ["whole"]
+    assert not [record for record in found if isinstance(record, EditEvent)]
+    (one,) = skipped(found)
+    assert one.position == "line 2"

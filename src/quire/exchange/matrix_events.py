@@ -102,6 +102,10 @@ def _message(room: Room, event: dict[str, Any], sender: str, time: int) -> Itera
     target = string(relation.get("event_id"))
     kind = relation.get("rel_type")
     if kind == "m.replace" and target and target != key:
+        text = mapping(content.get("m.new_content")) or content
+        if not any(isinstance(text.get(part), str) for part in ("body", "formatted_body", "url")):
+            room.lost["edits without their text"] += 1
+            return
         target = room.edits.get(target, target)  # an edit of an edit changes the message
         _remember(room.edits, key, target)
         yield EditEvent(room.channel.key, target, Edit(time, _edited_body(content), sender, key))

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from quire.exchange.loose_json import mapping
 from quire.exchange.model import (
     Channel,
@@ -34,6 +36,7 @@ from quire.exchange.text import string, time_ms
 __all__ = ["Stream", "looks_like_event", "unwrap"]
 
 SEEN_MAX = 500_000  # messages remembered; a change to one before those is taken as it stands
+CONTENTS = ("text", "blocks", "attachments", "files")  # what a message can say something in
 WAITING_MAX = 20_000  # messages that changes wait for
 
 Target = tuple[str, str]  # channel, ts
@@ -172,6 +175,8 @@ class Stream:
         assert edited_ms is not None  # `ts` is a time
         if after.get("subtype") == "tombstone":
             return out + self._wait(target, before, after, [DeleteEvent(channel, ts, when or edited_ms)])
+        if not any(after.get(part) is not None for part in CONTENTS):
+            return [replace(broken, reason="a change that does not say what the message says now")]
         body = self.converter.body(after)
         state = (hash(body), timestamp(edited.get("ts")))
         if self._is_known(target, before, state):

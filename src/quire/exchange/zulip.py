@@ -49,6 +49,7 @@ GENERAL = "general chat"  # what Zulip shows for the empty topic
 
 _MESSAGES = re.compile(r"(?:^|/)messages-\d+\.json(?:\.partial)?$")
 _TABLES = re.compile(r"(?:^|/)(?:realm|attachment)\.json$")
+_REACTIONS = re.compile(r"(?:^|/)(?:realm|reactions?)\.json$")
 _LITTER = re.compile(r"(?:^|/)__MACOSX/")
 _CODE = re.compile(r"(```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`)", re.DOTALL)
 _MENTION = re.compile(r"@(_?)\*\*([^*|\n]+?)(?:\|(\d{1,15}))?\*\*")
@@ -149,7 +150,7 @@ class _Export:
         return bool(_MESSAGES.search(name)) and name not in self.partial and not _LITTER.search(name)
 
     def holds_reactions(self, name: str) -> bool:
-        return name.endswith("realm.json") and bool(_TABLES.search(name)) and not _LITTER.search(name)
+        return bool(_REACTIONS.search(name)) and not _LITTER.search(name)
 
     def tables(self) -> Iterator[Record]:
         found = False
