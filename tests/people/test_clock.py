@@ -33,3 +33,25 @@ def test_a_clock_that_was_set_back_keeps_nobody_from_acting(
     meet(ada, bob)
     assert set(ada.reads(team)) == {"said at a wrong time", "heard"}
     agree(team, ada, bob)
+
+
+def test_who_learns_while_giving_that_their_time_is_over_gives_what_they_may(
+    people: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """World 47 of those that erase: a removal from the future waits whole, and its time comes as Bob says what he is called."""
+    ada, bob = people("ada", "bob")
+    team = team_of(ada)
+    ada.chat.add_member(team, bob.chat.key_card())
+    bob.take(ada.give())
+    assert bob.role(team) == "member"
+    real = time.time_ns
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time_ns", lambda: real() + HOURS_NS)
+        ada.chat.remove_member(team, bob.identity)
+        records = ada.give()
+    assert bob.take(records).parked
+    assert bob.role(team) == "member"
+    with monkeypatch.context() as later:
+        later.setattr(time, "time_ns", lambda: real() + HOURS_NS)
+        bob.give()
+        assert bob.role(team) == "none"

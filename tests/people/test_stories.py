@@ -224,6 +224,35 @@ def test_who_lets_somebody_in_and_leaves_brings_them_in_all_the_same(people: Mak
     agree(team, bob, carol)
 
 
+@pytest.mark.parametrize("history", [None, "joined"])
+def test_who_was_let_in_only_by_somebody_who_was_out_hears_it(people: Make, history: str | None) -> None:
+    """Ada removes Bob while he lets Carol in. All that Carol has is his key; what ended it reaches her under that."""
+    ada, bob, carol = people("ada", "bob", "carol")
+    team = team_of(ada, bob)
+    ada.chat.set_role(team, bob.identity, "admin")
+    meet(ada, bob)
+    ada.chat.remove_member(team, bob.identity)
+    bob.chat.add_member(team, carol.chat.key_card(), history=history)
+    carol.take(bob.give())
+    carol.say(team, "is anybody here?")
+    assert carol.role(team) == "member"
+    for source in (bob, carol):
+        ada.take(source.give())
+    assert ada.role(team, carol) == "none"
+    ada.say(team, "among ourselves")
+    carol.take(ada.give())
+    assert carol.role(team) == "none"
+    assert carol.reads(team) == []
+    [verdict] = [one for one in carol.graph(team).story() if one.identity == bob.identity]
+    assert (verdict.rule, verdict.contested) == ("removed_before", True)
+    with pytest.raises(UnauthorisedError) as refused:
+        carol.say(team, "nobody is")
+    assert refused.value.rule == "not_a_member"
+    bob.take(ada.give())
+    assert bob.role(team) == "none"
+    sound(ada, bob, carol)
+
+
 # Invites
 
 

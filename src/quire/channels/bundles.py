@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from quire.core.limits import FILE_BYTES_MAX, TIME_MS_MAX
 from quire.core.operation import Profile
 from quire.core.rights import MAY_POST
 from quire.core.views import Event
-from quire.errors import MalformedError, StorageError
+from quire.errors import MalformedError, StorageError, UnauthorisedError
 from quire.storage import log
 from quire.storage import timeline as rows
 
@@ -122,7 +123,8 @@ class Bundles:
         for row in log.channels(db):
             shared = row.rights & MAY_POST and row.rotate_ms < TIME_MS_MAX
             if name and shared and not contents.introduced(db, row.n, self.store.own_key):
-                self.store.write_operations(row.id, Profile("", "", name))
+                with suppress(UnauthorisedError):  # what was due came into effect, and we are out or may not
+                    self.store.write_operations(row.id, Profile("", "", name))
 
     def _take(
         self,

@@ -10,7 +10,7 @@ the key is wrong, nor a new one. It goes in welcomes to all who have not shown t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import apsw
 
@@ -207,6 +207,20 @@ def closed_to_some(
         if len(waiting) == len(left):
             closed |= {under[id] for id in waiting if has.issuperset(heads[id])}
         left = waiting
+
+
+def last_words(graph: Graph, held: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Of keys that do not count, by what: (epoch, control commit), each of these after what it names.
+
+    Nothing later than that. Who has such a key and no other was let in by somebody who was out, and is told so.
+    """
+    for info in graph.state.epochs.every():
+        void = graph.verdict(info.commit)
+        while void.by and not void.standing:
+            void = graph.verdict(void.by)
+        if info.epoch in held and void.standing and void.id != info.commit:
+            later = {*graph.beyond([void.id])}
+            yield from ((info.epoch, id) for id in graph.beyond([info.commit]) if id not in later)
 
 
 def epoch_of(graph: Graph, heads: tuple[bytes, ...]) -> bytes:

@@ -32,7 +32,7 @@ from quire.storage import timeline as rows
 from quire.storage.cold import commitment_of, is_reference
 from quire.storage.erasures import ERASED, POLICY
 from quire.store import epochs, owing
-from quire.store.behind import closed_to_some, devices_behind, devices_unaware, epoch_of
+from quire.store.behind import closed_to_some, devices_behind, devices_unaware, epoch_of, last_words
 from quire.store.carrying import Carried, Goes, sign_carried, still_says
 from quire.store.retention import hidden
 from quire.store.wallclock import now_ms
@@ -140,7 +140,8 @@ def control_records(
 ) -> Iterator[Record]:
     """The control commits, or those at these places, each under the epoch that it was written under; also under the
     present one if that does not lead there. Every member must have them all, or could take nothing that names one: so
-    too what was written under a key that some never got, or under one that is older than they may read.
+    too what was written under a key that some never got, or under one that is older than they may read. And what made a
+    key void goes under it: it may be the only one that somebody has, who was let in as vainly.
     """
     held, current = _keys(db, row), graph.state.epochs.current
     by_epoch: dict[bytes, list[bytes]] = {}
@@ -158,6 +159,8 @@ def control_records(
         links = epochs.links_between(db, row, held)
         for id in closed_to_some(graph, heads, under, current, places, links):
             by_epoch.setdefault(current.epoch, []).append(places[id])
+    for epoch, id in last_words(graph, held):
+        by_epoch.setdefault(epoch, []).append(places[id])
     for epoch, places_in in by_epoch.items():
         found = [place for place in places_in if wanted is None or place in wanted]
         for part in in_parts((_encoded(db, place) for place in found), PART_BYTES):
