@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from quire import Keeping
 from quire.channels.manager import ChannelManager
+from quire.core.control import EXEMPT_THREADS
+from quire.store import wallclock
 from quire.store.local import LocalStore
 from tests import oracle
+
+DAY = 86_400_000
 
 NEEDLE, NAME = "zanzibarquux", "Perpetuaquux"
 
@@ -50,3 +55,43 @@ def test_an_erased_author_leaves_no_name_and_does_not_come_again(
     assert [m.body for m in manager.get_stored_messages("old")] == [m.body for m in messages]
     assert NEEDLE.encode() not in store.database.reader.serialize("main")
     assert store.repair().problems == ()
+
+
+@pytest.mark.parametrize(
+    "keeping", [Keeping(10 * DAY, exempt=EXEMPT_THREADS), Keeping(count=4, exempt=EXEMPT_THREADS)]
+)
+def test_what_retention_let_go_does_not_come_again_by_the_same_export(
+    store: LocalStore, manager: ChannelManager, tmp_path: Path, keeping: Keeping
+) -> None:
+    """By age and by count; a thread that goes on is here, and is known again. What is new in the export comes."""
+    now = wallclock.now_ms()
+    times = [now - 15 * DAY + n for n in range(3)] + [now - 8 * DAY, now - 7 * DAY, now - 6 * DAY]
+
+    def export(name: str, count: int) -> Path:
+        records = [
+            {"type": "message", "channel": "old", "id": f"id{n}", "time": time, "author": "u", "body": f"number {n}"}
+            | ({"thread": "id2"} if n == 3 else {})
+            for n, time in enumerate(times[:count])
+        ]  # fmt: skip
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(one) + "\n" for one in records))
+        return path
+
+    first = export("first.jsonl", 5)
+    manager.import_(first)
+    manager.set_retention("old", keeping)
+    left = ["number 2", "number 3", "number 4"]
+    manager.enforce_retention("old")
+    if keeping.count:
+        left = ["number 1", *left]
+    assert [m.body for m in manager.get_stored_messages("old")] == left
+    commits = store.stats().commits
+    summary = manager.import_(first)
+    assert (summary.messages, summary.duplicates) == (0, len(left))
+    assert summary.not_carried == {"messages that retention let go": 5 - len(left)}
+    assert store.stats().commits == commits  # nothing was written, not even for a moment
+    assert manager.import_(export("second.jsonl", 6)).messages == 1
+    manager.enforce_retention("old")
+    assert "number 5" in [m.body for m in manager.get_stored_messages("old")]
+    assert "number 0" not in [m.body for m in manager.get_stored_messages("old")]
+    assert store.verify().problems == ()

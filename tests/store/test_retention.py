@@ -156,4 +156,4 @@ def test_the_newest_so_many_are_found_from_either_end(store: LocalStore, count: 
     assert row.messages == 10
     standing = sorted((m.time for m in chat.get_stored_messages(channel) if not m.deleted), reverse=True)
     found = deciding.here_bounds(store.database.reader, row, Keeping(count=count), wallclock.now_ms())
-    assert found.floor == (standing[count - 1] if count < 10 else 0)
+    assert found.floor == (standing[count - 1] if count <= 10 else 0)

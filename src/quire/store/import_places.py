@@ -9,10 +9,14 @@ import apsw
 import msgspec
 
 from quire.core import limits
+from quire.core.clock import at
 from quire.core.operation import OWN_SOURCE, Name, Profile, Topic
+from quire.core.retention import Bounds, Facts, goes
 from quire.exchange import model
 from quire.exchange.exported import IMPORTED_SOURCE
-from quire.storage import log
+from quire.storage import log, retention
+from quire.store import retention as deciding
+from quire.store import wallclock
 from quire.store.draft import Draft
 from quire.store.origins import Origins
 from quire.store.tally import Tally
@@ -42,6 +46,7 @@ class Places:
         self._source = source
         self._made: dict[str, Place | None] = {}
         self._introduced: dict[str, tuple[str, bool]] = {}
+        self._bounds: dict[int, Bounds] = {}  # channel number -> what it let go when this run came to it
 
     def place(self, db: apsw.Connection, key: str) -> Place | None:
         """The channel of a key, made if it is not there; None if it is here itself, and not to be written to."""
@@ -70,6 +75,18 @@ class Places:
                 row = log.channel_by_n(db, row.n)
         self._made[key] = place = Place(row, name, fresh=row.messages == 0, made=made)
         return place
+
+    def lets_go(self, db: apsw.Connection, row: log.ChannelRow, time_ms: int) -> bool:
+        """Is a message of this time, which is not here, one that the channel's retention let go, or would at once?
+
+        What it would spare, for a pin or a thread that goes on, is here if it ever was.
+        """
+        bounds = self._bounds.get(row.n)
+        if bounds is None:
+            is_bounded = retention.is_bounded(db, row.n)
+            bounds = deciding.bounds(db, row, wallclock.now_ms()) if is_bounded else Bounds()
+            self._bounds[row.n] = bounds
+        return bool(goes(bounds, Facts(at(time_ms))))
 
     def name_anew(self, db: apsw.Connection) -> None:
         """Give the channels that this run made the names that stand behind their messages in the export."""

@@ -144,7 +144,11 @@ class Preparing:
         db = self._store.database.reader
         row = log.channel_by_origin(db, *self._places.origin(key, self._places.channels.get(key)))
         if slot in self._known.ids or (
-            row is not None and self._known.stored(db, Place(row, "", fresh=False), message, slot) is not None
+            row is not None
+            and (
+                self._known.stored(db, Place(row, "", fresh=False), message, slot) is not None
+                or self._places.lets_go(db, row, message.time_ms)
+            )
         ):
             self._files.passed(slot)
         else:

@@ -232,6 +232,7 @@ class ImportRun:
 
     def _write_messages(self, db: apsw.Connection, place: Place, key: str, group: Group, last: bool) -> None:
         self.channel_name = place.name
+        group = self._without_expired(db, place, group)
         draft = self._store.ledger.draft(db, place.row)
         plain = group.plain
         everybody = dict.fromkeys(plain.people if plain else ())
@@ -258,6 +259,29 @@ class ImportRun:
             for message, known_id in again:
                 news.of_repeated(message, known_id)
             news.finish()
+
+    def _without_expired(self, db: apsw.Connection, place: Place, group: Group) -> Group:
+        """Without what the channel's retention let go: the same export brings none of it again."""
+
+        def goes(slot: int, message: model.Message) -> bool:
+            return (
+                self._places.lets_go(db, place.row, message.time_ms)
+                and slot not in self._known.ids
+                and self._known.stored(db, place, message, slot) is None
+            )
+
+        plain, others = group.plain, [one for one in group.others if not goes(one[0], one[1])]
+        count = len(group.others) - len(others)
+        if plain:
+            pairs = enumerate(zip(plain.slots, plain.messages, strict=True))
+            left = [at for at, (slot, message) in pairs if not goes(slot, message)]
+            if len(left) < len(plain.slots):
+                count += len(plain.slots) - len(left)
+                plain = some_of(plain, left) if left else None
+        if not count:
+            return group
+        self._tally.let_go(count)
+        return Group(plain, others)
 
     def _put_plain(
         self, db: apsw.Connection, draft: Draft, place: Place, plain: Plain,

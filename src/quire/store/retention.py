@@ -97,7 +97,7 @@ def here_bounds(
 def _counted(db: apsw.Connection, channel: log.ChannelRow, policy: Keeping) -> tuple[int, int]:
     """From when on a policy's count and size keep what is here."""
     count = size = 0
-    if policy.count and channel.messages > policy.count:
+    if policy.count and channel.messages >= policy.count:
         count = rows.time_of_newest(db, channel.n, channel.messages, policy.count)
     if policy.size_bytes:
         size = retention.sized_from(rows.sizes_newest_first(db, channel.n), policy.size_bytes)

@@ -57,6 +57,10 @@ class Tally:
         self._first_ms = first if self._first_ms is None else min(self._first_ms, first)
         self._last_ms = last if self._last_ms is None else max(self._last_ms, last)
 
+    def let_go(self, count: int) -> None:
+        """Messages that the retention of their channels let go, and that are not brought again."""
+        self._not_carried["messages that retention let go"] += count
+
     def channel_named(self, key: str, name: str) -> None:
         """What the channel of a key is called after all."""
         if key in self._names:
