@@ -136,6 +136,11 @@ def parked_commits(db: apsw.Connection, channel: bytes) -> list[bytes]:
     return [row[0] for row in rows]
 
 
+def put_parked(db: apsw.Connection, id: bytes, encoded: bytes) -> None:
+    """What is left of a parked commit."""
+    db.execute("UPDATE parked SET encoded = ? WHERE id = ?", (encoded, id))
+
+
 def unpark(db: apsw.Connection, id: bytes) -> None:
     """Drop a parked commit."""
     db.execute("DELETE FROM parked WHERE id = ?", (id,))

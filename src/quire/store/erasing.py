@@ -25,6 +25,7 @@ from quire.storage.cold import commitment_of
 from quire.storage.database import fault
 from quire.storage.erasures import ERASED, KEPT_AWAY, LET_GO, LOCAL, MISSING, POLICY, WENT_WITH, Hole
 from quire.store import owing
+from quire.store.erasing_parked import strike_parked
 
 if TYPE_CHECKING:
     from quire.store.apply import Applier, Item
@@ -200,6 +201,7 @@ def erase_here(
     targets = {
         what.id for item in erases if isinstance(item.operation, Erase) for what in item.operation.entries
     }
+    strike_parked(db, channel)
     new = {item.id for item in erases}
     found = standing(db, channel.n, sorted(targets))
     ids = [id for id, erasure in found.items() if erasure.id in new and not _stays(db, id)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import apsw
 
 from quire.core import clock, commit
+from quire.core.ids import ChannelId
 from quire.core.limits import (
     AHEAD_MS_MAX,
     PARKED_BYTES_MAX,
@@ -16,9 +17,10 @@ from quire.core.limits import (
     WAITING_PER_DEVICE_MAX,
 )
 from quire.errors import PeerError
-from quire.storage import backlog
+from quire.storage import backlog, log
 from quire.storage import timeline as rows
 from quire.store.arrivals import PARKED, Arrival, targets
+from quire.store.erasing_parked import struck
 
 
 class Parking:
@@ -37,7 +39,9 @@ class Parking:
         if arrival.position == PARKED:
             backlog.set_parked_reason(self._db, arrival.id, reason)
             return
-        head, encoded = arrival.head, commit.encode_commit(arrival.commit)
+        head, row = arrival.head, log.channel_by_id(self._db, ChannelId(arrival.head.channel))
+        left = arrival.commit if row is None else struck(self._db, row.n, arrival.commit, head)
+        encoded = commit.encode_commit(left)
         of_device, of_channel, size = backlog.parked_counts(self._db, head.device, head.channel)
         is_full = of_device >= PARKED_PER_DEVICE_MAX or of_channel >= PARKED_PER_CHANNEL_MAX
         if is_full or size + len(encoded) > PARKED_BYTES_MAX:
