@@ -284,6 +284,9 @@ def test_link_and_revoke_and_recover(tmp_path: Path, compiled: Path, kind: type[
     old("revoke", "laptop", "--yes")
     assert [one["this"] for one in old("devices", "--json").json["devices"]] == [True]
     old("bundle", "out", str(file))
+    assert "you are out of #general: this device was revoked" in new("bundle", "in", str(file)).out
+    assert new("post", "general", "still?", "--json", code=2).error["rule"] == "author_revoked"
+    assert "none of them any more" in new("devices").err
     (tmp_path / "words").write_text(words)
     with (tmp_path / "words").open() as given:
         fd = given.fileno()

@@ -91,6 +91,8 @@ def devices(
             session.out.emit({"devices": [records.device(one) for one in found]})
         else:
             session.out.paged(_devices(found, session.out.console))
+            if not any(one.this for one in found):
+                session.out.note("this device is none of them any more: it was revoked")
 
 
 @app.command()
