@@ -17,6 +17,7 @@ from quire.exchange import slack
 from quire.exchange.detect import open_export
 from quire.exchange.model import Message, Options, Skipped
 from quire.exchange.sources import open_source
+from tests.exchange.mutating import fuzz
 from tests.exchange.packing import messages, pack, records
 
 
@@ -245,3 +246,25 @@ def test_a_pipe_is_no_export(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FormatError), open_export(tmp_path / "pipe"):
         pass
+
+
+def zipped(files: dict[str, object]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content if isinstance(content, str) else json.dumps(content))
+    return buffer.getvalue()
+
+
+test_any_spoiled_zip_gives_sound_records_or_a_format_error = fuzz(
+    slack, zipped({**export(), "garden/2020-10-01.json": day(21, 3)}), "export.zip", examples=40
+)
+
+
+@pytest.mark.parametrize("part", [0.1, 0.3, 0.5, 0.9, 0.999])
+def test_wherever_a_zip_is_cut_nothing_is_made_up(tmp_path: Path, part: float) -> None:
+    path = pack(tmp_path, export(), "zip")
+    whole = {(one.channel, one.id, one.body) for one in messages(records(slack, path))}
+    found = {(one.channel, one.id, one.body) for one in messages(records(slack, cut(path, part)))}
+    assert found <= whole
+    assert len(found) >= (part - 0.15) * 400

@@ -88,9 +88,11 @@ def read(source: Source, options: Options) -> Iterator[Record]:
 def _files(source: Source) -> list[str]:
     """The lines' files: not what was attached to posts, below `data/`."""
     found = []
-    for name in source.names():
+    names = source.names()
+    top = names[0].split("/")[0] if len({name.split("/")[0] for name in names}) == 1 else ""  # of an archive
+    for name in names:
         parts = name.split("/")
-        if "data" in parts[:-1] or "__MACOSX" in parts or parts[-1].startswith("."):
+        if "data" in parts[bool(top) : -1] or "__MACOSX" in parts or parts[-1].startswith("."):
             continue
         if parts[-1].endswith((".jsonl", ".json", ".ndjson")) or len(source.names()) == 1:
             found.append(name)
