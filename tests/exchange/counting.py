@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from quire.exchange.model import (
+    NOBODY,
     Author,
     Channel,
     DeleteEvent,
@@ -135,7 +136,7 @@ class Tally:
             "deleted": len(self.deleted & here.keys()),
             "pinned": len(self.pinned & here.keys()),
             "attachments": sum(self.attachments.values()),
-            "authors": len({author for author in counted.values() if author}),
+            "authors": len(set(counted.values()) - {"", NOBODY}),
             "authors_with_notices": len({author for author in here.values() if author}),
             "bot_messages": sum(author in self.bots for author in counted.values()),
             "first_ms": min(self.times, default=None),

@@ -9,7 +9,7 @@ import pytest
 
 from quire.errors import FormatError
 from quire.exchange import mbox
-from quire.exchange.model import Attachment, Author, Channel, NotCarried, Options, Skipped
+from quire.exchange.model import NOBODY, Attachment, Author, Channel, NotCarried, Options, Skipped
 from tests.exchange.mutating import fuzz
 from tests.exchange.packing import PACKINGS, certainty, messages, only, pack, records
 
@@ -186,7 +186,7 @@ def test_mail_without_id_date_or_sender(tmp_path: Path) -> None:
     text += "From x Thu Jan 2 unknown 0\nSubject: b\n\ntwo\n"
     found = records(mbox, pack(tmp_path, {"Inbox": text}))
     one, two = messages(found)
-    assert one.author == two.author == "unknown"
+    assert one.author == two.author == NOBODY
     assert one.id != two.id
     assert [s.position for s in only(found, Skipped)] == ["line 11"]  # type: ignore[attr-defined]
 

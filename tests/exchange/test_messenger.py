@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quire.exchange import messenger
-from quire.exchange.model import Attachment, Author, Channel, Options, Reaction, Skipped
+from quire.exchange.model import NOBODY, Attachment, Author, Channel, Options, Reaction, Skipped
 from tests.corpora import corpus, expected
 from tests.exchange.counting import tally
 from tests.exchange.mutating import fuzz
@@ -73,7 +73,7 @@ def test_the_older_form(tmp_path: Path, top: str, how: str) -> None:
     assert (gone.deleted, gone.body) == (True, "")
     assert (named.notice, added.notice, sticker.attachments[0].name) == ("name", "join", "5.png")
     assert [a.name for a in several.attachments] == ["v.mp4", "d.pdf", "g.gif"]
-    assert (old.time_ms, nobody.author) == (T, "unknown")
+    assert (old.time_ms, nobody.author) == (T, NOBODY)
     assert [(s.position, s.reason) for s in only(found, Skipped)] == [  # type: ignore[attr-defined]
         ("item 5", "no time"), ("item 6", "this is no message"), ("item 7", "this is no message"),
     ]  # fmt: skip

@@ -24,6 +24,7 @@ from quire.exchange.lines import LineIds
 from quire.exchange.markup import quote, to_markdown
 from quire.exchange.model import (
     GONE,
+    NOBODY,
     Attachment,
     Author,
     Channel,
@@ -181,11 +182,11 @@ class _Export:
     def author(self, parts: dict[str, list[Element]], page: _Page) -> Iterator[Author]:
         if "author" not in parts:
             if not page.author:
-                page.author = "(unknown)"
+                page.author = NOBODY
             return
         element = parts["author"][0]
         title = clean(element.get("title") or "")
-        name = clean(text_of(element)) or title or "(unknown)"
+        name = clean(text_of(element)) or title or NOBODY
         key = clean(element.get("data-user-id") or "") or title or name
         bot = any(text_of(tag).upper() in ("BOT", "APP") for tag in parts.get("tag", ()))
         page.author = key

@@ -25,6 +25,7 @@ from quire.exchange.jsonpull import Broken, JsonPull
 from quire.exchange.markup import link, quote
 from quire.exchange.model import (
     GONE,
+    NOBODY,
     Attachment,
     Author,
     Channel,
@@ -46,7 +47,6 @@ EDITS_ARE_MARKED = True
 
 HEAD_BYTES = 1 << 16
 WARNINGS_MAX = 20
-UNKNOWN = "(unknown)"  # who wrote a message without an author
 EPOCH_MS = 1_420_070_400_000  # of snowflakes: 2015-01-01
 
 MESSAGES = frozenset(
@@ -227,7 +227,7 @@ class _Export:
         for person in others if isinstance(others, list | tuple) else ():
             if isinstance(person, dict):
                 found = _author(person)
-                if found.key != UNKNOWN and found.key not in self.authors:
+                if found.key != NOBODY and found.key not in self.authors:
                     self.authors[found.key] = (found.name, found.bot)
                     yield found
 
@@ -252,7 +252,7 @@ class _Export:
             channel=head.channel.key,
             id=name,
             time_ms=when,
-            author=_key(_dict(item.get("author"))) or UNKNOWN,
+            author=_key(_dict(item.get("author"))) or NOBODY,
             body=body,
             notice="" if kind in MESSAGES else _notice(kind, body),
             thread=thread,
@@ -339,7 +339,7 @@ def _key(person: dict[str, Any]) -> str:
 
 
 def _author(person: dict[str, Any]) -> Author:
-    key = _key(person) or UNKNOWN
+    key = _key(person) or NOBODY
     name = string(person.get("nickname")) or string(person.get("name")) or key
     return Author(key=key, name=name, bot=person.get("isBot") is True)
 

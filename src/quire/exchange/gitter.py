@@ -25,7 +25,7 @@ from quire.errors import FormatError
 from quire.exchange.jsonin import objects
 from quire.exchange.jsonpull import Broken
 from quire.exchange.lines import guarded, is_clutter, text_lines
-from quire.exchange.model import Author, Channel, Message, Options, Record, Skipped
+from quire.exchange.model import NOBODY, Author, Channel, Message, Options, Record, Skipped
 from quire.exchange.sources import Source
 from quire.exchange.text import clean, iso_ms, string
 
@@ -163,7 +163,7 @@ def _row(
     room = values.get("room_uri") or values.get("room_id") or PurePosixPath(file).stem
     if room != channel:
         yield Channel(room, room)
-    author = values.get("from_userid") or values.get("from_username") or "unknown"
+    author = values.get("from_userid") or values.get("from_username") or NOBODY
     yield Author(author, values.get("from_username") or author)
     yield Message(room, key, sent, author, values["text"], mentions=_mentions(values["text"], people))
 
@@ -214,7 +214,7 @@ def _api_message(file: str, place: int, room: str, item: dict[str, Any]) -> Iter
         return
     user = item.get("fromUser")
     user = user if isinstance(user, dict) else {}
-    author = string(user.get("id")) or string(user.get("username")) or "unknown"
+    author = string(user.get("id")) or string(user.get("username")) or NOBODY
     yield Author(author, string(user.get("username")) or string(user.get("displayName")) or author)
     listed = item.get("mentions")
     mentions = (

@@ -42,7 +42,7 @@ from quire.exchange.irc_styles import (
     unstyled,
 )
 from quire.exchange.lines import LineIds, WallClock, guarded, is_clutter, text_lines, uncopied
-from quire.exchange.model import Author, Channel, Message, NotCarried, Options, Record, Skipped
+from quire.exchange.model import NOBODY, Author, Channel, Message, NotCarried, Options, Record, Skipped
 from quire.exchange.sources import Source
 from quire.exchange.text import iso_ms, valid_time_ms
 
@@ -242,7 +242,7 @@ class _Log:
             self.channel,
             self.ids.name(time[1], told.nick, f"{told.kind}\0{text}"),
             time[0],
-            told.nick or ("unknown" if spoken else ""),
+            told.nick or (NOBODY if spoken else ""),
             text,
             notice="" if spoken else told.kind,
             mentions=mentions,

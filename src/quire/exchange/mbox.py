@@ -23,7 +23,7 @@ from typing import BinaryIO
 from quire.errors import FormatError
 from quire.exchange.lines import LineIds, WallClock, guarded, is_clutter, uncopied
 from quire.exchange.mail import Mail, message_ids, parse
-from quire.exchange.model import Author, Channel, Message, NotCarried, Options, Record, Skipped
+from quire.exchange.model import NOBODY, Author, Channel, Message, NotCarried, Options, Record, Skipped
 from quire.exchange.sources import Source
 
 NAME = "mbox"
@@ -103,7 +103,7 @@ class _Reader:
                 yield from self.message(channel, mail, mail.time_ms)
 
     def message(self, channel: str, mail: Mail, time: int) -> Iterator[Record]:
-        author = mail.address or mail.name or "unknown"
+        author = mail.address or mail.name or NOBODY
         if self.names.get(author) != mail.name:
             self.names[author] = mail.name
             yield Author(author, mail.name or author)

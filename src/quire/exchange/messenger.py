@@ -25,6 +25,7 @@ from quire.exchange.jsonpull import Broken
 from quire.exchange.lines import LineIds, guarded, is_clutter, uncopied
 from quire.exchange.loose_json import mapping, sequence
 from quire.exchange.model import (
+    NOBODY,
     Attachment,
     Author,
     Channel,
@@ -190,7 +191,7 @@ class _Reader:
         if item.keys() & {"call_duration", "payment", "plan"}:
             self.lost["details of calls, payments and plans"] += 1
         yield Message(
-            channel, key, time, author or ("" if notice else "unknown"), "" if unsent else body,
+            channel, key, time, author or ("" if notice else NOBODY), "" if unsent else body,
             notice=notice,
             attachments=() if unsent else files,
             reactions=_reactions(item.get("reactions"), text),

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 
+NOBODY = "(unknown)"  # the author of a message that names none, as some tools write integrations' messages; never counted
 GONE = "?"  # for `Message.reply_to`: it answers something that the export no longer names
 
 

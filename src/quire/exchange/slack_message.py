@@ -14,7 +14,7 @@ from typing import Any
 
 from quire.exchange.emoji import emoji
 from quire.exchange.loose_json import mapping, sequence, strings
-from quire.exchange.model import Attachment, Author, Channel, Message, Reaction, Record, Skipped
+from quire.exchange.model import NOBODY, Attachment, Author, Channel, Message, Reaction, Record, Skipped
 from quire.exchange.slack_blocks import (
     attachments_to_markdown,
     blocks_to_markdown,
@@ -26,9 +26,8 @@ from quire.exchange.slack_files import Directory, Person, Place, display_name
 from quire.exchange.slack_text import mentions, to_markdown
 from quire.exchange.text import string, time_ms
 
-__all__ = ["UNKNOWN", "Converter", "timestamp"]
+__all__ = ["Converter", "timestamp"]
 
-UNKNOWN = "unknown"  # the author where a message names none (integrations, in some tools' exports)
 
 MESSAGES = frozenset(  # every other subtype is a notice
     ["", "ai_message", "assistant_app_thread", "bot_message", "document_mention", "file_comment",
@@ -199,8 +198,8 @@ class Converter:
         bot = string(item.get("bot_id")) or string(bot_profile.get("id"))
         # A bridge speaks for many people through one bot: each name is an author of its own.
         name = string(item.get("username")).strip()
-        key = f"{bot}:{name}" if bot and name else bot or name or UNKNOWN
-        self.person(out, key, name or string(bot_profile.get("name")), bot=key != UNKNOWN)
+        key = f"{bot}:{name}" if bot and name else bot or name or NOBODY
+        self.person(out, key, name or string(bot_profile.get("name")), bot=key != NOBODY)
         return key
 
     def _files(self, item: dict[str, Any]) -> tuple[Attachment, ...]:

@@ -21,6 +21,7 @@ from quire.exchange.datetext import date_ms
 from quire.exchange.lines import WallClock
 from quire.exchange.markup import quote, to_markdown
 from quire.exchange.model import (
+    NOBODY,
     Attachment,
     Author,
     Channel,
@@ -42,7 +43,6 @@ NOTICES_ARE_MESSAGES = False
 EDITS_ARE_MARKED = False
 
 HEAD_BYTES = 1 << 16  # a site's list of months comes first
-UNKNOWN = "(unknown)"
 
 WANTED = frozenset([
     "from_name", "username", "date", "text", "reply_to", "reply", "forwarded", "forwarded_from", "media_wrap",
@@ -97,7 +97,7 @@ class _Page:
     def __init__(self, name: str, channel: Channel) -> None:
         self.name = name
         self.channel = channel
-        self.author = UNKNOWN
+        self.author = NOBODY
         self.time_ms: int | None = None  # of the last message, or of the last date line
 
 
@@ -219,10 +219,10 @@ class _Export:
             name = key = clean(text_of(names[0])).partition(" via @")[0].strip()
         else:
             return
-        page.author = key or UNKNOWN
-        if self.authors.get(page.author) != (name or UNKNOWN):
-            self.authors[page.author] = name or UNKNOWN
-            yield Author(page.author, name or UNKNOWN)
+        page.author = key or NOBODY
+        if self.authors.get(page.author) != (name or NOBODY):
+            self.authors[page.author] = name or NOBODY
+            yield Author(page.author, name or NOBODY)
 
     def time(self, parts: dict[str, list[Element]]) -> int | None:
         for element in parts.get("date", ()):

@@ -24,6 +24,7 @@ from quire.exchange.jsonpull import Broken, JsonPull
 from quire.exchange.lines import WallClock
 from quire.exchange.markup import quote
 from quire.exchange.model import (
+    NOBODY,
     Attachment,
     Author,
     Channel,
@@ -279,7 +280,7 @@ def _sender(item: dict[str, Any]) -> tuple[str, str]:
     name = string(item.get("from")) or string(item.get("actor"))
     key = peer(item.get("from_id")) or peer(item.get("actor_id")) or name
     if not key:
-        return "(unknown)", "(unknown)"
+        return NOBODY, NOBODY
     return key, name or "Deleted Account"
 
 

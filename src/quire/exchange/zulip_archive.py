@@ -26,6 +26,7 @@ from quire.exchange.emoji import emoji, from_code
 from quire.exchange.jsonpull import Broken, JsonPull
 from quire.exchange.markup import to_markdown
 from quire.exchange.model import (
+    NOBODY,
     Attachment,
     Author,
     Channel,
@@ -167,7 +168,7 @@ class _Archive:
                 if key not in self.channels:
                     self.channels.add(key)
                     yield self.channel(key)
-                author = string(item.get("sender_full_name")) or "(unknown)"
+                author = string(item.get("sender_full_name")) or NOBODY
                 if self.authors.get(message.author) != author:
                     self.authors[message.author] = author
                     yield Author(message.author, author, bot=_is_bot(item, author))
@@ -188,7 +189,7 @@ class _Archive:
             return None
         if not (name := string(identity)):
             return None
-        sender = string(item.get("sender_full_name")) or "(unknown)"
+        sender = string(item.get("sender_full_name")) or NOBODY
         by_id = "sender_id" in item  # a fork's
         html = string(item.get("content"))
         raw = item.get("content_type") == "text/x-markdown"

@@ -146,7 +146,9 @@ class Tally:
             deleted=len(self._deleted),
             attachments=count["attachments"],
             files=count["files"],
-            authors=len(self._authors - {""}),
+            authors=sum(
+                bool(author) and author.rpartition(":")[2] != model.NOBODY for author in self._authors
+            ),
             pins=count["pins"],
             duplicates=self.duplicates,
             unresolved=self.unresolved,
