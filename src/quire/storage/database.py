@@ -25,6 +25,8 @@ from quire.storage.cold import Blocks
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from quire.storage.reserve import Reserve
+
 AEGIS_256 = 4  # its number among the cipher's algorithms
 PAGE_SIZE = 8192  # measured: a third faster to fill than 4 KiB at a million messages, reads alike
 BUSY_MS = 30_000  # how long a writer waits for another process before BusyError
@@ -138,6 +140,7 @@ class Database:
         self._guard = threading.Lock()
         self._writer: apsw.Connection | None = None
         self._write_lock = threading.RLock()
+        self._reserve: Reserve | None = None
 
     @property
     def path(self) -> Path:
@@ -204,6 +207,8 @@ class Database:
         def end() -> None:
             for statement in last:
                 connection.execute(*statement)
+            if self._reserve is not None:
+                self._reserve.keep()
             connection.execute("COMMIT")
 
         with self._write_lock:
@@ -221,6 +226,13 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def keep_room(self) -> None:
+        """From now on many small transactions come: the log is to have room for them (storage/reserve.py)."""
+        if self._vfs is None:
+            from quire.storage.reserve import Reserve
+
+            self._reserve = Reserve(self.file, CHECKPOINT_PAGES * PAGE_SIZE)
 
     @contextmanager
     def snapshot(self) -> Iterator[apsw.Connection]:

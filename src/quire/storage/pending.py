@@ -1,6 +1,8 @@
-"""What an opening looks at: is anything left to do? One look each; who does it imports what that needs."""
+"""What opening and reading look at: is anything left to do, or to hide? One look each; who does it imports what that needs."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import apsw
 
@@ -30,3 +32,11 @@ def retention_due(db: apsw.Connection) -> int | None:
     """When something may be to go, in Unix ms, as it was noted; None if no channel ever had a policy."""
     due: int | None = get_meta(db, RETENTION_DUE)
     return due
+
+
+def bounded_channels(db: apsw.Connection) -> list[int]:
+    """Channels that any policy of letting go was ever set for."""
+    rows: Any = db.execute(
+        "SELECT channel FROM policy UNION SELECT channel FROM policy_here ORDER BY 1"
+    ).fetchall()
+    return [n for (n,) in rows]

@@ -88,14 +88,6 @@ def look_at(db: apsw.Connection, moment_ms: int) -> None:
     set_meta(db, RETENTION_DUE, moment_ms)
 
 
-def bounded_channels(db: apsw.Connection) -> list[int]:
-    """Channels that any policy of letting go was ever set for."""
-    rows: Any = db.execute(
-        "SELECT channel FROM policy UNION SELECT channel FROM policy_here ORDER BY 1"
-    ).fetchall()
-    return [n for (n,) in rows]
-
-
 def is_bounded(db: apsw.Connection, channel: int) -> bool:
     """Was any such policy ever set for a channel?"""
     row: Any = db.execute(

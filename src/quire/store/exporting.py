@@ -20,7 +20,7 @@ from quire.exchange.exported import VERSION, ExportSummary, HeaderLine
 from quire.exchange.out_jsonl import JsonlWriter
 from quire.exchange.writers import Exporter, Writer, exporter
 from quire.exchange.writing import Files
-from quire.storage import log, retention
+from quire.storage import log, pending
 from quire.storage.files import beside, flush_folder, write_error
 from quire.store import wallclock
 from quire.store.local import LocalStore
@@ -138,7 +138,7 @@ def _let_go(store: LocalStore, channels: Sequence[log.ChannelRow]) -> None:
     if not store.database.read_only:
         from quire.store.pruning import enforce
 
-        bounded = set(retention.bounded_channels(store.database.reader))
+        bounded = set(pending.bounded_channels(store.database.reader))
         for channel in channels:
             if channel.n in bounded:
                 enforce(store, channel.id)

@@ -49,6 +49,7 @@ class Ledger:
         self, database: Database, signer: str, key: SigningKey, entry: Device, witness: Witness
     ) -> None:
         self._database = database
+        database.keep_room()
         self._key = key
         self.device = DeviceId(key.public)
         self._entry = entry

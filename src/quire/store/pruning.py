@@ -25,7 +25,7 @@ from quire.storage import retention as policies
 from quire.storage.cold import any_segment
 from quire.storage.database import fault
 from quire.storage.erasures import POLICY
-from quire.storage.pending import retention_due
+from quire.storage.pending import bounded_channels, retention_due
 from quire.store import attachments, erasing, forgetting, letting, wallclock
 from quire.store import retention as deciding
 
@@ -101,7 +101,7 @@ def _look_at(store: LocalStore, done: Pruned, moment_ms: int) -> None:
 
 def _steps(store: LocalStore, only: ChannelId | None, done: Pruned) -> Iterator[float]:
     db = store.database.reader
-    for n in policies.bounded_channels(db):
+    for n in bounded_channels(db):
         row = log.channel_by_n(db, n)
         if only in (None, row.id):
             yield from _timed(_channel_steps(store, row, done))

@@ -43,10 +43,9 @@ from quire.core.views import (
     Version,
 )
 from quire.errors import CorruptError, NotFoundError, StorageError, UsageError
-from quire.storage import cold, log, retention
+from quire.storage import cold, log, pending
 from quire.storage import timeline as rows
 from quire.storage.database import Database, guarded, inconsistent
-from quire.store import wallclock
 
 if TYPE_CHECKING:
     from quire.core.query import Query
@@ -89,13 +88,14 @@ class Reader:
         version, local = db.data_version(), self._local
         if getattr(local, "version", None) != version:
             local.version, local.authors = version, {}
-            local.bounded = set(retention.bounded_channels(db))
+            local.bounded = set(pending.bounded_channels(db))
         return db
 
     def veil(self, db: apsw.Connection, channel: int) -> Veil | None:
         """What is hidden of a channel by now; None if nothing ever is. After `connection`."""
         if channel not in self._local.bounded:
             return None
+        from quire.store import wallclock
         from quire.store.veiling import Veil
 
         return Veil(db, channel, wallclock.now_ms())

@@ -15,8 +15,7 @@ from quire.core.ids import ChannelId
 from quire.core.operation import KINDS, Edit, React, Unreact
 from quire.core.reports import AgeSpace, ChannelSpace, PolicySpace, SpaceReport
 from quire.core.sealed_file import sealed_size
-from quire.storage import attachments, log
-from quire.storage import retention as policies
+from quire.storage import attachments, log, pending
 from quire.store import quota
 from quire.store import retention as deciding
 from quire.store.compacting import size_bytes
@@ -173,7 +172,7 @@ def _channels(
 def _in_force(db: apsw.Connection, now: int) -> tuple[PolicySpace, ...]:
     """What the policies that are set would free now."""
     found = []
-    for n in policies.bounded_channels(db):
+    for n in pending.bounded_channels(db):
         row = log.channel_by_n(db, n)
         preview = deciding.preview(db, row, deciding.bounds(db, row, now))
         found.append(PolicySpace(ChannelId(row.id), row.name, preview.messages, preview.size_bytes))
