@@ -94,3 +94,12 @@ class UnreachableError(StorageError):
 
 class CorruptError(StorageError):
     """Bytes on disk are not what was written, or the file is no vault."""
+
+
+def callers_mistake(error: MalformedError) -> UsageError:
+    """A value beyond its bounds that was not a stranger's, but our caller's."""
+    return UsageError(
+        f"beyond a limit: {error.rule.replace('_', ' ')}",
+        rule=error.rule,
+        hint="docs/limits.md has the bounds",
+    )

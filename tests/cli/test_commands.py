@@ -191,6 +191,31 @@ def test_help_of_every_command_has_an_example() -> None:
             assert f"  quire {' '.join(words)}" in _help(words).replace("quire --json ", "quire "), words
 
 
+def test_the_list_of_commands_says_each_whole() -> None:
+    lines = _help([]).splitlines()
+    assert [one for one in lines if one.endswith("...") and "COMMAND" not in one] == []
+    assert "Usage: quire post [OPTIONS] CHANNEL [TEXT]" in _help(["post"])
+
+
+def test_what_is_out_of_bounds_or_nothing_is_the_callers_mistake(here: InProcess) -> None:
+    for name in ("", "n" * 257):
+        assert here("channel", "create", name, "--json", code=2).error["rule"] == "name_length"
+    here("channel", "create", "bounds")
+    assert here("post", "bounds", "", "--json", code=2).error["rule"] == "no_text"
+    error = here("read", "buonds", "--json", code=3).error
+    assert (error["rule"], error["hint"]) == (
+        "no_channel",
+        "did you mean bounds? `quire channels` lists them",
+    )
+
+
+def test_the_list_of_channels_fits_a_narrow_terminal(here: InProcess) -> None:
+    here("channel", "create", "a-name-that-is-longer-than-a-third-of-a-narrow-terminal")
+    lines = here("channels", COLUMNS="36").out.splitlines()
+    assert max(map(len, lines)) <= 36
+    assert any(one.startswith("#a-name-") and "…" in one for one in lines)
+
+
 def _help(words: list[str]) -> str:
     import contextlib
     import io

@@ -35,7 +35,7 @@ def test_shapes(own_here: Quire) -> None:
         one["name"]: one["policy"]["keep_ms"] for one in own_here("retention", "--json").json["channels"]
     }
     assert every["plans"] == 730 * DAY
-    assert "set keep to 730 days" in own_here("log", "plans").out
+    assert "set the policy keep to 730 days" in own_here("log", "plans").out
 
 
 def test_a_dry_run_says_what_would_go(own_here: Quire) -> None:

@@ -44,7 +44,7 @@ from quire.core.operation import (
 )
 from quire.core.rights import MAY_MODERATE, MAY_POST
 from quire.core.views import Author, ChannelInfo, Event, Hits, Message, Page, Reaction, Thread, Version
-from quire.errors import NotFoundError, UnauthorisedError, UsageError
+from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError, callers_mistake
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
@@ -105,7 +105,10 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
                 ledger.append(db, channel, [Topic(topic)])
             return channel.id
 
-        id = ledger.run(work)
+        try:
+            id = ledger.run(work)
+        except MalformedError as error:
+            raise callers_mistake(error) from error
         self._hub.publish(Event("channel", id))
         return self.get_channel(id)
 
@@ -142,8 +145,9 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
             named = [row for row in found if row.id.hex().startswith(channel.lower())]
         if not named:
             raise NotFoundError(
-                f"there is no channel {channel}", rule="no_channel", hint="`quire channels` lists them"
-            )
+                f"there is no channel {channel}", rule="no_channel",
+                hint=_meant(channel, [row.name for row in found]),
+            )  # fmt: skip
         if len(named) > 1:
             choices = ", ".join(
                 f"{row.source}/{row.name}" if row.source else row.id.hex()[:8] for row in named[:8]
@@ -528,3 +532,10 @@ def _place(when: When | None) -> Place | None:
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
         return max(0, int(when.timestamp() * 1000))
     return when
+
+
+def _meant(name: str, there: list[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name.removeprefix("#"), there, 1)
+    return (f"did you mean {close[0]}? " if close else "") + "`quire channels` lists them"

@@ -13,7 +13,7 @@ from quire.core.control import Role
 from quire.core.ids import ChannelId, IdentityId
 from quire.core.operation import Contact, DeviceName
 from quire.core.views import Event
-from quire.errors import MalformedError, NotFoundError, UsageError
+from quire.errors import MalformedError, NotFoundError, UsageError, callers_mistake
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
@@ -191,8 +191,8 @@ class Members(Bundles):
     def _act(self, id: ChannelId, prepare: group.Prepare) -> None:
         try:
             self.store.ledger.write_control(id, prepare)
-        except MalformedError as error:  # of our caller's making
-            raise UsageError(str(error), rule=error.rule, hint="see docs/limits.md") from error
+        except MalformedError as error:
+            raise callers_mistake(error) from error
         self._hub.publish(Event("people", id))
 
 

@@ -14,7 +14,7 @@ import msgspec
 from quire.core.control import POLICIES, ControlOperation, Policy
 from quire.core.ids import ChannelId
 from quire.core.views import Event
-from quire.errors import MalformedError, NotFoundError, UsageError
+from quire.errors import MalformedError, NotFoundError, UsageError, callers_mistake
 from quire.storage import log
 from quire.storage.database import guarded
 
@@ -136,8 +136,8 @@ class Keeper:
             self.store.ledger.write_control(id, prepare)
         except _Unchanged:
             return
-        except MalformedError as error:  # of our caller's making
-            raise UsageError(str(error), rule=error.rule, hint="see docs/limits.md") from error
+        except MalformedError as error:
+            raise callers_mistake(error) from error
         self._hub.publish(Event("people", id))
 
     def _set_here(self, id: ChannelId, keeping: Keeping) -> None:

@@ -37,7 +37,7 @@ def archive(
     channel: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CHANNEL]",
+            metavar="CHANNEL",
             help="A channel's name or id.",
             show_default=False,
             autocompletion=complete_channels,
@@ -66,11 +66,12 @@ def archive(
         Path | None, typer.Option("--at", metavar="DIR", help="Say that the files are in this folder now.")
     ] = None,
 ) -> None:
-    """Move the texts of old messages out of the vault into sealed files, here or on another disk.
+    """Move the texts of old messages out into sealed files.
 
-    They are read, found and given to others as before while the files are at hand. When a disk is away, its messages
-    show with author and time, and a search still finds them. Only this vault opens the files: keep them apart from it,
-    or a copy of both, but do not lose the vault. quire unarchive brings all back. Attached files stay where they are.
+    The files are here or on another disk. Messages are read, found and given to others as before while the files are at
+    hand. When a disk is away, its messages show with author and time, and a search still finds them. Only this vault
+    opens the files: keep them apart from it, or a copy of both, but do not lose the vault. quire unarchive brings all
+    back. Attached files stay where they are.
 
     \b
     Examples:
@@ -110,9 +111,9 @@ def archive(
 
 @app.command()
 def unarchive(ctx: typer.Context, channel: ChannelName) -> None:
-    """Bring all that is archived of a channel back into the vault, and remove its files.
+    """Bring all that is archived of a channel back.
 
-    All of its files must be at hand: nothing is changed otherwise.
+    It is in the vault again, and the files are removed. All of its files must be at hand: nothing is changed otherwise.
 
     \b
     Examples:

@@ -199,7 +199,7 @@ def fetch(
     ctx: typer.Context,
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MESSAGE|CHANNEL...]", help="Whose files.", show_default=False),
+        typer.Argument(metavar="MESSAGE|CHANNEL...", help="Whose files.", show_default=False),
     ] = None,
     alone: Annotated[
         int | None,

@@ -41,9 +41,9 @@ def backup(
         bool, typer.Option("--reread", help="Also read back what is there, and write anew what is damaged.")
     ] = False,
 ) -> None:
-    """Back the vault up: what is new since the last time, sealed, and read back from the disk.
+    """Back up what is new since the last time, and read it back.
 
-    It opens with what opens the vault, and holds everything but this device's own keys: quire restore makes a new
+    It is sealed: it opens with what opens the vault, and holds everything but this device's own keys: quire restore makes a new
     device. --check needs no vault, only the backup and a key; exit code 1 if anything is damaged.
 
     \b
@@ -71,7 +71,7 @@ def restore(
     ctx: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="BACKUP", help="A folder that quire backup wrote.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="The new vault.", show_default="that of --vault")
+        Path | None, typer.Argument(metavar="FOLDER", help="The new vault.", show_default="that of --vault")
     ] = None,
     certify: Annotated[
         bool, typer.Option("--certify", help="Ask for the 24 words, too, where they alone do not open it.")

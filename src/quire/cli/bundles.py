@@ -55,9 +55,10 @@ def out(
     ] = None,
     files: Annotated[bool, typer.Option("--files", help="With the attached files that are here.")] = False,
 ) -> None:
-    """Write what others may have of your channels to one file, with your requests to join.
+    """Write what others may have of your channels to one file.
 
-    Everything in it is sealed: only members read it, whoever carries it. It is whole each time, so the newest is enough.
+    Your requests to join go along. Everything in it is sealed: only members read it, whoever carries it. It is whole
+    each time, so the newest is enough.
 
     \b
     Examples:

@@ -107,7 +107,7 @@ def mark_read(
     channel: ChannelName,
     up_to: Annotated[
         str | None,
-        typer.Argument(metavar="[MESSAGE]", help="The last message read; else all.", show_default=False),
+        typer.Argument(metavar="MESSAGE", help="The last message read; else all.", show_default=False),
     ] = None,
 ) -> None:
     """Mark a channel's messages as read, all or up to one.
@@ -129,20 +129,22 @@ def _changed(session: Session, info: ChannelInfo, what: str) -> None:
 
 def _table(found: list[ChannelInfo], width: int) -> Iterator[Text]:
     """A row for each channel; the topic takes what room is left."""
-    from rich.cells import cell_len, set_cell_size
+    from rich.cells import cell_len
     from rich.text import Text
 
     from quire.cli.render import FAINT, stamp
+    from quire.cli.tables import fitted
 
     names = [f"#{line(info.name)}" + (" (out)" if info.role == "none" else "") for info in found]
     room = min(max(map(cell_len, names)), max(width // 3, 10))
-    yield Text(
-        f"{'channel':<{room}}  messages  threads  unread  {'last':<{STAMP_CHARS}}  topic".rstrip(), "bold"
-    )
+    head = f"{'channel':<{room}}  messages  threads  unread  {'last':<{STAMP_CHARS}}  topic"
+    heading = Text(head, "bold", no_wrap=True)
+    heading.truncate(width, overflow="ellipsis")
+    yield heading
     for name, info in zip(names, found, strict=True):
         unread = f"{info.unread:,}" + ("@" if info.mentions else "") if info.unread else ""
         row = Text(no_wrap=True)
-        row.append(set_cell_size(name, room), "bold" if info.unread else "")
+        row.append(fitted(name, room), "bold" if info.unread else "")
         row.append(f"  {info.messages:>8,}  {info.threads:>7,}  ")
         row.append(f"{unread:>6}", "bold")
         row.append(f"  {stamp(info.last_ms):<{STAMP_CHARS}}  {line(info.topic)}".rstrip(), FAINT)

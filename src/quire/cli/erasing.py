@@ -30,7 +30,7 @@ def erase(
     ctx: typer.Context,
     message: Annotated[
         str | None,
-        typer.Argument(metavar="[MESSAGE]", help="A message's id, as `read` shows it.", show_default=False),
+        typer.Argument(metavar="MESSAGE", help="A message's id, as `read` shows it.", show_default=False),
     ] = None,
     version: Annotated[
         int | None,
@@ -62,7 +62,7 @@ def erase(
         typer.Option("--text", metavar="TEXT", help="With --verify: look for this; - reads stdin."),
     ] = None,
 ) -> None:
-    """Destroy a message for good, here and wherever this channel's history comes.
+    """Destroy a message for good, on every device of its channel.
 
     Its text, versions and files are destroyed, not hidden; that it was there, when, and who erased it stays, and
     the log still verifies. Who had read it may have kept it, and disks that no Quire writes to are not reached.

@@ -42,7 +42,7 @@ def export(
     channel: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CHANNEL]...",
+            metavar="CHANNEL...",
             help="Which channels; all, if none is named.",
             show_default=False,
             autocompletion=complete_channels,

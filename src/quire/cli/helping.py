@@ -25,7 +25,7 @@ def _several() -> None:
 @app.command(name="help")
 def help_(
     ctx: typer.Context,
-    topic: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]", show_default=False)] = None,
+    topic: Annotated[list[str] | None, typer.Argument(metavar="TOPIC", show_default=False)] = None,
 ) -> None:
     """Explain a command, the exit codes, or the environment variables.
 

@@ -43,7 +43,7 @@ def id_(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: the numbers are alike.")] = False,
 ) -> None:
-    """Show who you are: your id, to hand to whoever wants to invite you, or as a file your key card.
+    """Show who you are, by id or key card, to who would invite you.
 
     By your id somebody makes an invite for you alone (quire invite --for); by your key card they let you in without one
     (quire add).

@@ -259,7 +259,7 @@ async def _come_in(session: Session, asked: Joining, relay: str, interfaces: lis
 def requests(
     ctx: typer.Context,
     channel: Annotated[
-        str | None, typer.Argument(metavar="[CHANNEL]", help="Only to this one.", show_default=False)
+        str | None, typer.Argument(metavar="CHANNEL", help="Only to this one.", show_default=False)
     ] = None,
     approve: Annotated[
         str | None, typer.Option("--approve", metavar="PERSON", help="Let this one in.")
@@ -268,7 +268,9 @@ def requests(
         str | None, typer.Option("--decline", metavar="PERSON", help="Refuse this one.")
     ] = None,
 ) -> None:
-    """List who asks to be let in where somebody must agree; agree or refuse. Also what you ask for yourself.
+    """List who asks to be let in; agree, or refuse.
+
+    Also where you ask to be let in yourself, and wait.
 
     \b
     Examples:

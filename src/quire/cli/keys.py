@@ -87,13 +87,14 @@ def add(
     ctx: typer.Context,
     kind: Annotated[str, typer.Argument(metavar="KIND", help=f"One of: {', '.join(KINDS)}.")],
     path: Annotated[
-        Path | None, typer.Argument(metavar="[PATH]", help="The key file.", show_default=False)
+        Path | None, typer.Argument(metavar="PATH", help="The key file.", show_default=False)
     ] = None,
     label: Annotated[str, typer.Option("--label", metavar="TEXT", help="A word to know it by.")] = "",
 ) -> None:
-    """Add a way to unlock: another passphrase, a key file, the OS keyring, recovery words.
+    """Add a way to unlock.
 
-    A key file that does not exist is made. For the recovery kind, the 24 words are asked for.
+    Another passphrase, a key file, the OS keyring or the recovery words. A key file that does not exist is made. For
+    the recovery kind, the 24 words are asked for.
 
     \b
     Examples:

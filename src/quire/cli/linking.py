@@ -41,7 +41,7 @@ CODE_CHARS_MAX = 2_048
 def link(
     ctx: typer.Context,
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="A folder that both machines reach.")
+        Path | None, typer.Argument(metavar="FOLDER", help="A folder that both machines reach.")
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="On the new machine: make its vault.")] = False,
     code: Annotated[
@@ -92,16 +92,17 @@ def recover(
     ctx: typer.Context,
     bundles: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE…]", help="Bundle files, of yours or of people who share a channel."),
+        typer.Argument(metavar="FILE...", help="Bundle files, of yours or of people who share a channel."),
     ] = None,
     relay: Annotated[
         str, typer.Option("--relay", "-r", metavar="URL", help="A relay that you used, as wss://HOST.")
     ] = "",
 ) -> None:
-    """Make a new vault from the 24 words and a relay, or bundle files: all that anybody kept of yours is back.
+    """Make a new vault from the 24 words and a relay, or bundles.
 
-    A relay that you used holds what you need, sealed. So does, in each bundle that they write, a member of any of your
-    channels. The words are asked for, or read with --passphrase-fd; the passphrase of the new vault comes as for quire init.
+    All that anybody kept of yours is back. A relay that you used holds what you need, sealed. So does, in each bundle
+    that they write, a member of any of your channels. The words are asked for, or read with --passphrase-fd; the
+    passphrase of the new vault comes as for quire init.
 
     \b
     Examples:

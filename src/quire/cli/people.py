@@ -58,9 +58,7 @@ def role(
     who: PersonName,
     new: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[ROLE]", help="guest, member, moderator, admin or owner.", show_default=False
-        ),
+        typer.Argument(metavar="ROLE", help="guest, member, moderator, admin or owner.", show_default=False),
     ] = None,
 ) -> None:
     """Show or set the role of a member.
@@ -158,9 +156,7 @@ def contact(
     who: PersonName,
     name: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[NAME]", help="What to call them; '' = by their own name.", show_default=False
-        ),
+        typer.Argument(metavar="NAME", help="What to call them; '' = by their own name.", show_default=False),
     ] = None,
     unverify: Annotated[bool, typer.Option("--unverify", help="Take the verified mark off.")] = False,
 ) -> None:

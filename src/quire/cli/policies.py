@@ -40,14 +40,16 @@ def policy(
     channel: ChannelName,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help=f"One of: {', '.join(MEANINGS)}.", show_default=False),
+        typer.Argument(metavar="NAME", help=f"One of: {', '.join(MEANINGS)}.", show_default=False),
     ] = None,
     value: Annotated[
         str | None,
-        typer.Argument(metavar="[VALUE]", help="A role; all, joined or a date; a span.", show_default=False),
+        typer.Argument(metavar="VALUE", help="A role; all, joined or a date; a span.", show_default=False),
     ] = None,
 ) -> None:
-    """Show or set the rules of a channel: who may do what, what newcomers may read, how long a key is used.
+    """Show or set the rules of a channel.
+
+    Who may do what, what newcomers may read, how long a key is used.
 
     \b
     Examples:
@@ -106,10 +108,10 @@ def rotate(ctx: typer.Context, channel: ChannelName) -> None:
 
 @app.command()
 def log(ctx: typer.Context, channel: ChannelName) -> None:
-    """Tell what was done with a channel's members, roles, rules and keys: who did what, and what did not count.
+    """Tell what was done with a channel's members, rules and keys.
 
-    void = it had no effect, and why. contested = it was rightful when written, and what others wrote at the same time
-    went before it.
+    Also what did not count. void = it had no effect, and why. contested = it was rightful when written, and what others
+    wrote at the same time went before it.
 
     \b
     Example:

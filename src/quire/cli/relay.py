@@ -50,10 +50,11 @@ def relay(
         ),
     ] = None,
 ) -> None:
-    """Run a relay: it keeps and forwards what it cannot read, for devices that are not online together.
+    """Run a relay: it keeps and forwards what it cannot read.
 
-    It needs no vault and learns no names, members, channels or keys. Put a web server that speaks TLS before it, and
-    give people its address: quire up --relay wss://HOST. What it does is at /healthz and /metrics.
+    It serves devices that are not online together. It needs no vault and learns no names, members, channels or keys.
+    Put a web server that speaks TLS before it, and give people its address: quire up --relay wss://HOST. What it does
+    is at /healthz and /metrics.
 
     \\b
     Examples:

@@ -42,7 +42,7 @@ def retention(
     channel: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CHANNEL]",
+            metavar="CHANNEL",
             help="A channel's name or id; none: all of them.",
             show_default=False,
             autocompletion=complete_channels,
@@ -76,7 +76,7 @@ def retention(
         bool, typer.Option("--run", help="Let go now of all that is to go, and wait for it.")
     ] = False,
 ) -> None:
-    """Show or set what a channel keeps, or what this device keeps of it.
+    """Show or set what a channel, or this device of it, keeps.
 
     What a policy does not keep is destroyed on every device that hears of it, little by little, and does not come back.
     A thread stays whole while its newest reply does; pins and bookmarks hold a message, unless --exempt says otherwise.
@@ -123,10 +123,10 @@ def disappear(
         typer.Option("--from", metavar="WHEN", help="post: from its posting; read: from when one read it."),
     ] = "post",
 ) -> None:
-    """Let what is posted in a channel from now on disappear by itself, on every device.
+    """Let what is posted from now on disappear by itself.
 
-    With --from read each reader's devices count from when they first read a message, and one's own messages from when they
-    were written. Nothing is spared, not even a pin. What was posted before stays.
+    It goes on every device. With --from read each reader's devices count from when they first read a message, and one's
+    own messages from when they were written. Nothing is spared, not even a pin. What was posted before stays.
 
     \b
     Examples:

@@ -123,7 +123,7 @@ def _open(settings: Settings) -> LocalStore:
 
     if not settings.vault.is_dir():  # before anyone is asked for the passphrase of nothing
         raise NotFoundError(
-            f"there is no vault {settings.vault}", rule="no_vault", hint="quire init makes one"
+            f"there is no vault in {settings.vault}", rule="no_vault", hint="`quire init` makes one"
         )
     if unlock.prompts(settings) and "keyring" in KeySlots.kinds(settings.vault):
         with contextlib.suppress(UnlockError, UsageError):  # locked, or not there: then somebody is asked

@@ -32,7 +32,7 @@ def storage(
     ctx: typer.Context,
     every: Annotated[bool, typer.Option("--all", help="All channels, not the largest only.")] = False,
 ) -> None:
-    """Show where the space goes: by kind, channel and age, and what letting go would free.
+    """Show where the space goes, and what letting go would free.
 
     A channel's part of an index is by what it holds in it. What messages older than a date would free counts all of them;
     quire retention CHANNEL --dry-run leaves out what is spared.

@@ -36,10 +36,10 @@ def peers(
         bool, typer.Option("--try", help="Connect to each now, where its address is known.")
     ] = False,
 ) -> None:
-    """List other devices and relays: when each was met last, by which road, and what it is not known to have.
+    """List other devices and relays, and what each may lack.
 
-    Behind are commits here that the other may have and, when the two last compared, had not. That it has them since,
-    by another road, shows at the next meeting.
+    When each was met last, and by which road. Behind are commits here that the other may have and, when the two last
+    compared, had not. That it has them since, by another road, shows at the next meeting.
 
     \\b
     Examples:
@@ -71,7 +71,7 @@ def peers(
 
 @app.command()
 def status(ctx: typer.Context) -> None:
-    """Show how whole each channel is here, what is missing and why, and what nobody else has yet.
+    """Show how whole each channel is, and what nobody else has yet.
 
     Missing are commits that later ones show there to be; another sync with somebody who has them brings them. What
     waits is here, and waits for a message or a member that has not come yet, or for its time. In the outbox is what you

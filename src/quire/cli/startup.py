@@ -103,11 +103,20 @@ class _Plain:
 
 
 def plain(command: Any) -> None:
-    """Spare the parameters of `command`, and of the commands in it, the import of pydantic."""
+    """Spare the parameters of `command`, and of the commands in it, the import of pydantic; and show arguments as we
+    name them, in brackets where they may be left out, without the name of a type."""
     for param in command.get_params(typer.Context(command)):  # with --help, which is not in .params
         kind = getattr(getattr(param, "type_descriptor", None), "annotation", None)
         inner = getattr(kind, "__args__", (kind,))[0]
+        if getattr(param, "param_type_name", "") == "argument" and param.metavar:
+            _show_as_written(param)
         if inner in (str, int, bool, Path) and getattr(param, "_runtime_param", 0) is None:
             param._runtime_param = _Plain(inner)
     for child in getattr(command, "commands", {}).values():
         plain(child)
+
+
+def _show_as_written(param: Any) -> None:
+    shown = param.metavar if param.required else f"[{param.metavar}]"
+    param.get_usage_pieces = lambda ctx: [shown]
+    param.display_type_rich = lambda ctx: None

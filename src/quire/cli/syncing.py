@@ -56,11 +56,12 @@ def sync(
     ] = False,
     interface: Interfaces = None,
 ) -> None:
-    """Come into step with other devices, once: directly, or by a relay.
+    """Come into step with other devices, once.
 
-    Those at --peer, and on the local network, must be running `quire up`; a relay keeps what goes to those who are not
-    there now. What either side has the other gets, as far as it may. What carries it can read and change none of it; if
-    the link breaks, the next sync goes on where it was. Exit code 1 if something was refused, 10 if somebody did not answer.
+    Directly, or by a relay. Those at --peer, and on the local network, must be running `quire up`; a relay keeps what
+    goes to those who are not there now. What either side has the other gets, as far as it may. What carries it can read
+    and change none of it; if the link breaks, the next sync goes on where it was. Exit code 1 if something was refused,
+    10 if somebody did not answer.
 
     \b
     Examples:
@@ -163,7 +164,9 @@ def up(
     ] = False,
     interface: Interfaces = None,
 ) -> None:
-    """Keep this vault in step with others until you stop it (Ctrl-C), and say what happens.
+    """Keep this vault in step with others until you stop it.
+
+    Ctrl-C ends it. It says what happens.
 
     Devices on one local network that share a channel find each other. To others they announce nothing but that
     somebody runs Quire. Those at --peer, and relays, are kept connected; others reach this one at --listen. It speaks

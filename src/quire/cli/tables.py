@@ -34,12 +34,14 @@ def table(
         return
     widths[0] -= max(over, 0)
     for number, row in enumerate([headings, *rows]):
-        cells = [
-            set_cell_size(cell, width - 1) + "…" if cell_len(cell) > width else set_cell_size(cell, width)
-            for cell, width in zip(row, widths, strict=True)
-        ]
+        cells = [fitted(cell, width) for cell, width in zip(row, widths, strict=True)]
         stands_out = number == 0 or (len(bold) >= number and bold[number - 1])
         yield Text(GAP.join(cells).rstrip(), "bold" if stands_out else "", no_wrap=True)
+
+
+def fitted(cell: str, width: int) -> str:
+    """So wide: filled up with spaces, or cut with an ellipsis."""
+    return set_cell_size(cell, width - 1) + "…" if cell_len(cell) > width else set_cell_size(cell, width)
 
 
 def _stacked(

@@ -69,7 +69,7 @@ def init(
 def name(
     ctx: typer.Context,
     new: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Your new name.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="Your new name.", show_default=False)
     ] = None,
 ) -> None:
     """Show or set the name others see on your messages.

@@ -26,7 +26,7 @@ __all__ = ["app"]
 app = typer.Typer(rich_markup_mode=None)
 
 Text = Annotated[
-    str | None, typer.Argument(metavar="[TEXT]", help="The text; - reads it from stdin.", show_default=False)
+    str | None, typer.Argument(metavar="TEXT", help="The text; - reads it from stdin.", show_default=False)
 ]
 Emoji = Annotated[str, typer.Argument(metavar="EMOJI", help="A character such as 👍, or a :name:.")]
 
@@ -57,6 +57,8 @@ def post(
       quire post general 'The plan' --attach plan.pdf
     """
     body = _body(text)
+    if not body and not attach:
+        raise UsageError("there is no text", rule="no_text", hint="nothing was posted")
     with opened(ctx) as session:
         message = session.manager.send_message(
             channel,

@@ -24,7 +24,7 @@ from quire.core.membership import Graph
 from quire.core.operation import Operation, encode_operation
 from quire.core.rights import MAY_ALL, MAY_POST
 from quire.core.timeline import lacks_right
-from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
+from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError, callers_mistake
 from quire.storage import backlog, controls, log
 from quire.storage.database import Database, Statement, fault, translate
 from quire.storage.meta import get_meta
@@ -164,8 +164,8 @@ class Ledger:
                 encoded = list(
                     map(encode_operation, operations)
                 )  # refused here, where only its caller hears of it
-            except MalformedError as error:  # of our caller's making, not a peer's
-                request.error = UsageError(str(error), rule=error.rule, hint="see docs/limits.md")
+            except MalformedError as error:
+                request.error = callers_mistake(error)
                 continue
             except apsw.Error:
                 raise  # the database's trouble is everyone's
