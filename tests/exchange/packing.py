@@ -67,6 +67,10 @@ def only(found: list[Record], kind: type[msgspec.Struct]) -> list[msgspec.Struct
 
 def survives(importer: Importer, path: Path) -> list[Record]:
     """Whatever the bytes: records fit to be stored, or FormatError."""
+    try:
+        open_source(path).close()
+    except FormatError:
+        return []  # an archive that is none
     certainty(importer, path)
     try:
         found = records(importer, path)
