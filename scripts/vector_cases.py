@@ -33,6 +33,7 @@ from vector_parts import (
     fixed,
     raw,
 )
+from vector_relay import RELAY_SOURCES
 from vector_sync import SYNC_SOURCES
 
 from quire.core import limits
@@ -796,5 +797,5 @@ def chains() -> Iterator[Case]:
 SOURCES = {
     "operation": lambda: itertools.chain(operations(), control_operations()), "head": heads, "commit": commits,
     "message_id": message_ids, "chain": chains, **KEY_SOURCES,
-    **CHANNEL_SOURCES, **FILE_SOURCES, **BACKUP_SOURCES, **ARCHIVE_SOURCES, **SYNC_SOURCES,
+    **CHANNEL_SOURCES, **FILE_SOURCES, **BACKUP_SOURCES, **ARCHIVE_SOURCES, **SYNC_SOURCES, **RELAY_SOURCES,
 }  # fmt: skip

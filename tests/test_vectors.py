@@ -18,6 +18,7 @@ from quire.core import (
     invite,
     operation,
     relay_frames,
+    relay_items,
     sealed_file,
     segment,
     welcome,
@@ -54,12 +55,12 @@ LATER = {
 }
 MODULES = (
     operation, control, commit, keys, slots, epochs, cards, invite, bundle, bundle_file, welcome, linking, link_code,
-    sealed_file, segment, file_record, messages, session, relay_frames, handshake,
+    sealed_file, segment, file_record, messages, session, relay_frames, relay_items, handshake,
 )  # fmt: skip
 RAISERS = ("_require", "require", "broken")
 CODEC_RULES = (
     "operation", "head", "commit", "card_structure", "request_structure", "bundle_commits", "welcome_structure",
-    "file_record_form", "sync_message", "relay_frame",
+    "file_record_form", "sync_message", "relay_frame", "need_structure",
 )  # fmt: skip
 CODECS = {f"{codec}{suffix}" for codec in CODEC_RULES for suffix in ("", "_not_canonical")}
 

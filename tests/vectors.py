@@ -21,6 +21,7 @@ from quire.core.backup import BackupKey, open_manifest, open_pack, pack_name
 from quire.core.bundle import open_bundle
 from quire.core.bundle_file import Record, read_bundle_file
 from quire.core.commit import commit_id, decode_commit, decode_head, encode_commit, to_be_signed
+from quire.core.crypto.beacons import beacon_tag, invite_beacon, link_beacon, member_beacon, recognised
 from quire.core.crypto.cards import card_text, decode_card, encode_card, fingerprint, parse_card, parse_id
 from quire.core.crypto.epochs import EpochKey, open_from, open_link
 from quire.core.crypto.handshake import ClientSide, ServerSide
@@ -37,6 +38,7 @@ from quire.core.ids import ChannelId, DeviceId, IdentityId, log_prefix, message_
 from quire.core.invite import open_request, parse_link
 from quire.core.operation import decode_operation, encode_operation
 from quire.core.relay_frames import Open, decode_from_device, decode_from_relay, encode_frame
+from quire.core.relay_items import assembled, name_of_mark, open_need, part_of
 from quire.core.sealed_file import PIECE_SIZE, check_outline, check_piece, open_piece, piece_hash
 from quire.core.segment import read_record
 from quire.core.welcome import open_welcome
@@ -293,6 +295,38 @@ def _mailbox_open(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _relay_part(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    found = [part_of(item) for item in msgspec.msgpack.decode(data, type=list[bytes])]
+    record = assembled(found[0].whole, {part.number: part.data for part in found})
+    return {"record_kind": int(record.kind), "record": record.data.hex()}
+
+
+def _need(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    key, channel = _hex(facts, "epoch_key", "channel")
+    need = open_need(data, EpochKey(key), ChannelId(channel))
+    return {"device": need.device.hex(), "logs": len(need.heights)}
+
+
+def _mark(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    return {"mark": name_of_mark(data).hex()}
+
+
+def _beacon(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    """Who hears an instance's tag, and has the key of a member, an invite or a place."""
+    if "place" in facts:
+        key = link_beacon(*_hex(facts, "place"))
+    elif "invite_key" in facts:
+        invite, channel = _hex(facts, "invite_key", "channel")
+        key = invite_beacon(invite, ChannelId(channel))
+    else:
+        epoch, channel = _hex(facts, "epoch_key", "channel")
+        key = member_beacon(EpochKey(epoch), ChannelId(channel))
+    [tag] = _hex(facts, "tag")
+    if not recognised([key], data, frozenset([tag])):
+        raise MalformedError("nobody whom we know", rule="beacon_strange")
+    return {"tag": beacon_tag(key, data).hex()}
+
+
 def _handshake(data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     """A message of the handshake, at the side that it is for."""
     seed, certificate = _hex(facts, "seed", "certificate")
@@ -343,6 +377,7 @@ READERS: dict[str, Callable[[bytes, dict[str, Any]], dict[str, Any]]] = {
     "slots": _slots, "message_id": _message_id, "chain": _chain,
     "epoch": _epoch, "link": _link, "card": _card, "id": _id, "invite": _invite, "request": _request, "bundle": _bundle,
     "sync_message": _sync_message, "heights": _heights, "sync_session": _sync_session, "relay_frame": _relay_frame,
+    "relay_part": _relay_part, "need": _need, "mark": _mark, "beacon": _beacon,
     "mailbox_open": _mailbox_open, "handshake": _handshake, "link_frames": _link_frames,
     "welcome": _welcome, "bundle_file": _bundle_file, "link_code": _link_code, "linking": _linking,
     "file": _file, "file_record": _file_record, "pack": _pack, "manifest": _manifest, "segment": _segment,
