@@ -14,15 +14,20 @@ import apsw
 import pytest
 
 from quire import Node
+from quire.channels import relaying as relaying_module
 from quire.channels.needs import Needs
+from quire.channels.relaying import Relaying
 from quire.core import relay_items
 from quire.core.bundle_file import Kind, Record
+from quire.core.control import Admit, Role
 from quire.core.crypto.epochs import EpochKey
 from quire.core.ids import ChannelId
-from quire.core.relay_items import Need, seal_need
+from quire.core.relay_frames import ITEM_BYTES_MAX
+from quire.core.relay_items import PART, Need, seal_need
 from quire.node import relays
 from quire.node.relays import fetch_inbox
 from quire.storage import aboard, heights, keychain, log
+from quire.testing.authors import Author
 from quire.testing.people import Person
 from quire.transports.relay import connect
 from tests.cli.conftest import Quire
@@ -236,3 +241,35 @@ def test_who_was_let_in_is_welcomed_even_if_only_a_guest_is_left(
     by_relay(url, bob, carol, bob, carol)
     assert [one.name for one in carol.chat.list_channels()] == ["team"]
     assert carol.role(team) == "owner"  # there is no other who could be
+
+
+ADMITS_AT_ONCE = 50
+DEVICES = 1_760  # a new key sealed to each is more than an item may hold
+
+
+@pytest.mark.slow
+@pytest.mark.bounded
+def test_a_new_key_for_1_760_devices_goes_in_parts_as_large_as_they_are(
+    two: tuple[Person, Person, ChannelId], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bob, team = two
+    by_relay(url, bob, ada, bob)
+    monkeypatch.setattr(
+        relaying_module, "devices_behind", lambda *of: set()
+    )  # nobody is there to be welcomed
+    entries = [Author(seed).entry for seed in range(DEVICES)]
+    for first in range(0, DEVICES, ADMITS_AT_ONCE):
+        some = [Admit((entry,), Role.MEMBER) for entry in entries[first : first + ADMITS_AT_ONCE]]
+        ada.store.ledger.write_control(team, lambda db, row, graph, some=some: some)  # type: ignore[misc]
+    by_relay(url, ada)
+    before = ada.keys(team)
+    ada.chat.rotate_key(team)
+    ada.chat.send_message(team, "under the new key")
+    again = list(Relaying(ada.chat).giving(b"another relay...", everything=True))
+    parts = [one for one in again if one.data[0] == PART]
+    assert len(parts) >= 2
+    assert max(len(one.data) for one in parts) == ITEM_BYTES_MAX
+    by_relay(url, ada, bob)
+    assert set(bob.keys(team)) == set(ada.keys(team)) > set(before)
+    assert bob.reads(team) == ["under the new key"]
+    assert bob.store.database.reader.execute("SELECT count(*) FROM relay_part").fetchone() == (0,)
