@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from quire.cli.render import FAINT, author_text, faint, stamp
+from quire.cli.render import FAINT, archived_text, author_text, faint, stamp
 from quire.cli.text import block
 from quire.core.views import Version
 
@@ -31,6 +31,10 @@ def history_lines(versions: list[Version], *, colour: bool) -> Iterator[Text]:
             head.append("  this one stands", FAINT)
         if version.erased:
             head.append("  erased", FAINT)
+            yield head
+            continue
+        if version.archived:
+            head.append(f"  {archived_text(version.archived)}", FAINT)
             yield head
             continue
         yield head

@@ -141,6 +141,7 @@ def _report(found: SpaceReport, width: int, *, every: bool) -> Iterator[Text | s
     yield f"on disk {bytes_text(found.file_bytes + found.kinds.get('attachments', 0))}, " + quota_text(
         QuotaView(found.soft, found.hard, found.used_bytes)
     )
+    yield from _archived(found)
     yield ""
     yield from chart([(kind, size, "") for kind, size in found.kinds.items() if size], width)
     yield ""
@@ -158,6 +159,15 @@ def _report(found: SpaceReport, width: int, *, every: bool) -> Iterator[Text | s
     if freed:
         yield ""
         yield from freed
+
+
+def _archived(found: SpaceReport) -> Iterator[str]:
+    whole = found.archived_here + found.archived_elsewhere
+    if whole:
+        away = f", {bytes_text(found.archived_away)} not at hand" if found.archived_away else ""
+        yield f"archived {bytes_text(whole)}: {bytes_text(found.archived_here)} in the vault's folder{away}"
+    if found.owed:
+        yield f"{plural(found.owed, 'erasure')} waiting for what is not at hand: quire archive --list"
 
 
 def _freed(found: SpaceReport) -> Iterator[str]:

@@ -159,6 +159,10 @@ class SpaceReport(msgspec.Struct, frozen=True, gc=False):
     in_force: tuple[PolicySpace, ...]
     soft: int | None
     hard: int | None
+    archived_here: int = 0  # bytes of the archive's files in the vault's folder
+    archived_elsewhere: int = 0  # and of those in other folders
+    archived_away: int = 0  # of both, that are not where they should be
+    owed: int = 0  # erasures that wait for one of these
 
 
 class BackupReport(msgspec.Struct, frozen=True, gc=False):

@@ -132,6 +132,7 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     shown: bool  # is it the one that stands?
     concurrent: bool  # written without knowing of another edit
     erased: bool = False  # its bytes are gone; of its text nothing is known
+    archived: Archived | None = None  # its text is in the archive, out of reach; `body` is ""
 
 
 class Hit(msgspec.Struct, frozen=True, gc=False):

@@ -291,6 +291,13 @@ class Reader:
                 salted.append(WITHOUT_TEXT)
         return salted, away
 
+    def _read(self, db: apsw.Connection, stored: bytes) -> tuple[Any, Archived | None]:
+        """An operation; None if it cannot be read, and where it should be."""
+        try:
+            return stored_operation(cold.opened(db, stored)), None
+        except StorageError as error:
+            return None, self._away(db, stored, error)
+
     def _away(self, db: apsw.Connection, stored: bytes, error: StorageError) -> Archived:
         of = cold.segment_of(db, stored)
         damaged = isinstance(error, CorruptError)
@@ -318,21 +325,17 @@ class Reader:
     ) -> Message:  # fmt: skip
         """A message with more than its post: edits, reactions, a thread, a deletion, a pin."""
         _, time, id, _, flags, root, edit, _ = row
-        body, deleted, origin = post.body, None, post.origin
+        body, deleted, origin, away = post.body, None, post.origin, archived
         edited_ms = None if origin is None else origin.edited_ms
         if edit is not None:
             body, edited_ms = "", rows.operation_time(db, edit) >> 16
-            stored = rows.stored_bytes(db, edit)
-            try:
-                shown: Edit = stored_operation(cold.opened(db, stored))  # type: ignore[assignment]
-                body, archived = shown.body, None
-            except StorageError as error:
-                archived = self._away(db, stored, error)
+            shown, archived = self._read(db, rows.stored_bytes(db, edit))
+            body = shown.body if shown is not None else ""
         if flags & rows.ERASED:
             body, deleted = "", self._erasure(db, row)
         elif flags & rows.DELETED:
             body, deleted = "", self._deletion(db, id)
-        elif archived and (owed := self._owed(db, row)):
+        elif (archived or away) and (owed := self._owed(db, row)):
             body, deleted, archived = "", owed, None
         return Message(
             id, channel, time, author, body, root, post.reply_to, _notice(post),
@@ -380,20 +383,20 @@ class Reader:
             raise NotFoundError("there is no such message here", rule="no_message")
         if row.flags & rows.DELETED:
             return []
-        post = rows.post_of(db, row)
+        post, away = self._read(db, row.op)
         edits = rows.targeting(db, id, [KINDS[Edit]])
-        edits = [(*edit[:4], cold.opened(db, edit[4])) for edit in edits]
-        replaced = [stored_operation(edit[4]).previous for edit in edits]  # type: ignore[union-attr]
+        read = [self._read(db, edit[4]) for edit in edits]
+        replaced = [edit.previous for edit, _ in read if edit is not None]
         hollow = bool(row.flags & rows.HOLLOW)
         first = Version(
-            1, post.body, row.time >> 16, self._author(db, row.author), row.edit is None, False, hollow
-        )
+            1, post.body if post else "", row.time >> 16, self._author(db, row.author), row.edit is None, False,
+            hollow, away,
+        )  # fmt: skip
         later: list[tuple[int, bytes, Version]] = []
-        for edit_id, _, time, author, op in edits:
-            edit: Edit = stored_operation(op)  # type: ignore[assignment]
-            concurrent = replaced.count(edit.previous) > 1
-            shown = edit_id == row.edit
-            version = Version(0, edit.body, time >> 16, self._author(db, author), shown, concurrent)
+        for (edit_id, _, time, author, _), (edit, away) in zip(edits, read, strict=True):
+            concurrent = edit is not None and replaced.count(edit.previous) > 1
+            shown, body = edit_id == row.edit, edit.body if edit else ""
+            version = Version(0, body, time >> 16, self._author(db, author), shown, concurrent, archived=away)
             later.append((time, edit_id, version))
         for erased in erasures.erased_versions(db, id):
             from quire.store import erasing

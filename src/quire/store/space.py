@@ -6,6 +6,7 @@ channel's part of a tree is by what its rows hold, so the parts add up to the wh
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ from quire.core.ids import ChannelId
 from quire.core.operation import KINDS, Edit, React, Unreact
 from quire.core.reports import AgeSpace, ChannelSpace, PolicySpace, SpaceReport
 from quire.core.sealed_file import sealed_size
-from quire.storage import attachments, log, pending
-from quire.store import quota
+from quire.storage import attachments, cold, log, pending
+from quire.store import owing, quota
 from quire.store import retention as deciding
 from quire.store.compacting import size_bytes
 from quire.store.wallclock import now_ms
@@ -32,6 +33,7 @@ KIND_ORDER = (TEXT, VERSIONS, REACTIONS, MARKS, SEARCH, HEADS, KEYS, FILES, REST
 TREES = {
     "message": TEXT, "thread": TEXT, "attachment": TEXT, "search": SEARCH, "doc": SEARCH, "tail": SEARCH,
     "commits": HEADS, "log": HEADS, "gap": HEADS, "pruned": HEADS, "destroyed": HEADS, "aboard": HEADS, "relay": HEADS,
+    "segment": KEYS, "owed": HEADS,
     "control": KEYS, "epoch": KEYS, "kept": KEYS, "joining": KEYS, "parked": KEYS, "policy": KEYS, "reaction": REACTIONS,
 }  # fmt: skip
 OPERATION = {KINDS[Edit]: VERSIONS, KINDS[React]: REACTIONS, KINDS[Unreact]: REACTIONS}
@@ -65,7 +67,20 @@ def space(store: LocalStore) -> SpaceReport:
         in_force=in_force,
         soft=used.soft,
         hard=used.hard,
+        **_archived(store),
     )
+
+
+def _archived(store: LocalStore) -> dict[str, int]:
+    """The archive's files, and what waits for those that are not at hand."""
+    blocks, db = store.database.blocks, store.database.reader
+    rows = [row for row in cold.segments(db) if row.state == cold.WHOLE]
+    return {
+        "archived_here": sum(row.size for row in rows if not os.path.isabs(row.place)),
+        "archived_elsewhere": sum(row.size for row in rows if os.path.isabs(row.place)),
+        "archived_away": sum(row.size for row in rows if not blocks.is_reachable(row)),
+        "owed": sum(map(len, owing.owed(db).values())),
+    }
 
 
 def _trees(db: apsw.Connection) -> dict[str, int]:
