@@ -236,9 +236,11 @@ def _file(file: dict[str, Any]) -> Attachment:
     size = file.get("size")
     name = string(file.get("name")) or string(file.get("title")) or string(file.get("id")) or "file"
     urls = (string(file.get(k)) for k in ("url_private", "external_url", "permalink", "url_private_download"))
+    url, id = next((url for url in urls if url), ""), string(file.get("id"))
     return Attachment(
         name,
-        next((url for url in urls if url), ""),
+        url,
         string(file.get("mimetype")),
         size if type(size) is int and 0 <= size < 1 << 62 else None,
+        f"__uploads/{id}/{name}" if id and "://" in url else "",  # where archivers put it, and leave the link
     )
