@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -242,3 +243,32 @@ def test_a_fresh_process_loads_for_reading_only_what_reading_needs(folder: Path)
     assert "quire.store.reader" in loaded
     assert not {f"quire.{name}" for name in NOT_FOR_READING} & set(loaded)
     assert not {"cryptography", "asyncio", "pathlib", "json", "base64"} & set(loaded)
+
+
+class Ended(threading.Event):
+    """Not yet, and then."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        ended = self.is_set()
+        self.set()
+        return ended
+
+
+def test_a_new_key_tells_how_far_it_is(folder: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    with vaults.opened(folder) as store:
+        ChannelManager(store).send_message("general", "there")
+        frames = ((folder / "vault.db-wal").stat().st_size - 32) // (PAGE_SIZE + 24)
+        store.database._watch(lambda *now: told.append(now), 1_000, Ended())
+        assert told == [("pages", frames, 1_000)]  # while it goes on: as many as are in the log
+        told.clear()
+        old, pages = store.database.key, store.database.reader.pragma("page_count")
+        store.rekey(progress=lambda *now: told.append(now))
+        assert store.database.key != old
+    assert told[0] == ("pages", 0, pages)
+    assert told[-2:] == [("pages", pages, pages), ("into place", 0, 0)]
+    with pytest.raises(CorruptError):
+        Database(folder / "vault.db", old).connect()
+    with vaults.opened(folder) as store:
+        assert store.verify().ok
+        assert sorted(vaults.bodies(store, "general")) == ["here", "there"]

@@ -214,8 +214,8 @@ def rekey(ctx: typer.Context) -> None:
       quire rekey
     """
     with opened(ctx) as session:
-        session.out.note("encrypting everything anew …")
-        session.store.rekey()
+        with Meter(session.out, "Encrypting anew") as meter:
+            session.store.rekey(progress=meter)
         session.out.done({"ok": True}, "the vault has a new key; everything that opened it still does")
 
 

@@ -12,7 +12,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 from weakref import WeakSet
 
@@ -35,6 +35,7 @@ WRITE_CACHE_KIB = 32 << 10
 BULK_CACHE_KIB = 96 << 10  # an import keeps the inner pages of its trees in memory
 BULK_CHECKPOINT_PAGES = 8_000  # 64 MiB of WAL between checkpoints while importing
 CHECKPOINT_PAGES = 1_000
+WATCH_SECONDS = 0.1  # how often a rekey tells how far it is
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]  # SQL and its values
 
@@ -290,16 +291,40 @@ class Database:
         busy, written, moved = found
         return busy, written, moved
 
-    def rekey(self, key: DatabaseKey) -> None:
-        """Re-encrypt every page under a new key, in one transaction; BusyError if anyone else has it open."""
+    def rekey(self, key: DatabaseKey, progress: Callable[[str, int, int], None] | None = None) -> None:
+        """Re-encrypt every page under a new key, in one transaction; BusyError if anyone else has it open.
+
+        progress    told, in this thread, how many pages of how many are written under the new key: the WAL, which was empty,
+                    has just these
+        """
         with self._write_lock:
             self.close()
             self.writer.set_busy_timeout(1_000)
             run_all(self.writer, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")
             self.checkpoint()
-            self.writer.execute(f'PRAGMA rekey="raw:{key.reveal().hex()}"')
-            self.key = key
+            pages, done = int(self.writer.pragma("page_count")), threading.Event()
+
+            def work() -> None:
+                try:
+                    self.writer.execute(f'PRAGMA rekey="raw:{key.reveal().hex()}"')
+                    self.key = key
+                finally:
+                    done.set()
+
+            if progress is None:
+                work()
+            else:
+                progress("pages", 0, pages)
+                _beside(work, lambda: self._watch(progress, pages, done))
+                progress("pages", pages, pages)
+                progress("into place", 0, 0)  # the WAL into the file, when its last connection closes
             self.close()
+
+    def _watch(self, progress: Callable[[str, int, int], None], pages: int, done: threading.Event) -> None:
+        """Until it is done, tell how long the WAL is: it was empty, and gets every page once."""
+        while not done.wait(WATCH_SECONDS):
+            with suppress(FileNotFoundError):
+                progress("pages", min(os.stat(self.file + "-wal").st_size // (PAGE_SIZE + 24), pages), pages)
 
     def close_readers(self) -> None:
         with self._guard:

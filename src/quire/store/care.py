@@ -70,7 +70,7 @@ class Care:
                 tidy(self._store)
         return quick_check(self._store)
 
-    def rekey(self) -> None:
+    def rekey(self, progress: Progress | None = None) -> None:
         """Re-encrypt the whole vault under a new key; every slot goes on working. No one else may have it open.
 
         Raises: BusyError, CorruptError(rule="slots_rolled_back"), StorageError: then the next `open` finds out
@@ -85,7 +85,7 @@ class Care:
         key = DatabaseKey.generate(os.urandom)
         self.slots.begin_rekey(key)
         try:
-            self.database.rekey(key)
+            self.database.rekey(key, progress)
         except apsw.Error as error:
             self.slots.close()
             raise translate(error) from error
