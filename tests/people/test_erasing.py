@@ -9,7 +9,7 @@ from quire.core.bundle import open_bundle
 from quire.core.bundle_file import Kind, Record
 from quire.core.crypto.epochs import EpochKey
 from quire.core.ids import ChannelId, MessageId
-from quire.core.operation import Erase, Gone, Post, Remains
+from quire.core.operation import SALT_SIZE, Erase, Gone, Post, Remains
 from quire.errors import UnauthorisedError, UsageError
 from quire.storage import contents, controls, erasures, heights, log, search
 from quire.storage.erasures import MISSING
@@ -48,12 +48,18 @@ def test_an_erased_message_is_gone_everywhere_and_its_place_stays(people: Make) 
     answer = bob.chat.send_message(team, "an answer", thread=said).id
     meet(ada, bob, carol)
     assert all(map(holds, (ada, bob, carol)))
+    seq = int.from_bytes(said[10:14], "big")
+    [(_, salted)] = contents.commit_operations(ada.store.database.reader, said[:10], seq)
+    salt, place = salted[:SALT_SIZE], commit.commitment(salted)
+    assert all(salt in raw(one) for one in (ada, bob, carol))
     receipt = ada.chat.erase_message(said, "a secret")
     assert len(receipt.erased) == 2
     assert not holds(ada)
     meet(ada, bob, carol)
     for one in (ada, bob, carol):
         assert not holds(one)
+        assert place in raw(one)
+        assert salt not in raw(one)  # or who has the commitment could try short texts
         left = one.chat.get_message(said)
         assert (left.body, left.deleted and left.deleted.erased) == ("", True)
         assert left.deleted is not None
