@@ -188,3 +188,24 @@ def test_what_up_says_is_for_people(two: tuple[Person, Person, ChannelId]) -> No
         "this machine was asleep: connecting anew",
         "not on the local network: lan_no_interface; again in 1 s",
     ]
+
+
+def test_up_says_what_one_has_become(two: tuple[Person, Person, ChannelId]) -> None:
+    ada, bob, team = two
+    session = Shown(bob.chat)
+    teller = Teller(cast(Any, session))
+    synced = NodeEvent("synced", "192.168.1.20:8441", bytes(ada.store.device), new=1)
+
+    def said() -> str:
+        bob.take(ada.give())
+        session.lines.clear()
+        teller.say(synced)
+        return session.lines[-1].partition("  ")[2]
+
+    ada.chat.set_role(team, bob.identity, "moderator")
+    assert said() == "you are moderator of #team now"
+    ada.chat.remove_member(team, bob.identity, reason="moved on")
+    assert said() == "you are out of #team: ada removed you (moved on)"
+    ada.chat.add_member(team, bob.chat.key_card())
+    assert said() == "you are in #team again: quire read team"
+    assert said() == "ada: 1 new commit"  # and nothing is said twice
