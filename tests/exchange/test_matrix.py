@@ -299,3 +299,12 @@ EVENTS = [
 ]  # fmt: skip
 test_spoiled_lines = fuzz(matrix, "\n".join(map(json.dumps, EVENTS)).encode(), "room.jsonl")
 test_spoiled_documents = fuzz(matrix, json.dumps({"messages": EVENTS}, indent=1).encode(), "room.json")
+
+
+def test_what_was_encrypted_beside_what_it_says(tmp_path: Path) -> None:
+    sealed = event("1", "m.room.encrypted", content={"algorithm": "m.megolm.v1.aes-sha2"})
+    found = read(
+        tmp_path, {"encrypted": sealed, "decrypted": event("1")}, {"encrypted": {**sealed, "event_id": "$2"}}
+    )
+    assert [message.body for message in messages(found)] == ["1"]
+    assert not only(found, Skipped)

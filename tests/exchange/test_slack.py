@@ -659,3 +659,19 @@ def test_a_change_that_says_nothing_changes_nothing(tmp_path: Path) -> None:
     assert not [record for record in found if isinstance(record, EditEvent)]
     (one,) = skipped(found)
     assert one.position == "line 2"
+
+
+def test_workspaces_of_one_organisation_have_channels_of_one_name(tmp_path: Path) -> None:
+    files = {
+        f"teams/T{at}/{name}": content
+        for at in (1, 2)
+        for name, content in (
+            ("channels.json", [{"id": f"C0000000{at}", "name": "general"}]),
+            ("general/2020-09-13.json", [msg(A, text=f"of {at}")]),
+        )
+    }
+    found = messages(read(tmp_path, files))
+    assert {(message.channel, message.body) for message in found} == {
+        ("C00000001", "of 1"),
+        ("C00000002", "of 2"),
+    }

@@ -111,11 +111,12 @@ def _file(
     items = _lines(stream) if lined else objects(stream, ARRAYS, seen)
     for place, (path, item) in enumerate(items, start=1):
         where = f"line {place}" if lined else f"item {place}"
-        if isinstance(item, Broken):
-            yield Skipped(name, where, item.reason)
-        elif not isinstance(item, dict):
-            yield Skipped(name, where, "this is no event")
-        elif "type" in item or "event_id" in item:
+        if not isinstance(item, dict):
+            yield Skipped(name, where, item.reason if isinstance(item, Broken) else "this is no event")
+            continue
+        if "type" not in item:  # as the library of Element keeps what was encrypted
+            item = mapping(item.get("decrypted")) or mapping(item.get("encrypted")) or item
+        if "type" in item or "event_id" in item:
             key = (
                 string(item.get("room_id"))
                 or _room_in(path)

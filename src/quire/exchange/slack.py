@@ -154,7 +154,8 @@ class _Reader:
         alone = place.kind == "other" or not place.folder
         if alone and self.options.channel:
             return self.directory.key(self.options.channel.removeprefix("#"))
-        return self.directory.key(place.folder or place.file.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+        root = place.file.rpartition("/")[0].rpartition("/")[0]
+        return self.directory.key(place.folder or place.file.rsplit("/", 1)[-1].rsplit(".", 1)[0], root)
 
     def _file(self, place: Place, stream: BinaryIO) -> Iterator[Record]:
         channel = self._channel(place)

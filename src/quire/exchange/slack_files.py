@@ -138,7 +138,10 @@ class Directory:
     def __init__(self) -> None:
         self.people: dict[str, Person] = {"USLACKBOT": Person("Slackbot", bot=True)}
         self.channels: dict[str, ChannelInfo] = {}
-        self.keys: dict[str, str] = {}  # channel name -> key
+        self.keys: dict[str, dict[str, str]] = {}  # channel name -> folder of the table that names it -> key
+        self.root = (
+            ""  # the folder of the table in hand: an organisation of several workspaces has tables in each
+        )
         self.skipped: list[Skipped] = []
         self.not_carried: Counter[str] = Counter()
         self.has_users = False
@@ -149,6 +152,7 @@ class Directory:
             base = uncopied(name.rsplit("/", 1)[-1])
             if not is_export_file(name):
                 continue
+            self.root = name.rpartition("/")[0]
             try:
                 if base.endswith((".yaml", ".yml")):
                     self._yaml(source.peek(name, 1 << 20).decode("utf-8", "replace"))
@@ -170,15 +174,16 @@ class Directory:
             return channel.name
         return label or key
 
-    def key(self, folder: str) -> str:
-        """The channel's id from its folder, where a table knows it; else the folder itself."""
+    def key(self, folder: str, root: str = "") -> str:
+        """The channel's id from its folder, where a table knows it, that in the same `root` first; else the folder
+        itself."""
         folder = clean(folder)
         if folder in self.channels:
             return folder
-        if (key := self.keys.get(unicodedata.normalize("NFC", folder))) is not None:
-            return key
+        if keys := self.keys.get(unicodedata.normalize("NFC", folder)):
+            return keys.get(root) or next(iter(keys.values()))
         try:  # an old zip that did not say its names are UTF-8
-            return self.keys.get(folder.encode("cp437").decode(), folder)
+            return next(iter(self.keys.get(folder.encode("cp437").decode(), {}).values()), folder)
         except UnicodeError:
             return folder
 
@@ -209,7 +214,7 @@ class Directory:
         )  # fmt: skip
         self.channels[info.key] = info
         if name:
-            self.keys.setdefault(unicodedata.normalize("NFC", name), info.key)
+            self.keys.setdefault(unicodedata.normalize("NFC", name), {}).setdefault(self.root, info.key)
         return info
 
     def _users(self, found: Any) -> None:
