@@ -62,10 +62,11 @@ class Turns:
                 request.gate.acquire()
             yield
         finally:
-            with self._mutex:
-                request.done = True  # also if it was interrupted: nobody waits for it any more
-                if request.leads:
-                    self._hand_over()
+            if request.leads or not request.done:  # what others wrote is out of the queue's way already: one lock less
+                with self._mutex:
+                    request.done = True  # also if it was interrupted: nobody waits for it any more
+                    if request.leads:
+                        self._hand_over()
 
     def _hand_over(self) -> None:
         while self._waiting and self._waiting[0].done:
