@@ -10,7 +10,8 @@ from quire import ChannelManager, Keeping, LocalStore
 from quire.core.ids import ChannelId, MessageId
 from quire.core.operation import Edit, Origin, Post
 from quire.errors import NotFoundError
-from quire.store import wallclock
+from quire.storage.database import CHECKPOINT_PAGES
+from quire.store import pruning, wallclock
 from quire.store.scanning import scan
 from tests import oracle, vaults
 from tests.clocks import Clock
@@ -163,3 +164,47 @@ def test_in_fresh_processes_what_went_is_in_no_byte(
     )
     assert vaults.in_fresh_process(store.folder, look) == [True, True, "secretword136", 264, True, True]
     assert store.database.path.stat().st_size < before
+
+
+def test_while_one_process_lets_go_no_other_does_a_step_of_it_within_a_post(
+    store: LocalStore, chat: ChannelManager, channel: ChannelId, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "STEP_FEW", 1)
+    for n in range(4):
+        chat.send_message(channel, f"old {n}")
+    chat.set_retention(channel, Keeping(30 * DAY))
+    clock.ahead_ms = 31 * DAY
+    going = pruning.steps(store, None, pruning.Pruned())
+    next(going)
+    left = store.stats().messages
+    assert 0 < left < 4
+    other = ChannelManager(vaults.opened(store.folder))
+    clock.ahead_ms += 2_000
+    other.send_message(channel, "new")
+    assert store.stats().messages == left + 1
+    clock.ahead_ms += pruning.HELD_MS  # whoever was at it was killed
+    other.send_message(channel, "newer")
+    assert store.stats().messages == left + 1  # one came, and one of the old is gone
+    assert len(list(going)) >= left - 1
+    assert texts(chat, channel) == ["new", "newer"]
+    assert not pruning.is_due(store)
+    other.store.close()
+
+
+def test_the_journal_goes_into_the_file_beside_a_writer(store: LocalStore, channel: ChannelId) -> None:
+    database = store.database
+    with database.checkpointing():
+        store.write_operations(channel, *(Post(f"number {n} {'x' * 4_000}") for n in range(3_000)))
+        _, written, moved = database._checkpoint(database.reader, "NOOP")
+        assert written > CHECKPOINT_PAGES > moved  # no commit did it
+        writing = database.connect()
+        writing.execute("BEGIN IMMEDIATE")  # another process is in the midst of a transaction
+        database.checkpoint_beside()
+        _, written, moved = database._checkpoint(database.reader, "NOOP")
+        assert moved == written
+        writing.execute("ROLLBACK")
+        writing.close()
+        store.write_operations(channel, Post("one more"))
+        assert database._checkpoint(database.reader, "NOOP")[1] < 50  # the journal began anew
+    assert database.writer.pragma("wal_autocheckpoint") == CHECKPOINT_PAGES
+    assert store.verify().ok
