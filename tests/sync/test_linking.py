@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from quire.channels.manager import ChannelManager
+from quire.core.bundle_file import write_bundle_file
 from quire.core.crypto.link_code import LinkCode
 from quire.core.crypto.mailboxes import link_mailbox
 from quire.errors import MalformedError, UnauthorisedError, UsageError
@@ -225,3 +226,84 @@ def test_join_as_processes(tmp_path: Path, by_relay: bool) -> None:
             done = bob("join", link, *road, "--json")
     assert (done.json["name"], done.json["messages"]) == ("team", 1)
     assert bodies(bob) == ["before Bob"]
+
+
+@pytest.mark.slow
+@pytest.mark.bounded
+def test_restore_and_link_as_processes(tmp_path: Path) -> None:
+    """A disk is lost, the words are not at hand: restored by what opened the vault, it is linked to the other device."""
+    ada = person(tmp_path, "Ada")
+    ada("channel", "create", "team")
+    ada("post", "team", "before")
+    ada("backup", str(tmp_path / "backup"))
+    ada("post", "team", "newer than the backup")
+    (tmp_path / "again").mkdir()
+    again = Quire(tmp_path / "again")
+    again.key.write_bytes(ada.key.read_bytes())
+    again("restore", str(tmp_path / "backup"))
+    assert bodies(again) == ["before"]
+    assert again("post", "team", "not yet", "--json", code=2).error["rule"] == "device_uncertified"
+    with relaying(tmp_path, ada) as (_, url):
+        old = Linking(ada, "--relay", url, "--name", "laptop")
+        again("link", "--code", f"quire:link:{old.code}@{url}", "--json", before=CHEAP)
+        assert old.end() == 0
+        assert bodies(again) == ["before", "newer than the backup"]
+        again("post", "team", "from the restored one")
+        again("sync", "--relay", url)
+        ada("sync", "--relay", url)
+    assert bodies(ada)[-1] == "from the restored one"
+    assert "laptop" in again("devices").out
+    again("link", "--code", old.code, code=2)  # once is enough
+
+
+def test_a_restored_vault_becomes_a_device_by_linking_it_to_an_old_one(
+    ada: Person, tmp_path: Path, url: str
+) -> None:
+    """No words are needed where another device is at hand; what is newer than the backup comes by sync."""
+    ada.store.backup(tmp_path / "backup")
+    [team] = [one.id for one in ada.chat.list_channels()]
+    ada.chat.send_message(team, "newer than the backup")
+    again = tmp_path / "again"
+    report = LocalStore.restore(tmp_path / "backup", again, key_of(ada.store.folder))
+    assert not report.certified
+    code = LinkHost(ada.store)
+
+    async def main() -> None:
+        old = asyncio.create_task(host_side(ada, code, url))
+        with LocalStore.open(again, key_of(ada.store.folder)) as store:
+            chat = ChannelManager(store)
+            with pytest.raises(UsageError) as refused:
+                chat.send_message(team, "not yet")
+            assert refused.value.rule == "device_uncertified"
+            guest = LinkGuest(code.code.text(), store)
+            road = await guest_road(guest.code, relay=url)
+            await link_guest(guest, road, again, None)
+            await fetch_history(chat, road, relay=url)
+            await road.close()
+            assert await old
+            assert [m.body for m in chat.get_stored_messages(team)][-1] == "newer than the backup"
+            assert chat.send_message(team, "from the restored one").body
+            assert sum(one.this for one in chat.devices()) == 1
+            assert store.verify().ok
+            ada.take(b"".join(write_bundle_file(chat._outgoing(None))))
+
+    run(main())
+    with LocalStore.open(again, key_of(ada.store.folder)) as store:  # and it stays one
+        assert ChannelManager(store).send_message(team, "after it was opened again").body
+    assert len(ada.chat.devices()) == 2
+    assert [m.body for m in ada.chat.get_stored_messages(team)][-1] == "from the restored one"
+
+
+def test_a_restored_vault_is_certified_by_nobody_else(ada: Person, tmp_path: Path) -> None:
+    ada.store.backup(tmp_path / "backup")
+    again = tmp_path / "again"
+    LocalStore.restore(tmp_path / "backup", again, key_of(ada.store.folder))
+    eve = Person.create(tmp_path, "eve")
+    with LocalStore.open(again, key_of(ada.store.folder)) as store:
+        host = LinkHost(eve.store)
+        guest = LinkGuest(host.code.text(), store)
+        message = host.grant(guest.offer(host.answer(guest.start())))
+        with pytest.raises(UsageError) as refused:
+            guest.finish(message, again, None)
+        assert refused.value.rule == "link_foreign"
+        assert not store.ledger.is_certified

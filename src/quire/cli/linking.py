@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from quire.channels.manager import ChannelManager
     from quire.core.crypto.secrets import RecoveryPhrase, Unlock
     from quire.store.linking import LinkGuest
+    from quire.store.local import LocalStore
 
 __all__ = ["app"]
 
@@ -65,6 +66,7 @@ def link(
     The old machine shows a code; the new one takes it by --code, or asks for it with --new. They meet on the local
     network, at a relay, or in a folder that both reach: a share, or a stick carried between them while both wait. Over a
     network the new machine then fetches history: the newest is there at once. If that is broken off, quire sync goes on.
+    A vault that was restored from a backup without the 24 words becomes one of your devices in the same way.
 
     \b
     Examples:
@@ -211,8 +213,15 @@ def _guest(ctx: typer.Context, code: str, folder: Path | None, relay: str, near:
     from quire.store.creation import ensure_free
 
     settings, out = settings_of(ctx), output_of(ctx)
-    ensure_free(settings.vault)
     code, _, called = code.strip().removeprefix(CALL).partition("@")
+    if settings.vault.is_dir() and any(settings.vault.iterdir()):
+        with opened(ctx) as session:
+            if session.store.ledger.is_certified:
+                ensure_free(settings.vault)
+            guest = _guest_by_code(code, session.store)
+            asyncio.run(_certified(session, guest, folder, relay or called, near))
+        return
+    ensure_free(settings.vault)
     guest = _guest_by_code(code)
     first = unlock.first_unlock(settings)
     asyncio.run(_linked(out, guest, settings.vault, first, folder, relay or called, near))
@@ -254,17 +263,38 @@ async def _linked(
     out.note("next: quire up keeps it in step")
 
 
-def _guest_by_code(code: str) -> LinkGuest:
+async def _certified(
+    session: Session, guest: LinkGuest, folder: Path | None, relay: str, near: list[str]
+) -> None:
+    """A vault that was restored without the words becomes a device of its owner, and catches up."""
+    from quire.node.linking import fetch_history, guest_road, link_guest
+
+    out, chat, vault = session.out, session.manager, session.store.folder
+    if folder is None:
+        out.note("looking for the old machine …")
+    road = await guest_road(guest.code, folder=folder, relay=relay, lan=near)
+    try:
+        await link_guest(guest, road, vault, None)
+        if folder is None:
+            out.note("this machine is one of your devices; fetching what is newer than the backup …")
+            await shown(out, chat, fetch_history(chat, road, relay=relay, lan=near))
+    finally:
+        await road.close()
+    out.done({"vault": str(vault), "linked": True}, "this restored vault is one of your devices")
+    out.note("next: quire up keeps it in step")
+
+
+def _guest_by_code(code: str, restored: LocalStore | None = None) -> LinkGuest:
     """The code from the command line, from the person at the terminal, who may mistype it, or from stdin."""
     from quire.store.linking import LinkGuest
 
     if code:
-        return LinkGuest(code)
+        return LinkGuest(code, restored)
     if not unlock.can_ask():
-        return LinkGuest(sys.stdin.readline(CODE_CHARS_MAX))
+        return LinkGuest(sys.stdin.readline(CODE_CHARS_MAX), restored)
     for _ in range(TRIES - 1):
         try:
-            return LinkGuest(typer.prompt("Code", err=True))
+            return LinkGuest(typer.prompt("Code", err=True), restored)
         except UsageError as error:
             sys.stderr.write(f"{error}\n")
-    return LinkGuest(typer.prompt("Code", err=True))
+    return LinkGuest(typer.prompt("Code", err=True), restored)

@@ -94,8 +94,11 @@ async def link_host(host: LinkHost, roads: list[Road], *, name: str = "") -> Roa
     return road
 
 
-async def link_guest(guest: LinkGuest, road: Road, folder: Path, unlock: Unlock) -> None:
-    """The new device's side: makes the vault. Raises: as `LinkGuest.offer` and `.finish`, UsageError, TransportError."""
+async def link_guest(guest: LinkGuest, road: Road, folder: Path, unlock: Unlock | None) -> None:
+    """The new device's side: makes the vault, or certifies one that was restored, which needs no unlock.
+
+    Raises: as `LinkGuest.offer` and `.finish`, UsageError, TransportError.
+    """
     await road.send(1, guest.start())
     await road.send(3, guest.offer(await road.receive(2)))
     message = await road.receive(4)

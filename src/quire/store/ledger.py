@@ -273,7 +273,7 @@ class Ledger:
             raise UsageError(
                 "this device is not yet one of yours: it reads, and writes nothing",
                 rule="device_uncertified",
-                hint="`quire restore` with --recovery takes the 24 words",
+                hint="`quire restore` with --recovery takes the 24 words; or `quire link` it to another device of yours",
             )
         return self._entry
 

@@ -17,14 +17,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import apsw
+
 from quire.core.control import Device
 from quire.core.crypto import linking, sealing
 from quire.core.crypto.keys import SigningKey, certify, decode_certificate
 from quire.core.crypto.link_code import LinkCode
 from quire.core.crypto.secrets import Secret, Unlock
 from quire.core.ids import DeviceId, IdentityId
-from quire.core.welcome import seal_welcome
+from quire.core.operation import OWN_SOURCE
+from quire.core.welcome import open_welcome, seal_welcome
+from quire.errors import UsageError
 from quire.storage import log
+from quire.storage.meta import get_meta, set_meta
 from quire.store import group
 from quire.store.bundling import control_log, with_key
 from quire.store.creation import NewDevice, create_linked
@@ -73,13 +78,23 @@ class LinkHost:
 
 
 class LinkGuest:
-    """The side where the code is typed, and where a vault appears."""
+    """The side where the code is typed, and where a vault appears, or a restored one becomes a device of its owner."""
 
-    def __init__(self, code: LinkCode | str) -> None:
-        """Raises: UsageError(rule="code_form"): mistyped; the attempt is not lost."""
+    def __init__(self, code: LinkCode | str, restored: LocalStore | None = None) -> None:
+        """
+        restored    a vault that waits for its certificate; None: there is none yet
+
+        Raises: UsageError(rule="code_form"): mistyped; the attempt is not lost.
+        """
         typed = self.code = LinkCode(code) if isinstance(code, str) else code
-        self._signing = SigningKey.generate(os.urandom)
-        self._seed = Secret(os.urandom(sealing.SEED_SIZE))
+        self._restored = restored
+        if restored is None:
+            self._signing = SigningKey.generate(os.urandom)
+            self._seed = Secret(os.urandom(sealing.SEED_SIZE))
+        else:
+            db = restored.database.reader
+            self._signing = SigningKey(bytes(get_meta(db, "device_seed")))
+            self._seed = Secret(bytes(get_meta(db, "sealing_seed")))
         public = sealing.public_of(self._seed.reveal())
         self._side = linking.NewDevice(typed, self._signing, public, os.urandom)
 
@@ -91,10 +106,40 @@ class LinkGuest:
         """Message 3. Raises: MalformedError, UnauthorisedError(rule="code_wrong")."""
         return self._side.offer(message)
 
-    def finish(self, message: bytes, folder: Path, unlock: Unlock) -> None:
-        """Make the vault. Raises: MalformedError, UsageError(rule="vault_exists"), StorageError."""
+    def finish(self, message: bytes, folder: Path, unlock: Unlock | None) -> None:
+        """Make the vault, or take the certificate into the one that was restored: then `folder` and `unlock` say nothing.
+
+        Raises: MalformedError, UsageError (rule "vault_exists", "link_foreign"), StorageError.
+        """
         grant = self._side.finish(message)
+        if self._restored is not None:
+            _be_certified(self._restored, grant.certificate, grant.welcome, self._seed)
+            return
+        assert unlock is not None
         certificate = decode_certificate(grant.certificate)
         device = NewDevice(IdentityId(certificate.identity), self._signing, self._seed)
         device.certificate = grant.certificate
         create_linked(folder, unlock, device, grant.welcome)
+
+
+def _be_certified(store: LocalStore, certificate: bytes, welcome: bytes, seed: Secret) -> None:
+    """A restored vault's device is one of its owner's from now on; other channels hear of it from the old one."""
+    if f"{OWN_SOURCE}:{decode_certificate(certificate).identity.hex()}" != store.own_key:
+        raise UsageError(
+            "the other machine is somebody else's: this vault was restored from a backup of another person",
+            rule="link_foreign",
+            hint="link it to a device of its owner",
+        )
+    ledger, entry = store.ledger, Device(certificate, sealing.public_of(seed.reveal()))
+    commits = open_welcome(welcome, seed.reveal()).commits
+
+    def work(db: apsw.Connection) -> None:
+        set_meta(db, "certificate", certificate)
+        ledger.entry = entry
+
+    try:
+        ledger.run(work)
+    except BaseException:
+        ledger.entry = Device(b"", entry.sealing)
+        raise
+    store.ingest(commits)
