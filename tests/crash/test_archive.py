@@ -1,7 +1,7 @@
 """Kill -9 at any point of archiving and bringing back: each message reads as before, and it ends where it was to be.
 
-The process dies at one of its disk calls or at one of the points between statements. The fast suite takes a place to die,
-CI a sample, the slow suite every one.
+The process dies at one of its disk calls or at one of the points between statements. CI takes a sample, the slow suite every
+one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.crash import flows
 from tests.crash.cooling import Cooling, cools_on, warms_on
 from tests.crash.test_flows import Before
 
-SAMPLE = 8
+SAMPLE = 3
 POINTS = {
     "cool": {"segment_noted", "segment_written", "segment_flushed", "segment_read_back", "segment_placed", "segment_step"},
     "warm": {"segment_back", "segment_doomed", "segment_removed"},
@@ -54,13 +54,6 @@ def survive(before: Before, folder: Path, spec: dict[str, Any]) -> bool:
     assert died in (-9, 0)
     assert flows.outcome(flows.start(GOES_ON[before.step], str(world))) == 0
     return died == -9
-
-
-def test_a_kill_leaves_every_message_readable_somewhere(
-    before: Callable[[str], Before], tmp_path: Path
-) -> None:
-    cool = before("cool")
-    assert survive(cool, tmp_path, random.Random(1).choice(cool.specs()))
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from quire.channels.manager import ChannelManager
+from quire.core.retention import Keeping
 from quire.errors import CorruptError, FullError, NotFoundError, UnreachableError
 from quire.storage import cold
 from quire.store.digest import contents_digest, timeline_digest
@@ -268,3 +269,37 @@ def test_reading_an_archive_holds_a_few_blocks_of_it(
     chat.store.database.blocks.forget()
     assert all(NEEDLE in one.body for one in chat.get_stored_messages("general"))
     assert len(chat.store.database.blocks._blocks) == 3
+
+
+def test_a_policy_by_size_counts_the_messages_not_the_references(chat: ChannelManager) -> None:
+    keeping = Keeping(size_bytes=3_000)
+    before = chat.preview_retention("general", keeping)
+    chat.archive("general", AFTER)
+    after = chat.preview_retention("general", keeping)
+    assert before.messages == after.messages > 10
+    assert (before.rules, before.years) == (after.rules, after.years)
+
+
+def test_an_export_that_is_imported_again_finds_what_is_archived(
+    chat: ChannelManager, tmp_path: Path
+) -> None:
+    chat.export(tmp_path / "out.jsonl")
+    with vaults.fresh_store(tmp_path, "second") as store:
+        second = ChannelManager(store)
+        assert second.import_(tmp_path / "out.jsonl").messages == 40
+        name = second.list_channels()[0].id
+        assert second.archive(name, AFTER).operations == 40
+        assert second.import_(tmp_path / "out.jsonl").messages == 0
+        assert second.list_channels()[0].messages == 40
+
+
+def test_it_is_read_by_a_fresh_process(chat: ChannelManager) -> None:
+    before = [one.body for one in chat.get_stored_messages("general")]
+    chat.archive("general", AFTER)
+    chat.store.close()
+    found = vaults.in_fresh_process(
+        chat.store.folder,
+        "found = manager.search('zanzibarquux', limit=50).hits\n"
+        "answer = [one.body for one in manager.get_stored_messages('general')], len(found)",
+    )
+    assert found == [before, 40]
