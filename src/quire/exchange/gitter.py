@@ -25,7 +25,7 @@ from quire.errors import FormatError
 from quire.exchange.jsonin import objects
 from quire.exchange.jsonpull import Broken
 from quire.exchange.lines import guarded, is_clutter, text_lines
-from quire.exchange.model import NOBODY, Author, Channel, Message, Options, Record, Skipped
+from quire.exchange.model import Author, Channel, Message, Options, Record, Skipped
 from quire.exchange.sources import Source
 from quire.exchange.text import clean, iso_ms, string
 
@@ -48,6 +48,7 @@ API_OBJECT = re.compile(
     rb'^(?:\xef\xbb\xbf)?\s*\[\s*\{(?=.{0,8000}"sent"\s*:)(?=.{0,8000}"fromUser"\s*:)', re.S
 )
 MENTION = re.compile(r"(?<![\w`])@([A-Za-z0-9][A-Za-z0-9_-]*)")
+UNNAMED = "unknown"  # somebody whose account is gone: an author like any other, but without a name
 RECORD_MAX = 1 << 20  # characters of one record; Gitter itself allowed 4,096 of text
 PEOPLE_MAX = 1_000_000
 PEEKED = 6  # files looked at to recognise the format
@@ -163,7 +164,7 @@ def _row(
     room = values.get("room_uri") or values.get("room_id") or PurePosixPath(file).stem
     if room != channel:
         yield Channel(room, room)
-    author = values.get("from_userid") or values.get("from_username") or NOBODY
+    author = values.get("from_userid") or values.get("from_username") or UNNAMED
     yield Author(author, values.get("from_username") or author)
     yield Message(room, key, sent, author, values["text"], mentions=_mentions(values["text"], people))
 
@@ -214,7 +215,7 @@ def _api_message(file: str, place: int, room: str, item: dict[str, Any]) -> Iter
         return
     user = item.get("fromUser")
     user = user if isinstance(user, dict) else {}
-    author = string(user.get("id")) or string(user.get("username")) or NOBODY
+    author = string(user.get("id")) or string(user.get("username")) or UNNAMED
     yield Author(author, string(user.get("username")) or string(user.get("displayName")) or author)
     listed = item.get("mentions")
     mentions = (
