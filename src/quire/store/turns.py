@@ -62,7 +62,8 @@ class Turns:
                 request.gate.acquire()
             yield
         finally:
-            if request.leads or not request.done:  # what others wrote is out of the queue's way already: one lock less
+            # What others wrote is out of the queue's way already: one lock less.
+            if request.leads or not request.done:
                 with self._mutex:
                     request.done = True  # also if it was interrupted: nobody waits for it any more
                     if request.leads:
