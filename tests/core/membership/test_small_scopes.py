@@ -4,7 +4,7 @@ Histories of three acts are all there, of the whole alphabet, the wrongful acts 
 most, and every rightful one of the acts on members and admins in every order of time; of five every rightful one, up to
 symmetry (histories.py says why nothing is lost by that).
 
-pytest tests/core/membership/test_small_scopes.py -m slow      # half an hour of one core
+pytest tests/core/membership/test_small_scopes.py -m slow      # a quarter of an hour of one core
 pytest tests/core/membership/test_small_scopes.py -m slow -k "five and 3"     # an eighth of those of five, to go on where one was
 """
 
