@@ -9,14 +9,14 @@ things come. An operation whose bytes are gone is an `Item` without an operation
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 import msgspec
 
 from quire.core.commit import decode_head
 from quire.core.limits import ERASED_PER_OPERATION_MAX
-from quire.core.operation import SALT_SIZE, Edit, Erase, Gone, Post, Remains, encode_operation
+from quire.core.operation import KINDS, SALT_SIZE, Edit, Erase, Gone, Post, Remains, encode_operation
 from quire.core.rights import MAY_POST
 from quire.core.timeline import Erasure, goes_with, remaining_post, standing_erasure
 from quire.storage import aboard, erasures, heights, log
@@ -204,7 +204,8 @@ def erase_here(
     strike_parked(db, channel)
     new = {item.id for item in erases}
     found = standing(db, channel.n, sorted(targets))
-    ids = [id for id, erasure in found.items() if erasure.id in new and not _stays(db, id)]
+    ids = [id for id, erasure in found.items() if erasure.id in new]
+    ids = _without_what_stays(db, ids) if ids else []
     away = owing.out_of_reach(db, ids)
     if away:
         owing.owe(db, channel.n, away)
@@ -279,10 +280,14 @@ def name_versions(store: LocalStore) -> int:
     return count
 
 
-def _stays(db: apsw.Connection, id: bytes) -> bool:
+def _without_what_stays(db: apsw.Connection, ids: list[bytes]) -> list[bytes]:
     """An erasure is not erased, since what it destroyed would have no reason any more, nor a control operation."""
-    sql = "SELECT 1 FROM operation WHERE id = ?1 AND kind = 17 UNION ALL SELECT 1 FROM control WHERE id = ?1"
-    return db.execute(sql, (id,)).fetchone() is not None
+    rows: Any = db.execute(
+        "SELECT id FROM operation WHERE id IN carray(?1) AND kind = ?2 UNION ALL SELECT id FROM control WHERE id IN carray(?1)",
+        (apsw.carray(tuple(ids)), KINDS[Erase]),
+    ).fetchall()
+    stays = {id for (id,) in rows}
+    return [id for id in ids if id not in stays]
 
 
 def destroy(
