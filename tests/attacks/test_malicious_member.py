@@ -12,6 +12,7 @@ from quire.core import clock, commit
 from quire.core.bundle_file import Kind, Record
 from quire.core.commit import Commit, decode_commit, decode_head, encode_commit
 from quire.core.control import AddDevice, Admit, Policy, Role, Rotate, Seal, SealedKey, SetRole
+from quire.core.crypto.epochs import epoch_id
 from quire.core.ids import ChannelId
 from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import Post
@@ -54,6 +55,23 @@ def test_junk_sealed_to_one_device_is_reported_each_time_and_mended(trio: Trio) 
     current = ada.graph(team).state.epochs.current
     assert current is not None
     assert current.epoch in ada.keys(team)
+
+
+def test_who_was_sealed_junk_says_so_by_a_direct_link_to_who_has_the_key(trio: Trio) -> None:
+    """World 148 of those that sync: what Carol says about the key, and her new one, she could seal only under that key.
+    Ada has it, and so would come to the new one by what is sealed under it; but Carol cannot seal that, and welcomes her."""
+    ada, bob, carol, team = trio
+    hostile = Hostile(bob)
+    pen = hostile.pen(team)
+    key, made = pen.new_key(Author.of(ada.store))
+    junk = Seal(epoch_id(key, team), (SealedKey(carol.store.device, bytes(1168)),))
+    rotation = hostile.sealed(team, pen.control(*made, junk))
+    for one in (ada, carol):
+        one.take([rotation])
+    carol.say(team, "under a key of mine")
+    sync(ada, carol)
+    assert ada.reads(team) == ["under a key of mine"]
+    agree(team, ada, carol)
 
 
 def test_a_signature_made_junk_inside_a_run_makes_no_two_opinions(trio: Trio) -> None:

@@ -4,10 +4,8 @@ seemingly there."""
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import subprocess
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,15 +36,6 @@ WINDOW = 3  # records, and puts, that may be under way
 BREAKS_MAX = 400
 IMPATIENT = Patience(alive_s=0.1, silence_s=0.6)
 Two = tuple[Person, Person, ChannelId]
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """What a broken road leaves open when its loop ends is let go here, and not in the middle of another test."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture

@@ -59,11 +59,13 @@ def is_led(
     device: bytes,
     held: set[bytes],
     lacks: Iterable[bytes],
+    ours: Collection[bytes],
 ) -> bool:
     """Does a device come to the present key, and to all that it lacks, by the keys that it says it has?
 
     held     the epochs whose keys it has, and has nothing else of
     lacks    control commits, by their places
+    ours     the epochs whose keys we have: what was written under another we cannot seal to anybody
     """
     current = graph.state.epochs.current
     by_place = {place: id for id, place in controls.control_places(db, row.n).items()}
@@ -72,6 +74,8 @@ def is_led(
         encoded = log.commit_at(db, place)
         assert encoded is not None
         needed.add(epoch_of(graph, decode_head(encoded).control_heads))
+    if not needed.issubset(ours):
+        return False
     roads = _roads(db, row, graph, by_place)
     return all(_leads(epoch, device, held, roads) for epoch in needed)
 

@@ -86,7 +86,8 @@ def giving(store: LocalStore, channel: ChannelId, theirs: Holding, peer: bytes) 
     shared = {id for id, tag in held.items() if tag in theirs.tags}
     current = graph.state.epochs.current
     lacks_key = current is not None and current.epoch in held and current.epoch not in shared
-    if device is not None and lacks_key and not (control and is_led(db, row, graph, peer, shared, control)):
+    led = bool(control) and lacks_key and is_led(db, row, graph, peer, shared, control, held)
+    if device is not None and lacks_key and not led:
         yield from welcomes(db, row, graph, [peer])
         return
     if shared:

@@ -100,9 +100,13 @@ class DirectLink:
             return
         self._closed = True
         self._life.cancel()
-        with contextlib.suppress(TransportError, TimeoutError):
-            async with asyncio.timeout(CLOSING_S):
-                await self._write(ENDED.to_bytes(4, "big"))
+        try:
+            with contextlib.suppress(TransportError, TimeoutError):
+                async with asyncio.timeout(CLOSING_S):
+                    await self._write(ENDED.to_bytes(4, "big"))
+        except asyncio.CancelledError:
+            self._writer.transport.abort()
+            raise
         await close_stream(self._writer)
 
     async def _fill(self, size: int) -> None:
@@ -159,6 +163,7 @@ class Listener:
         self._on_link = on_link
         self._patience = patience
         self._shaking = 0
+        self._closed = False
         self._hosts: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -179,6 +184,7 @@ class Listener:
 
     async def close(self) -> None:
         """Take no more, and end what is there."""
+        self._closed = True
         self._server.close()
         for task in self._tasks:
             task.cancel()
@@ -186,9 +192,14 @@ class Listener:
 
     def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A connection whose TLS holds."""
+        if self._closed:  # it was shaking hands meanwhile
+            writer.transport.abort()
+            return
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Who is cancelled before they begin closes nothing themselves; who has closed it already, nothing again.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host = str(writer.get_extra_info("peername")[0])
@@ -312,12 +323,17 @@ def blind_context() -> ssl.SSLContext:
 
 
 async def close_stream(writer: asyncio.StreamWriter) -> None:
+    """Close a connection; its socket is closed when this returns, or soon after if it is cancelled."""
     writer.close()
     try:
         async with asyncio.timeout(CLOSING_S):
             await writer.wait_closed()
     except (OSError, TimeoutError):
         writer.transport.abort()  # the other side does not answer; TLS would wait for half a minute
+        await asyncio.sleep(0)  # the loop closes the socket in its next round
+    except asyncio.CancelledError:
+        writer.transport.abort()
+        raise
 
 
 class ServerContext(ssl.SSLContext):
