@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 
@@ -170,6 +171,41 @@ def test_a_link_on_which_nothing_comes_is_given_up_and_one_with_signs_of_life_is
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_a_closing_that_is_cancelled_leaves_no_socket_open(rounds: int) -> None:
+    """The other side takes nothing any more, and whoever closes is told to hurry: at any of the points where they wait."""
+
+    async def main() -> None:
+        async with linked() as (mine, _):
+            writer, raw = mine._writer, mine._writer.get_extra_info("socket")
+            closing = asyncio.create_task(mine.close())
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.gather(closing, return_exceptions=True)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert writer.transport.is_closing()
+            assert raw.fileno() == -1
+
+    asyncio.run(main())
+
+
+def test_who_shakes_hands_as_a_listener_closes_is_not_served() -> None:
+    async def main() -> None:
+        async with listening() as (listener, links):
+            reader, writer = await asyncio.open_connection(*listener.address, ssl=_blind())
+            await listener.close()
+            late, mine = await asyncio.open_connection(sock=_pair())
+            listener.take(late, mine)
+            assert mine.transport.is_closing()
+            assert links.empty()
+            assert await reader.read() is not None
+            writer.close()
+
+    asyncio.run(main())
+
+
 def test_nobody_there_and_a_taken_port_are_said() -> None:
     async def main() -> None:
         async with listening() as (listener, _):
@@ -206,6 +242,14 @@ def test_what_is_no_address_is_said(text: str) -> None:
     with pytest.raises(UsageError) as failure:
         parse_address(text)
     assert failure.value.rule == "address_form"
+
+
+def _pair() -> socket.socket:
+    """One end of a connection whose other end has gone."""
+    one, other = socket.socketpair()
+    other.close()
+    one.setblocking(False)
+    return one
 
 
 def _blind() -> ssl.SSLContext:

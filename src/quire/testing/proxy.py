@@ -91,12 +91,12 @@ class Proxy:
         except (OSError, EOFError, _Ended):
             pass
         finally:
+            for end in (writer, back):  # first: we may be cancelled once more as we wait
+                end.transport.abort()
+            self._links.discard(link)
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            self._links.discard(link)
-            for end in (writer, back):
-                end.transport.abort()
 
 
 class _Ended(Exception):
