@@ -17,9 +17,10 @@ from quire.storage.database import guarded
 
 if TYPE_CHECKING:
     from quire.channels.events import EventHub
-    from quire.store.archiving import ArchiveReport, Segment
+    from quire.store.archiving import ArchiveReport
     from quire.store.care import Progress
     from quire.store.local import LocalStore
+    from quire.store.segments import Segment
 
 
 class Archiver:
@@ -83,16 +84,16 @@ class Archiver:
     @guarded
     def list_segments(self) -> list[Segment]:
         """The files of all archives, and whether each is where it should be."""
-        from quire.store import archiving
+        from quire.store import segments
 
-        return archiving.listed(self.store)
+        return segments.listed(self.store)
 
     @guarded
     def check_segments(self, *, progress: Progress | None = None) -> list[Segment]:
         """The same, each file read whole."""
-        from quire.store import archiving
+        from quire.store import segments
 
-        return archiving.check(self.store, progress)
+        return segments.check(self.store, progress)
 
     @guarded
     def move_segments(self, folder: str | os.PathLike[str]) -> list[Segment]:
@@ -100,9 +101,9 @@ class Archiver:
 
         Raises: NotFoundError(rule="archive_folder_absent" or "segments_absent").
         """
-        from quire.store import archiving
+        from quire.store import segments
 
-        return archiving.point(self.store, os.path.abspath(os.fspath(folder)))
+        return segments.point(self.store, os.path.abspath(os.fspath(folder)))
 
 
 def _ms(before: datetime | int) -> int:

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from quire.core.ids import ChannelId
-from quire.store.archiving import ArchiveReport, Segment
+from quire.store.archiving import ArchiveReport
+from quire.store.segments import Segment
 
 if TYPE_CHECKING:
     from quire.channels.manager import ChannelManager

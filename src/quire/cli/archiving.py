@@ -20,7 +20,8 @@ from quire.cli.text import bytes_text, line, plural
 from quire.errors import UsageError
 
 if TYPE_CHECKING:
-    from quire.store.archiving import ArchiveReport, Segment
+    from quire.store.archiving import ArchiveReport
+    from quire.store.segments import Segment
 
 __all__ = ["app"]
 

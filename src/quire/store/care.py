@@ -51,9 +51,9 @@ class Care:
 
     def repair(self, progress: Progress | None = None) -> VerifyReport:
         """Rebuild every view and the search index from the log, ask for damaged files anew, then verify."""
-        from quire.store.archiving import require
         from quire.store.attachment_care import ask_again
         from quire.store.rebuild import rebuild
+        from quire.store.segments import require
 
         require(self._store)
         rebuild(self._store, progress)

@@ -110,10 +110,10 @@ def _steps(store: LocalStore, only: ChannelId | None, done: Pruned) -> Iterator[
             yield from _timed(_stray_steps(store, row, done))
             yield from _timed(_epoch_steps(store, row, done))
     if any_segment(db):
-        from quire.store import archiving, owing
+        from quire.store import owing, segments
 
         owing.settle(store)
-        archiving.sweep(store)  # of what was let go, the files of the archive
+        segments.sweep(store)  # of what was let go, the files of the archive
     yield from _timed(_index_steps(store, done))
     yield from _timed(_space_steps(store, done))
 
