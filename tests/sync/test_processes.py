@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import CHEAP, InProcess, Quire
+from tests.cli.conftest import CHEAP, Quire
 
 
 class Up:
@@ -57,21 +57,16 @@ def person(tmp_path: Path, name: str) -> Quire:
     folder = tmp_path / name
     folder.mkdir()
     run = Quire(folder)
-    within(run)("init", "--name", name, "--key-file", str(run.key), QUIRE_KEY_FILE="")
+    run("init", "--name", name, "--key-file", str(run.key), before=CHEAP, QUIRE_KEY_FILE="")
     return run
-
-
-def within(run: Quire) -> InProcess:
-    """The same vault, its commands run in this process: to set a scene."""
-    return InProcess(run.folder)
 
 
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Quire, Quire]:
     ada, bob = person(tmp_path, "Ada"), person(tmp_path, "Bob")
-    within(ada)("channel", "create", "team")
-    within(ada)("post", "team", "before Bob")
-    within(bob)("join", within(ada)("invite", "team", "--quiet").out.strip())
+    ada("channel", "create", "team")
+    ada("post", "team", "before Bob")
+    bob("join", ada("invite", "team", "--quiet").out.strip())
     return ada, bob
 
 
