@@ -8,6 +8,7 @@ import pytest
 
 from quire.testing import world_letting
 from quire.testing.world import World
+from quire.testing.world_sync import SyncingWorld
 
 SMALL = {"devices": 6, "liars": 1, "channels": 1}
 
@@ -34,6 +35,18 @@ def test_in_a_small_world_what_went_stays_gone(tmp_path: Path, seed: int) -> Non
 @pytest.mark.parametrize("seed", range(10, 30))
 def test_in_many_small_worlds_what_went_stays_gone(tmp_path: Path, seed: int) -> None:
     live(tmp_path, seed, 160, **SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.bounded
+def test_the_place_of_what_was_erased_goes_too(tmp_path: Path) -> None:
+    """A message is erased, and then let go: verify missed the place that the erasure had left."""
+    with SyncingWorld(tmp_path, 11, **SMALL) as world:
+        world.erase()
+        world.let_go()
+        world.run(100)
+        world.heal()
+        world.check_converged()
 
 
 @pytest.mark.slow

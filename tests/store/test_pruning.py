@@ -8,9 +8,11 @@ import pytest
 
 from quire import ChannelManager, Keeping, LocalStore
 from quire.core.ids import ChannelId, MessageId
-from quire.core.operation import Edit, Origin, Post
+from quire.core.operation import Edit, Erase, Origin, Post, Remains
 from quire.errors import NotFoundError
+from quire.storage import erasures
 from quire.storage.database import CHECKPOINT_PAGES
+from quire.storage.erasures import LOCAL, POLICY
 from quire.store import pruning, wallclock
 from quire.store.scanning import scan
 from tests import oracle, vaults
@@ -117,6 +119,40 @@ def test_what_waits_or_does_not_count_goes_when_it_is_too_old(
     assert chat.get_channel(channel).waiting == 0
     assert scan(store, ["of what never came", "a reply to nothing"]).ok
     sound(store)
+
+
+@pytest.mark.parametrize("erased_first", [True, False])
+@pytest.mark.parametrize(("here", "why"), [(False, POLICY), (True, LOCAL)])
+def test_the_place_of_an_erased_message_is_let_go_like_any(
+    store: LocalStore,
+    chat: ChannelManager,
+    channel: ChannelId,
+    clock: Clock,
+    erased_first: bool,
+    here: bool,
+    why: int,
+) -> None:
+    """Alone, as a reply and as a root: the reason of its hole is then that it was let go, and no place is missed."""
+    alone = chat.send_message(channel, "alone").id
+    root = chat.send_message(channel, "a root").id
+    reply = chat.send_message(channel, "a reply", thread=root).id
+    other = chat.send_message(channel, "another root").id
+    chat.send_message(channel, "an answer", thread=other)
+    gone = [alone, reply, other]
+    erase = Erase((Remains(alone), Remains(reply, root), Remains(other)))
+    clock.ahead_ms = 40 * DAY
+    if erased_first:
+        store.write_operations(channel, erase)
+        assert texts(chat, channel).count("") == 3
+    chat.set_retention(channel, Keeping(30 * DAY, exempt=0), here=here)
+    chat.enforce_retention()
+    if not erased_first:
+        store.write_operations(channel, erase)
+    assert texts(chat, channel) == []
+    sound(store)
+    assert {hole.why for hole in erasures.holes_among(store.database.reader, gone).values()} == {why}
+    look = "answer = [store.verify().ok, len(list(manager.get_stored_messages('general')))]"
+    assert vaults.in_fresh_process(store.folder, look) == [True, 0]
 
 
 def test_a_program_that_only_writes_and_opens_lets_go_too(

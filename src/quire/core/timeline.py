@@ -226,10 +226,15 @@ class Folded(msgspec.Struct):
 def fold(operations: Iterable[Placed], gone: AbstractSet[bytes] = frozenset()) -> Folded:
     """The timeline of a set of operations.
 
-    gone    messages that were let go: a reply in the thread of one of them stands by itself
+    gone    messages that were let go: of an erased one no place is left, and a reply in the thread of one of
+            them stands by itself
     """
     every, erased = _without_erased({placed.id: placed for placed in operations})
-    every = {id: placed for id, placed in every.items() if not lacks_right(placed.operation, placed.rights)}
+    every = {
+        id: placed
+        for id, placed in every.items()
+        if id not in gone and not lacks_right(placed.operation, placed.rights)
+    }
     posts = {i: p for i, p in every.items() if isinstance(p.operation, Post)}
     roots = {i: _root(i, posts, gone) for i in posts}
     placed_posts = {i: p for i, p in posts.items() if roots[i] != ()}

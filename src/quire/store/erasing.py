@@ -329,8 +329,8 @@ def destroy(
         (item.id, channel.n, commitment_of(item.salted), why) for item in gone if item.operation is not None
     ]
     erasures.put_holes(db, kept)
-    erasures.set_why(db, [item.id for item in gone if item.operation is None], why)
-    _note_heights(db, [row[0] for row in kept], [item.id for item in gone if item.operation is None])
+    _note_heights(db, [row[0] for row in kept], [])
+    change_holes(db, [item.id for item in gone if item.operation is None], why)
     fault("destroyed")
     put_back(db, applier, channel, left, now_ms)
     _drop_files(db, _files_of(gone, named))
@@ -349,9 +349,8 @@ def say_let_go(
 
     here = erasures.holes_among(db, sorted(whys))
     ids = [id for id, hole in here.items() if hole.why == MISSING and whys[id] in LET_GO]
-    for id in ids:
-        erasures.set_why(db, [id], whys[id])
-    _note_heights(db, [], ids)
+    for why in LET_GO:
+        change_holes(db, [id for id in ids if whys[id] == why], why)
     put_back(db, applier, channel, take_waiting(db, channel, ids), now_ms)
 
 
@@ -368,6 +367,12 @@ def leave_holes(db: apsw.Connection, channel: int, gone: Sequence[tuple[bytes, b
         row = log.log_by_prefix(db, prefix)
         assert row is not None
         erasures.keep_away(db, row.n, seqs)
+
+
+def change_holes(db: apsw.Connection, ids: Collection[bytes], why: int) -> None:
+    """Give holes another reason: what was erased before is let go, too, and its place does not come back."""
+    erasures.set_why(db, ids, why)
+    _note_heights(db, [], ids)
 
 
 def take_waiting_for(db: apsw.Connection, channel: log.ChannelRow, ids: Sequence[bytes]) -> list[Item]:

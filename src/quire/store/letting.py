@@ -81,6 +81,7 @@ def let_go(
     fault("pruned_rows")
     gone = [*on_them, *((row.id, row.op) for row in found if not row.flags & rows.HOLLOW)]
     erasing.leave_holes(db, channel.n, gone, why)
+    erasing.change_holes(db, [row.id for row in found if row.flags & rows.HOLLOW], why)
     _recount(db, channel, found)
     applier.forget()
     waiting = erasing.take_waiting_for(db, channel, sorted(named))
