@@ -10,7 +10,7 @@ from quire.core.bundle_file import Kind, Record
 from quire.core.crypto.epochs import EpochKey
 from quire.core.ids import ChannelId
 from quire.testing.authors import Author, Pen
-from quire.testing.people import Person, meet
+from quire.testing.people import Person, carry, meet
 from tests.people.conftest import Make, agree, sound, team_of
 from tests.people.test_devices import linked
 
@@ -32,6 +32,34 @@ def test_a_link_that_names_what_it_opens_is_waited_for_by_nobody(people: Make) -
     carol.take(ada.give())
     assert carol.reads(team)[1:] == ["knows all of it"]
     agree(team, ada, carol)
+
+
+def test_whom_a_stronger_word_keeps_in_reads_what_was_written_meanwhile(people: Make) -> None:
+    """Seed 239 of the simulation that syncs. Bob removes Carol while Ada, who is senior to him, gives her a role: the
+    removal does not hold. The key that came with it is Carol's once somebody knows of both, and not before."""
+    ada, bob, carol = people("ada", "bob", "carol")
+    team = team_of(ada, bob, carol)
+    for _ in range(2):
+        ada.chat.promote_member(team, bob.identity)
+    meet(ada, bob, carol)
+    bob.chat.remove_member(team, carol.identity)
+    bob.say(team, "without carol")
+    ada.chat.promote_member(team, carol.identity)
+    carry(bob, carol)
+    carry(ada, carol)
+    assert carol.reads(team) == [], "who hears of the removal alone gives her nothing"
+    carry(ada, bob)
+    assert bob.role(team, carol) == "moderator"
+    meet(ada, bob, carol)
+    assert carol.reads(team) == ada.reads(team) == ["without carol"]
+    agree(team, ada, bob, carol)
+    ada.chat.remove_member(team, carol.identity)
+    ada.say(team, "after a removal that holds")
+    meet(ada, bob, carol)
+    assert carol.reads(team) == ["without carol"]
+    assert bob.reads(team)[-1] == "after a removal that holds"
+    agree(team, ada, bob)
+    sound(carol)
 
 
 def a_key_for_nobody_else(liar: Person, team: ChannelId) -> list[Record]:

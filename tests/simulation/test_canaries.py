@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import pytest
 
-from quire.core.control import Remove, RevokeDevice
+from quire.core.control import ControlOperation, Remove, RevokeDevice
 from quire.core.membership import Change, rules
 from quire.core.membership.content import Limit
 from quire.core.membership.epochs import Epochs
@@ -64,6 +64,21 @@ def skips_the_rotation_at_a_removal() -> Iterator[None]:
 
 
 @contextmanager
+def seals_the_new_key_to_who_goes() -> Iterator[None]:
+    """A removal changes the key, and gives it to whom it puts out as well; nobody minds afterwards."""
+    new_key, faults = group._new_key, Epochs._faults
+
+    def for_all(db: Any, channel: Any, graph: Any, without: set[bytes]) -> list[ControlOperation]:
+        return new_key(db, channel, graph, set())
+
+    def but_who_is_out(self: Epochs, info: EpochInfo) -> list[Change]:
+        return [one for one in faults(self, info) if one is not Change.KNOWN_OUTSIDE]
+
+    with patch.object(group, "_new_key", for_all), patch.object(Epochs, "_faults", but_who_is_out):
+        yield
+
+
+@contextmanager
 def forgets_a_write_at_reopening() -> Iterator[None]:
     """The last that one wrote in each channel is not there at the next start."""
     whole = LocalStore.open
@@ -91,6 +106,7 @@ CANARIES = [  # the fault, what says it, the cheapest world that sees it
     (drops_a_waiting_commit, "waiting_in_vain", 7, 50),
     (shows_what_lies_beyond_a_cut, "beyond a removal", 8, 40),
     (skips_the_rotation_at_a_removal, "has the key under which", 8, 12),
+    (seals_the_new_key_to_who_goes, "has the key under which", 3, 14),
     (forgets_a_write_at_reopening, "lost 1 of its own commits", 2, 40),
     (believes_every_signature, "who did not write it", 17, 25),
 ]

@@ -1,28 +1,26 @@
 """What must hold in a simulated world: its vaults against the truth, and against each other.
 
 The checks know the truth from the world, not from the vaults: what each device was told is durable, what each author
-wrote, whom each writer knew to be out. Which control commits stand they ask core/membership, which has tests of its
-own; what a removal cuts off they work out themselves, from the heads that commits name.
+wrote, whom each writer knew to be out (testing/world_out.py). Which control commits stand they ask core/membership, which
+has tests of its own; what a removal cuts off they work out themselves, from the heads that commits name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from quire.core import limits
 from quire.core.commit import Head, decode_head
-from quire.core.control import CONTROL_KINDS, HISTORY_ALL, AddDevice, Admit, Create, Remove, decode_control
-from quire.core.crypto.keys import decode_certificate
+from quire.core.control import CONTROL_KINDS, HISTORY_ALL, Remove, decode_control
 from quire.core.ids import ChannelId, DeviceId, Incarnation, log_prefix
-from quire.core.membership import ControlCommit, Graph, resolve
+from quire.core.membership import Graph
 from quire.core.operation import SALT_SIZE
 from quire.errors import UnauthorisedError
 from quire.storage import controls, log
 from quire.store.behind import epoch_of
-from quire.store.epochs import devices_in
-from quire.store.people import control_commits
 from quire.testing import world_erasing, world_letting
+from quire.testing.world_out import let_in_elsewhere
 
 if TYPE_CHECKING:
     from quire.core.views import Message
@@ -73,64 +71,6 @@ class Ancestry:
                 self._known[one] = frozenset([one]).union(*before)
                 todo.pop()
         return self._known[id]
-
-
-# At the moment of writing
-
-
-def people_out(world: World, machine: Machine, channel: ChannelId) -> frozenset[bytes]:
-    """Whom a writer knows to have been in and to be out."""
-    state = machine.graph(channel).state
-    return frozenset(identity for identity in state.everybody if not state.member(identity))
-
-
-def check_key(world: World, machine: Machine, channel: ChannelId) -> None:
-    """The key that a device just wrote under is with nobody whom it knows to be out."""
-    graph = machine.graph(channel)
-    current = graph.state.epochs.current
-    if current is None and set(graph.state.devices) == {machine.store.device}:
-        return  # nobody to keep it from yet
-    if current is None:
-        raise world.fail(f"{machine.name} wrote in {world.name_of(channel)} without a key")
-    for holder in world.machines:
-        device = holder.store.device
-        if current.epoch not in holder.keys(channel):
-            continue
-        if graph.state.member(holder.identity) and not graph.state.is_revoked(device):
-            continue  # one's devices share their keys
-        if holder.identity not in graph.state.everybody:
-            continue  # let in by somebody of whom the writer has not heard
-        if not _let_in_elsewhere(world, graph, channel, holder):
-            raise world.fail(
-                f"{holder.name} has the key under which {machine.name}, who knows that they are out, writes in"
-                f" {world.name_of(channel)}"
-            )
-
-
-def _let_in_elsewhere(world: World, known: Container[bytes], channel: ChannelId, holder: Machine) -> bool:
-    """Does somebody know better: is a device in by all that is known anywhere, or let in by what a writer did not know?"""
-    everything: dict[bytes, ControlCommit] = {}
-    for machine in world.machines:
-        db = machine.store.database.reader
-        row = log.channel_by_id(db, channel)
-        if row is None:
-            continue
-        everything.update((one.id, one) for one in control_commits(db, row))
-        places = {place: id for id, place in controls.control_places(db, row.n).items()}
-        for id, devices in _grants(machine, row.n):
-            if holder.store.device in devices and places[id[:14]] not in known:
-                return True
-    state = resolve(channel, everything.values())
-    return state.member(holder.identity) is not None and not state.is_revoked(holder.store.device)
-
-
-def _grants(machine: Machine, n: int) -> Iterator[tuple[bytes, list[bytes]]]:
-    """(id, devices) of the operations that make devices known."""
-    db = machine.store.database.reader
-    for kind in (Create, Admit, AddDevice):
-        for id, op in controls.control_rows(db, n, CONTROL_KINDS[kind]):
-            devices = devices_in(decode_control(op[SALT_SIZE:]))
-            yield id, [decode_certificate(one.certificate).device for one in devices]
 
 
 # At any time
@@ -223,8 +163,8 @@ def _check_shown(world: World, machine: Machine, channel: ChannelId, shown: list
         elif message.body not in bodies:
             raise world.fail(f"{machine.name} shows {message.body!r} by {author.owner}, who did not write it")
         if said and machine.identity in said.out:
-            known = world.ancestry.known(_head_of(machine, message.id).control_heads)
-            if _let_in_elsewhere(world, known, channel, machine):
+            heads = _head_of(machine, message.id).control_heads
+            if let_in_elsewhere(world, heads, machine.graph(channel).epoch_at(heads), channel, machine):
                 continue
             raise world.fail(f"{machine.name} reads {message.body!r}, whose writer knew that they are out")
 

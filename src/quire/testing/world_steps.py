@@ -32,7 +32,7 @@ PAGE = 30  # messages among which one is picked
 def say_in(world: World, machine: Machine, channel: ChannelId, thread: Message | None = None) -> Words:
     """Write a message; the truth learns of it, and who must not have its key."""
     from quire.testing.world import Said
-    from quire.testing.world_checks import check_key, people_out
+    from quire.testing.world_out import check_key, people_out
 
     body = f"{machine.owner} says {len(world.said)}"
     world.meant.setdefault(machine.identity, set()).add(body)

@@ -7,7 +7,7 @@ from quire.core.membership.capabilities import CAPABILITIES, least_role, outrank
 from quire.core.membership.certificates import join_message
 from quire.core.membership.content import Authority
 from quire.core.membership.epochs import Epochs
-from quire.core.membership.graph import Graph, resolve
+from quire.core.membership.graph import Graph, graph_of, resolve
 from quire.core.membership.model import (
     Change,
     ControlCommit,
@@ -21,5 +21,5 @@ from quire.core.membership.state import Membership
 
 __all__ = [
     "CAPABILITIES", "Authority", "Change", "ControlCommit", "DeviceInfo", "EpochInfo", "Epochs", "Graph", "InviteInfo",
-    "Member", "Membership", "Verdict", "join_message", "least_role", "outranks", "resolve",
+    "Member", "Membership", "Verdict", "graph_of", "join_message", "least_role", "outranks", "resolve",
 ]  # fmt: skip

@@ -361,6 +361,14 @@ def resolve(channel: bytes, commits: Iterable[ControlCommit]) -> Membership:
 
     Raises: UsageError(rule="control_head_unknown") if an ancestor is missing.
     """
+    return graph_of(channel, commits).state
+
+
+def graph_of(channel: bytes, commits: Iterable[ControlCommit]) -> Graph:
+    """The same, to be asked about what was known at any point.
+
+    Raises: UsageError(rule="control_head_unknown") if an ancestor is missing.
+    """
     graph = Graph(channel)
     waiting: dict[bytes, list[ControlCommit]] = {}
     ready = list(commits)
@@ -374,4 +382,4 @@ def resolve(channel: bytes, commits: Iterable[ControlCommit]) -> Membership:
             waiting.setdefault(missing, []).append(commit)
     if waiting:
         raise UsageError("a control commit that is not here", rule="control_head_unknown")
-    return graph.state
+    return graph
