@@ -81,12 +81,19 @@ class Places:
 
         What it would spare, for a pin or a thread that goes on, is here if it ever was.
         """
+        return bool(goes(self._bounds_of(db, row), Facts(at(time_ms))))
+
+    def keeps_all(self, db: apsw.Connection, row: log.ChannelRow) -> bool:
+        """Has the channel let go of nothing, so that no message need be asked about?"""
+        return self._bounds_of(db, row) == Bounds()
+
+    def _bounds_of(self, db: apsw.Connection, row: log.ChannelRow) -> Bounds:
         bounds = self._bounds.get(row.n)
         if bounds is None:
             is_bounded = retention.is_bounded(db, row.n)
             bounds = deciding.bounds(db, row, wallclock.now_ms()) if is_bounded else Bounds()
             self._bounds[row.n] = bounds
-        return bool(goes(bounds, Facts(at(time_ms))))
+        return bounds
 
     def name_anew(self, db: apsw.Connection) -> None:
         """Give the channels that this run made the names that stand behind their messages in the export."""

@@ -262,6 +262,8 @@ class ImportRun:
 
     def _without_expired(self, db: apsw.Connection, place: Place, group: Group) -> Group:
         """Without what the channel's retention let go: the same export brings none of it again."""
+        if self._places.keeps_all(db, place.row):
+            return group
 
         def goes(slot: int, message: model.Message) -> bool:
             return (
