@@ -9,6 +9,10 @@ from quire.core.bundle import seal_bundle
 from quire.core.bundle_file import Kind, Record
 from quire.core.crypto.epochs import EpochKey
 from quire.core.ids import ChannelId
+from quire.storage import controls, keychain, log
+from quire.store.behind import devices_behind, is_led
+from quire.store.bundling import content_parts
+from quire.store.people import read_graph
 from quire.testing.authors import Author, Pen
 from quire.testing.people import Person, carry, meet
 from tests.people.conftest import Make, agree, sound, team_of
@@ -32,6 +36,28 @@ def test_a_link_that_names_what_it_opens_is_waited_for_by_nobody(people: Make) -
     carol.take(ada.give())
     assert carol.reads(team)[1:] == ["knows all of it"]
     agree(team, ada, carol)
+
+
+def test_what_is_written_while_something_is_given_goes_the_next_time(people: Make) -> None:
+    """Another thread gives Bob a new key and says something under it, after the one that gives has read who may what."""
+    ada, bob = people("ada", "bob")
+    team = team_of(ada, bob)
+    db = ada.store.database.reader
+    row = log.channel_by_id(db, team)
+    assert row is not None
+    graph = read_graph(db, row)
+    before, [part] = devices_behind(db, row, graph), content_parts(db, row, graph)
+    held, places = set(keychain.epoch_keys(db, team)), list(controls.control_places(db, row.n).values())
+    ada.say(team, "before")
+    ada.chat.rotate_key(team)
+    ada.say(team, "meanwhile")
+    assert devices_behind(db, row, graph) == before
+    assert is_led(db, row, graph, bob.store.device, held, places, held)
+    [now] = content_parts(db, row, graph)
+    assert len(now.places) == len(part.places) + 1
+    bob.take(ada.give())
+    assert bob.reads(team) == ["before", "meanwhile"]
+    agree(team, ada, bob)
 
 
 def test_whom_a_stronger_word_keeps_in_reads_what_was_written_meanwhile(people: Make) -> None:

@@ -30,7 +30,7 @@ def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> se
     """Devices that cannot come to the present key by what they hold for sure: the keys they made or wrote under."""
     epochs_ = graph.state.epochs
     assert epochs_.current is not None
-    places = controls.control_places(db, row.n)
+    places = _places(db, row, graph)
     by_place = {place: id for id, place in places.items()}
     roads = _roads(db, row, graph, by_place)
     held: dict[bytes, set[bytes]] = {}
@@ -38,7 +38,7 @@ def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> se
         held.setdefault(info.device, set()).add(info.epoch)
     shown: dict[bytes, set[bytes]] = {}  # device -> control heads that it named
     for branch in log.logs_of(db, row.n):
-        if heads := _newest_content_heads(db, branch, by_place):
+        if heads := _newest_content_heads(db, branch, graph, by_place):
             held.setdefault(branch.device, set()).add(epoch_of(graph, heads))
             shown.setdefault(branch.device, set()).update(heads)
     unheard, gone = _Unheard(db, graph, places), over(db, row, graph, now_ms())
@@ -68,7 +68,7 @@ def is_led(
     ours     the epochs whose keys we have: what was written under another we cannot seal to anybody
     """
     current = graph.state.epochs.current
-    by_place = {place: id for id, place in controls.control_places(db, row.n).items()}
+    by_place = {place: id for id, place in _places(db, row, graph).items()}
     needed = {current.epoch} if current else set()
     for place in lacks:
         encoded = log.commit_at(db, place)
@@ -80,6 +80,11 @@ def is_led(
     return all(_leads(epoch, device, held, roads) for epoch in needed)
 
 
+def _places(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> dict[bytes, bytes]:
+    """Where the graph's commits stand. What others wrote since it was read is looked at the next time."""
+    return {id: place for id, place in controls.control_places(db, row.n).items() if id in graph}
+
+
 Roads = dict[bytes, dict[bytes, set[bytes]]]  # epoch -> device -> epochs that lead to it
 
 
@@ -88,7 +93,9 @@ def _roads(db: apsw.Connection, row: log.ChannelRow, graph: Graph, by_place: Map
     under: dict[bytes, bytes] = {}  # commit -> the epoch it travels under
     roads: Roads = {}
     for id, op in controls.control_rows(db, row.n, KINDS[Seal]):
-        seal, commit = decode_control(op[SALT_SIZE:]), by_place[id[:14]]
+        if (commit := by_place.get(id[:14])) is None:
+            continue
+        seal = decode_control(op[SALT_SIZE:])
         assert isinstance(seal, Seal)
         if commit not in under:
             encoded = log.commit_at(db, id[:14])
@@ -111,8 +118,8 @@ class _Unheard:
         self._graph = graph
         self._under: dict[bytes, bytes] = {}
         self._known: dict[frozenset[bytes], set[bytes]] = {}
-        for id in graph.ids:
-            encoded = log.commit_at(db, places[id])
+        for id, place in places.items():
+            encoded = log.commit_at(db, place)
             assert encoded is not None
             self._under[id] = epoch_of(graph, decode_head(encoded).control_heads)
 
@@ -120,7 +127,9 @@ class _Unheard:
         """The epochs of all commits but those that who named these heads has."""
         found = self._known.get(shown)
         if found is None:
-            found = self._known[shown] = {self._under[id] for id in self._graph.beyond(shown)}
+            found = self._known[shown] = {
+                self._under[id] for id in self._graph.beyond(shown) if id in self._under
+            }
         return found
 
 
@@ -128,7 +137,7 @@ def devices_unaware(
     db: apsw.Connection, row: log.ChannelRow, graph: Graph, devices: Iterable[bytes]
 ) -> set[bytes]:
     """Which of these devices have not shown to know a control commit of ours that we cannot seal."""
-    control = {place: id for id, place in controls.control_places(db, row.n).items()}
+    control = {place: id for id, place in _places(db, row, graph).items()}
     own, keys = bytes(get_meta(db, "device")), keychain.epoch_keys(db, row.id)
     heads: dict[bytes, tuple[bytes, ...]] = {}
     stuck: set[bytes] = set()
@@ -145,20 +154,24 @@ def devices_unaware(
     for one in stuck:
         after, aware = {one}, {own}
         for verdict in story:  # in order of time: what knows it comes later
-            if not after.isdisjoint(heads[verdict.id]):
+            if not after.isdisjoint(heads.get(verdict.id, ())):
                 after.add(verdict.id)
                 aware.add(verdict.device)
-        aware |= {of.device for of in logs if not after.isdisjoint(_newest_content_heads(db, of, control))}
+        aware |= {
+            of.device for of in logs if not after.isdisjoint(_newest_content_heads(db, of, graph, control))
+        }
         unaware |= set(devices) - aware
     return unaware
 
 
 def _newest_content_heads(
-    db: apsw.Connection, of: log.LogRow, control: Mapping[bytes, bytes]
+    db: apsw.Connection, of: log.LogRow, graph: Graph, control: Mapping[bytes, bytes]
 ) -> tuple[bytes, ...]:
     for seq in range(log.newest_commit(db, of.n)[0], 0, -1):
         if of.prefix + seq.to_bytes(4, "big") not in control and (found := log.get_commit(db, of.n, seq)):
-            return decode_head(found[0]).control_heads
+            heads = decode_head(found[0]).control_heads
+            if all(head in graph for head in heads):
+                return heads
     return ()
 
 

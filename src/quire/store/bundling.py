@@ -34,6 +34,7 @@ from quire.storage.erasures import ERASED, POLICY
 from quire.store import epochs, owing
 from quire.store.behind import closed_to_some, devices_behind, devices_unaware, epoch_of, last_words
 from quire.store.carrying import Carried, Goes, sign_carried, still_says
+from quire.store.people import read_graph
 from quire.store.retention import hidden
 from quire.store.wallclock import now_ms
 
@@ -61,7 +62,7 @@ def records(store: LocalStore, channels: Sequence[log.ChannelRow]) -> Iterator[R
         ready = with_key(store, row.id) if row.role else row
         if ready is None:
             continue
-        graph = store.ledger.people.graph(db, ready)
+        graph = read_graph(db, ready)  # our own: others may add to the one that all share
         own = "" if row.role else store.own_key
         yield from _welcomes(store, ready, graph)
         yield from control_records(db, ready, graph)
@@ -223,6 +224,8 @@ def content_parts(
         heads = piece.head.control_heads
         epoch = under.get(heads)
         if epoch is None:
+            if not all(head in graph for head in heads):
+                continue  # it came since the graph was read, and goes the next time
             epoch = epoch_of(graph, heads)
             if epoch in over and current and epochs.all_may_read(graph.state, epoch):
                 epoch = current.epoch  # what stands though its key is gone goes under the present one

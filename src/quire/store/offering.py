@@ -22,6 +22,7 @@ from quire.core.ids import ChannelId
 from quire.core.membership import Graph
 from quire.core.welcome import seal_welcome
 from quire.storage import backlog, controls, heights, keychain, log
+from quire.storage.database import one_moment
 from quire.store import epochs
 from quire.store.behind import is_led
 from quire.store.bundling import (
@@ -78,15 +79,18 @@ def giving(store: LocalStore, channel: ChannelId, theirs: Holding, peer: bytes) 
     row = with_key(store, channel) if known.role else known
     if row is None:
         return
-    spans = lacking_of(db, row, theirs)
-    graph = read_graph(db, row)  # our own, read after: others may add meanwhile to the one that all share
-    device = graph.state.devices.get(peer)
-    control = [place for place in controls.control_places(db, row.n).values() if _is_in(db, place, spans)]
-    held = {id: bundle_tag(EpochKey(key), channel) for id, key in keychain.epoch_keys(db, channel).items()}
-    shared = {id for id, tag in held.items() if tag in theirs.tags}
-    current = graph.state.epochs.current
-    lacks_key = current is not None and current.epoch in held and current.epoch not in shared
-    led = bool(control) and lacks_key and is_led(db, row, graph, peer, shared, control, held)
+    with one_moment(db):  # what others write meanwhile names control commits that this graph has not
+        spans = lacking_of(db, row, theirs)
+        graph = read_graph(db, row)  # our own: others may add to the one that all share
+        device = graph.state.devices.get(peer)
+        control = [place for place in controls.control_places(db, row.n).values() if _is_in(db, place, spans)]
+        held = {
+            id: bundle_tag(EpochKey(key), channel) for id, key in keychain.epoch_keys(db, channel).items()
+        }
+        shared = {id for id, tag in held.items() if tag in theirs.tags}
+        current = graph.state.epochs.current
+        lacks_key = current is not None and current.epoch in held and current.epoch not in shared
+        led = bool(control) and lacks_key and is_led(db, row, graph, peer, shared, control, held)
     if device is not None and lacks_key and not led:
         yield from welcomes(db, row, graph, [peer])
         return
