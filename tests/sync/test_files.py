@@ -242,7 +242,7 @@ def test_a_message_that_lies_about_a_file_keeps_nobody_from_the_true_one(
         )
 
     asyncio.run(broken())
-    for _ in range(2):  # where the link broke early the lie is found out only now, and the true one asked for next time
+    for _ in range(2):  # where the link broke early the lie is found out only now
         sync(ada, bob)
     assert has(bob, id)
     assert bob.store.verify().ok
