@@ -88,6 +88,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "import-zulip-archive": {"topic": ZULIP_ARCHIVE},
         "import-discord": {"channel": DISCORD},
         "import-discord-html": {"page": DISCORD_HTML},
+        "import-discord-text": {"page": DISCORD_TEXT, "groups": DISCORD_GROUPS},
         "import-telegram": {"chat": TELEGRAM},
         "import-telegram-html": {"page": TELEGRAM_HTML},
         "import-matrix": {"element": MATRIX, "lines": MATRIX_LINES},
@@ -246,6 +247,36 @@ DISCORD_HTML = """<!DOCTYPE html><html><head><title>Guild - general</title></hea
 <div class="chatlog__reactions"><div class="chatlog__reaction" title="tada"><img alt="🎉">
 <span class="chatlog__reaction-count">3</span></div></div></div></div></div></div></div>
 <div class="postamble"><div class="postamble__entry">Exported 1 message(s)</div></div></body></html>"""
+DISCORD_TEXT = """==============================================================
+Guild: G
+Channel: Text / general
+==============================================================
+
+[1/2/2023 5:04 PM] ana (pinned)
+hello
+
+{Attachments}
+https://cdn.example/1/2/a.png
+
+{Reactions}
+👍 (3) kek
+
+
+==============================================================
+Exported 1 message(s)
+==============================================================
+"""
+DISCORD_GROUPS = """==============================================================
+Guild: G
+Channel: general
+Topic:
+==============================================================
+
+ana#1 [02-Jan-18 05:04 PM]
+hello
+https://cdn.discordapp.com/attachments/1/2/y.png
+
+"""
 TELEGRAM = """{"name": "Trip", "type": "private_group", "id": 7, "messages": [
  {"id": 1, "type": "message", "date": "2020-09-13T14:26:40", "date_unixtime": "1600000001", "from": "Ann", "from_id": "user1",
   "text": ["see ", {"type": "bold", "text": "this"}, {"type": "link", "text": "https://example.org"}],

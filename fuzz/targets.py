@@ -390,6 +390,7 @@ BESIDE: dict[str, tuple[str, dict[str, str]]] = {
     "zulip-archive": ("7-general/plans.json", {"stream_index.json": '{"streams": {"general": {"id": 7}}}'}),
     "discord": ("general.json", {}),
     "discord-html": ("general.html", {}),
+    "discord-text": ("general.txt", {}),
     "telegram": ("result.json", {}),
     "telegram-html": ("messages.html", {}),
     "matrix": ("room.json", {}),

@@ -47,6 +47,14 @@ def date_ms(text: str, order: str = "dmy") -> int | None:
         return None
 
 
+def numbers_in(text: str) -> tuple[int, int, int] | None:
+    """The three numbers of a date that names no month, as they stand; None if there are none."""
+    if any(MONTHS.get(found[2][:3].lower()) for found in _NAMED.finditer(text)):
+        return None
+    found = _NUMBERED.search(text)
+    return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
+
+
 def _offset_ms(found: re.Match[str]) -> int:
     sign, hours, minutes = (found[1], found[2], found[3]) if found[1] else (found[4], found[5], found[6])
     size = (int(hours or 0) * 60 + int(minutes or 0)) * MINUTE_MS

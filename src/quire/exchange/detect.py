@@ -53,6 +53,7 @@ def importers() -> list[Importer]:
     from quire.exchange import (  # each is imported only when an import begins
         discord_html,
         discord_json,
+        discord_text,
         gitter,
         irc,
         jsonl,
@@ -70,7 +71,7 @@ def importers() -> list[Importer]:
     )
 
     return [
-        zulip_archive, slack, zulip, discord_json, discord_html, telegram_json, telegram_html, matrix,
+        zulip_archive, slack, zulip, discord_json, discord_html, discord_text, telegram_json, telegram_html, matrix,
         gitter, mattermost, messenger, jsonl, whatsapp, signal, mbox, irc,
     ]  # fmt: skip
 

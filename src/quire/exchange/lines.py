@@ -143,6 +143,12 @@ class WallClock:
             return None
         return valid_time_ms(start + (minute * 60 + second) * 1000)
 
+    def wall_ms(self, shown_ms: int) -> int | None:
+        """What the clock showed, given as if it were UTC's."""
+        moment = EPOCH + timedelta(milliseconds=shown_ms)
+        start = self.ms(moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
+        return None if start is None else start + shown_ms % 1000
+
     def _hour_ms(self, year: int, month: int, day: int, hour: int) -> int | None:
         if len(self._hours) >= HOURS_KEPT:
             self._hours.clear()

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from quire.errors import FormatError
+from quire.exchange.dateorder import ORDERS, Trial, ordered
 from quire.exchange.lines import LineIds, WallClock, full_year, guarded, is_clutter, text_lines
 from quire.exchange.model import Attachment, Author, Channel, Message, Options, Record, Skipped, Warn
 from quire.exchange.sources import Source
@@ -48,7 +49,6 @@ EDITS_ARE_MARKED = True
 TEXT_MAX = 1 << 20  # characters of one message; WhatsApp itself allows 65,536
 UNREADABLE_MAX = 50  # reported one by one
 PEEKED = 8
-ORDERS = ("dmy", "mdy", "ymd")  # in the order of how many people write so
 
 _M = f"[{MARKS}]*"
 _HALF = r"(?:[^\W\d_][^\W\d_]{0,11}(?:\.?[ \u00a0\u202f]?[^\W\d_]{1,6})?\.?)"
@@ -168,7 +168,7 @@ def _begin(line: str, style: str) -> Begin | None:
 def _survey(lines: Iterator[str | None], options: Options) -> Survey | None:
     """One pass: the style, the order of dates, whether it is a group. None if it is no chat."""
     styles = dict.fromkeys(("open", "dash", "colon"), 0)
-    trials = {style: {order: _Trial(order) for order in ORDERS} for style in styles}
+    trials = {style: {order: Trial(order) for order in ORDERS} for style in styles}
     senders: set[str] = set()
     year_first = dict.fromkeys(styles, 0)
     before = (0, 0, 0)
@@ -210,36 +210,6 @@ def _survey(lines: Iterator[str | None], options: Options) -> Survey | None:
     return Survey(style, order, sure, group or len(senders) > 2, odd)
 
 
-class _Trial:
-    """One order of dates, tried on a whole chat: how often it fails."""
-
-    def __init__(self, order: str) -> None:
-        self.order = order
-        self.impossible = self.backwards = 0
-        self.last = (0, 0, 0)
-
-    def take(self, parts: tuple[int, int, int]) -> None:
-        if parts == self.last:
-            return
-        year, month, day = date = _ordered(parts, self.order)
-        if not (1 <= month <= 12 and 1 <= day <= 31) or 100 <= year < 1300:
-            self.impossible += 1
-        elif date < _ordered(self.last, self.order):
-            self.backwards += 1
-        self.last = parts
-
-    @property
-    def faults(self) -> tuple[int, int]:
-        return self.impossible, self.backwards
-
-
-def _ordered(parts: tuple[int, int, int], order: str) -> tuple[int, int, int]:
-    a, b, c = parts
-    if a > 31 or order == "ymd":
-        return a, b, c
-    return (c, b, a) if order == "dmy" else (c, a, b)
-
-
 class _Chat:
     """One chat file being read."""
 
@@ -273,7 +243,7 @@ class _Chat:
             yield from self.message(begun, text, at)
 
     def message(self, begin: Begin, lines: list[str], at: int) -> Iterator[Record]:
-        year, month, day = _ordered(begin.parts, self.survey.order)
+        year, month, day = ordered(begin.parts, self.survey.order)
         time = self.clock.ms(year, month, day, begin.hour, begin.minute, begin.second)
         if time is None:
             yield Skipped(self.file, f"line {at}", "no such date")
