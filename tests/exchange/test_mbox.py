@@ -230,3 +230,94 @@ def test_other_files_are_no_mail(tmp_path: Path) -> None:
 
 test_spoiled_mail = fuzz(mbox, (LIST + ARCHIVE + PARTS).encode(), "a.mbox", 200)
 test_spoiled_archives = fuzz(mbox, gzip.compress((LIST + ARCHIVE).encode()), "a.txt.gz", 60)
+
+
+def letter(name: str, subject: str = "beans", more: str = "") -> str:
+    return (
+        f"Received: by mx.example; Wed, 3 Mar 2004 09:07:00 -0500\nFrom: Ana <Ana@garden.example>\n"
+        f"Date: Wed, 3 Mar 2004 09:06:06 -0500\nSubject: {subject}\nMessage-ID: <{name}@garden.example>\n{more}\nIt is {name}.\n"
+    )
+
+
+@pytest.mark.parametrize("how", PACKINGS)
+def test_a_maildir_is_a_channel_a_folder(tmp_path: Path, how: str) -> None:
+    files = {
+        "cur/1.M1P2.host:2,S": letter("one"),
+        "new/2.M1P2.host": letter("two", "Re: beans", "In-Reply-To: <one@garden.example>\n"),
+        "cur/3.M1P2.host:2,ST": letter("trashed"),
+        "cur/4.M1P2.host;2,DS": letter("draft"),
+        "tmp/5.M1P2.host": "half a mail",
+        ".lists.garden/cur/6.M1P2.host!2,": letter("three"),
+        "dovecot-uidlist": "3 V1 N5\n1 :1.M1P2.host\n",
+    }
+    path = pack(tmp_path, files, how, "home")
+    assert certainty(mbox, path) == 3
+    found = records(mbox, path)
+    assert {c.name for c in found if isinstance(c, Channel)} == {"home", "lists.garden"}
+    by_body = {message.body: message for message in messages(found)}
+    assert set(by_body) == {"It is one.", "It is two.", "It is three."}
+    assert by_body["It is two."].thread == by_body["It is one."].id == "one@garden.example"
+    assert by_body["It is three."].channel == "lists.garden"
+    assert sorted((r.what, r.count) for r in found if isinstance(r, NotCarried)) == [
+        ("drafts", 1), ("messages marked as deleted in the mailbox", 1),
+    ]  # fmt: skip
+
+
+def test_single_mails_of_other_programs(tmp_path: Path) -> None:
+    mail = letter("one").encode()
+    apple = b"%d\n" % len(mail) + mail + b"<?xml version='1.0'?><plist><dict/></plist>"
+    for name, content in {"note.eml": mail, "inbox/12": mail, "Messages/9.emlx": apple}.items():
+        path = pack(tmp_path, {name: content}, "folder", name.partition("/")[0] + "-folder")
+        assert certainty(mbox, path) == 3, name
+        assert [message.body for message in messages(records(mbox, path))] == ["It is one."], name
+    path = pack(tmp_path, {"alone.eml": mail}, "file")
+    found = records(mbox, path)
+    assert [c.name for c in found if isinstance(c, Channel)] == ["mail"]
+    assert [m.title for m in messages(found)] == ["beans"]
+    box = pack(tmp_path, {"all.eml": b"From ana Wed Mar  3 09:06:06 2004\n" + mail}, "file")
+    assert [message.body for message in messages(records(mbox, box))] == [
+        "It is one."
+    ]  # not what its name says
+    assert certainty(mbox, pack(tmp_path, {"a.eml": b"To whom it may concern\n\nhello"}, "file")) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ("Reply-To: Ana <ana@garden.example>\n", "ana@garden.example"),
+        (
+            "Reply-To: Ana <ana@garden.example>, Garden <all@garden.example>, Bob <bob@x.example>\n",
+            "ana@garden.example",
+        ),
+        ("X-Original-From: Ana <ana@garden.example>\n", "ana@garden.example"),
+        ("List-Id: <all.garden.example>\nReply-To: all@garden.example\n", "Ana"),
+    ],
+)
+def test_who_wrote_through_a_list_that_puts_itself_first(tmp_path: Path, more: str, key: str) -> None:
+    mail = letter("one", more=more).replace(
+        "Ana <Ana@garden.example>", "\"'Ana' via Garden\" <all@garden.example>", 1
+    )
+    path = pack(tmp_path, {"list.mbox": "From x Wed Mar  3 09:06:06 2004\n" + mail}, "file")
+    found = records(mbox, path)
+    assert only(found, Author) == [Author(key, "Ana")]
+    assert [message.author for message in messages(found)] == [key]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["list@x.example-2020-01.mbox", "list@x.example-2020-01-2020-02.mbox", "list@x.example-2020-01-01.mbox"],
+)
+def test_months_of_one_list_are_one_channel(tmp_path: Path, name: str) -> None:
+    path = pack(tmp_path, {name: "From x Wed Mar  3 09:06:06 2004\n" + letter("one")}, "file")
+    assert [c.name for c in records(mbox, path) if isinstance(c, Channel)] == ["list@x.example"]
+
+
+def test_a_line_of_spaces_before_the_next_message_is_an_empty_line(tmp_path: Path) -> None:
+    text = (
+        "From x Wed Mar  3 09:06:06 2004\n"
+        + letter("one")
+        + " \nFrom x Wed Mar  3 09:06:07 2004\n"
+        + letter("two")
+    )
+    path = pack(tmp_path, {"list.mbox": text}, "file")
+    assert [message.body for message in messages(records(mbox, path))] == ["It is one.", "It is two."]

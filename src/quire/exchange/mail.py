@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import Message as Parsed
-from email.utils import parseaddr, parsedate_tz
+from email.utils import getaddresses, parseaddr, parsedate_tz
 
 import msgspec
 
@@ -34,11 +34,13 @@ FOLD = re.compile(rb"\r?\n(?=[ \t])")
 HEADER = re.compile(rb"^([!-9;-~]{1,80}):[ \t]*(.*?)\r?$", re.M)
 WANTED = frozenset(
     [b"from", b"date", b"subject", b"message-id", b"references", b"in-reply-to", b"content-type",
-     b"content-transfer-encoding", b"x-mozilla-status", b"x-imap", b"received"]
+     b"content-transfer-encoding", b"x-mozilla-status", b"x-imap", b"received",
+     b"reply-to", b"x-original-from", b"list-id"]
 )  # fmt: skip
 WORD = re.compile(r"=\?([A-Za-z0-9_.:+-]{1,40})(?:\*[A-Za-z-]{0,20})?\?([BbQq])\?([^?]{0,2000})\?=")
 BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]+(?==\?)")
 ARCHIVE_FROM = re.compile(r"(?P<local>\S+) at (?P<host>\S+)(?: \((?P<name>.*)\))?$")
+VIA = re.compile(r"['\"]?(?P<name>\S.*?)['\"]? via \S.*")  # how lists that keep to DMARC name who wrote
 CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:+-]{1,40})", re.I)
 REAL_CHARSET = re.compile(
     r"utf[-_]?(?:7|8|16|32)|us-ascii|ascii|iso[-_]?\d|latin|windows-?\d|cp-?\d|koi8|big5|gb|hz|euc"
@@ -78,6 +80,8 @@ def parse(data: bytes, clock: WallClock) -> Mail:
     fields = _fields(head)
     envelope = head.partition(b"\n")[0] if head.startswith(b"From ") else b""
     name, address = _sender(_header(fields.get(b"from", b"")), envelope)
+    if " via " in name:
+        name, address = _through_a_list(name, address, fields)
     text, files = _content(fields, body, data)
     text, scrubbed = _unscrubbed(text)
     references = (
@@ -174,6 +178,20 @@ def _sender(value: str, envelope: bytes) -> tuple[str, str]:
         address = words[1] if len(words) > 1 and "@" in words[1] else ""
     name = WORD.sub(_word, name) if "=?" in name else name
     return (name or address).strip(), address.strip().lower()
+
+
+def _through_a_list(name: str, address: str, fields: dict[bytes, bytes]) -> tuple[str, str]:
+    """(name, address) of who wrote what a list sent as `Ann via Garden <garden@lists.example>`."""
+    found = VIA.fullmatch(name)
+    if found is None:
+        return name, address
+    for field in (b"x-original-from", b"reply-to"):
+        people = getaddresses([_header(fields.get(field, b""))[:2000]])
+        others = [(who, where.lower()) for who, where in people if "@" in where and where.lower() != address]
+        named = [person for person in others if person[0] == found["name"]] or others
+        if len(named) == 1:
+            return named[0][0] or found["name"], named[0][1]
+    return (found["name"], "") if b"list-id" in fields else (name, address)
 
 
 def _time(fields: dict[bytes, bytes], envelope: bytes, clock: WallClock) -> int | None:
