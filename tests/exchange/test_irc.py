@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from quire.errors import FormatError, UsageError
 from quire.exchange import irc
-from quire.exchange.model import Channel, Message, NotCarried, Options, Skipped
+from quire.exchange.detect import detect
+from quire.exchange.model import Channel, Message, NotCarried, Options, Skipped, Warn
+from quire.exchange.sources import open_source
 from tests.corpora import corpus, expected
 from tests.exchange.counting import tally
 from tests.exchange.mutating import fuzz
@@ -62,6 +65,45 @@ STYLES = {
         "2020-01-02T10:02:00  <bob> ann: hi\n2020-01-02T10:03:00  * ann waves\n"
         "2020-01-02T10:04:00  *** bob is now known as bobby\n2020-01-02T10:05:00  *** ann has quit IRC (bye)\n"
     ),
+    "irccloud/1-libera/#chan.txt": (
+        "[2020-01-02 10:00:00] → ann joined (~ann@host.example)\n[2020-01-02 10:01:00] <ann> hello there\n"
+        "[2020-01-02 10:02:00] <@bob> ann: hi\n[2020-01-02 10:03:00] — ann waves\n"
+        "[2020-01-02 10:04:00] * bob → bobby\n[2020-01-02 10:05:00] ← ann left (~ann@host.example): bye\n"
+    ),
+    "quassel-#chan.txt": (
+        "[2020-01-02 10:00:00] --> ann (~ann@host.example) has joined #chan\n[2020-01-02 10:01:00] <ann> hello there\n"
+        "[2020-01-02 10:02:00] <@bob> ann: hi\n[2020-01-02 10:03:00] -*- ann waves\n"
+        "[2020-01-02 10:04:00] <-> bob is now known as bobby\n[2020-01-02 10:05:00] <-- ann (~ann@host.example) has quit (bye)\n"
+    ),
+    "libera_#chan.log": (  # Konversation, in the English of the United States
+        "[Thursday, January 2, 2020] [10:00:00 AM CET] Join\tann (~ann@host.example) has joined this channel.\n"
+        "[Thursday, January 2, 2020] [10:01:00 AM CET] <ann>\thello there\n"
+        "[Thursday, January 2, 2020] [10:02:00 AM CET] <bob>\tann: hi\n"
+        "[Thursday, January 2, 2020] [10:03:00 AM CET] * ann waves\n"
+        "[Thursday, January 2, 2020] [10:04:00 AM CET] Nick\tbob is now known as bobby.\n"
+        "[Thursday, January 2, 2020] [10:05:00 AM CET] Quit\tann (~ann@host.example) has left this server (bye).\n"
+    ),
+    "net_#chan.log": (  # Konversation, with short dates
+        "[2020-01-02] [10:00:00] -->\tann (~ann@host.example) has joined #chan\n[2020-01-02] [10:01:00] <ann>\thello there\n"
+        "[2020-01-02] [10:02:00] <bob>\tann: hi\n[2020-01-02] [10:03:00] *\tann waves\n"
+        "[2020-01-02] [10:04:00] --\tbob is now known as bobby\n[2020-01-02] [10:05:00] <--\tann has left libera (bye)\n"
+    ),
+    "chatzilla/#chan.2020-01-02.log": (
+        "[2020-01-02 10:00:00] -->|\tann (~ann@host.example) has joined #chan\n[2020-01-02 10:01:00] <ann>\thello there\n"
+        "[2020-01-02 10:02:00] <bob>\tann: hi\n[2020-01-02 10:03:00] *\tann waves\n"
+        "[2020-01-02 10:04:00] =-=\tbob is now known as bobby\n[2020-01-02 10:05:00] |<--\tann has left libera (bye)\n"
+    ),
+    "Channels/#chan/2020-01-02.txt": (  # Textual
+        "[2020-01-02T10:00:00+0000] ann (~ann@host.example) joined the channel\n[2020-01-02T10:01:00+0000] <ann> hello there\n"
+        "[2020-01-02T10:02:00+0000] <@bob> ann: hi\n[2020-01-02T10:03:00+0000] • ann: waves\n"
+        "[2020-01-02T10:04:00+0000] bob is now known as bobby\n"
+        "[2020-01-02T10:05:00+0000] ann (~ann@host.example) left IRC (bye)\n"
+    ),
+    "x-#chan.log": (  # the year before the clock
+        "Jan 02 2020 10:00:00 *\tann (~ann@host.example) has joined\nJan 02 2020 10:01:00 <ann>\thello there\n"
+        "Jan 02 2020 10:02:00 <@bob>\tann: hi\nJan 02 2020 10:03:00 *\tann waves\n"
+        "Jan 02 2020 10:04:00 *\tbob is now known as bobby\nJan 02 2020 10:05:00 *\tann has quit (bye)\n"
+    ),
     "chan/2020/01/02/#chan.txt": (  # Ubuntu
         "=== ann [~ann@host.example] has joined #chan\n[10:01] <ann> hello there\n[10:02] <bob> ann: hi\n"
         "[10:03]  * ann waves\n=== bob is now known as bobby\n=== ann [~ann@host.example] has left #chan []\n"
@@ -73,6 +115,8 @@ STYLES = {
 def test_a_clients_style(tmp_path: Path, name: str) -> None:
     path = pack(tmp_path, {name: STYLES[name]})
     assert certainty(irc, path) == 2
+    with open_source(path) as source:
+        assert detect(source).NAME == "irc"  # whatever else has such times
     found = records(irc, path)
     said = messages(found)
     assert [kind for kind, _, _ in told(said)] == ["join", "", "", "action", "name", "leave"]
@@ -82,6 +126,27 @@ def test_a_clients_style(tmp_path: Path, name: str) -> None:
     assert said[2].mentions == ("ann",)
     assert [c.name for c in only(found, Channel)] == ["chan"]  # type: ignore[attr-defined]
     assert not only(found, Skipped)
+
+
+@pytest.mark.parametrize(
+    ("dates", "day", "sure"),
+    [(("03/04/2020", "25/04/2020"), "03-04", True), (("03/04/2020", "03/25/2020"), "04-03", True),
+     (("03/04/2020", "03/05/2020"), "03-04", False), (("99/12/30", "99/12/31"), "30-12", True)],
+)  # fmt: skip
+def test_the_order_of_day_and_month_is_seen_in_the_whole_log(
+    tmp_path: Path, dates: tuple[str, str], day: str, sure: bool
+) -> None:
+    lines = [f"[{dates[0]} 10:00:00] <ann> hi\n"] * 450 + [f"[{dates[1]} 10:00:00] <bob> hi\n"]
+    found = records(irc, pack(tmp_path, {"#c.log": "".join(lines)}, "file"))
+    first = messages(found)[0].time_ms
+    assert f"{datetime.fromtimestamp(first / 1000, UTC):%d-%m}" == day
+    assert bool(only(found, Warn)) is not sure
+
+
+def test_a_folder_or_a_lone_file_in_it_is_the_channel_it_is_called_after(tmp_path: Path) -> None:
+    folder = pack(tmp_path, {"2020-01-02.log": "[10:00:00] <ann> hi\n"}, "folder", "#chan")
+    for path in (folder, folder / "2020-01-02.log"):
+        assert [c.name for c in only(records(irc, path), Channel)] == ["chan"]  # type: ignore[attr-defined]
 
 
 def test_a_star_is_an_action_unless_its_words_are_a_notice(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import BinaryIO
 import msgspec
 
 from quire.errors import FormatError, NotFoundError
-from quire.exchange.dateorder import ORDERS, Trial
+from quire.exchange.dateorder import Orders
 from quire.exchange.datetext import date_ms, numbers_in
 from quire.exchange.lines import LineIds, WallClock, guarded, text_lines
 from quire.exchange.markup import quote
@@ -213,20 +213,13 @@ def _survey(name: str, stream: BinaryIO, options: Options) -> Survey | None:
         return None
     whole = itertools.chain(head, lines)
     found = _rows(whole) if kind == "table" else _Page(Counter()).messages(whole)
-    trials = {order: Trial(order) for order in ORDERS}
+    orders = Orders()
     american = False
-    last = None
     for raw in found:
-        if isinstance(raw, Raw) and (parts := numbers_in(raw.when)) is not None and parts != last:
-            last = parts
+        if isinstance(raw, Raw) and (parts := numbers_in(raw.when)) is not None:
             american = american or raw.when.rstrip()[-2:].upper() in ("AM", "PM")
-            for trial in trials.values():
-                trial.take(parts)
-    prefer = ("mdy", "dmy") if american else ("dmy", "mdy")
-    ranked = sorted(prefer, key=lambda order: trials[order].faults)
-    order = options.date_order if options.date_order in ORDERS else ranked[0]
-    year_first = last is None or last[0] > 31
-    sure = bool(options.date_order) or year_first or trials[ranked[0]].faults < trials[ranked[1]].faults
+            orders.take(parts)
+    order, sure = orders.best(options.date_order, american)
     return Survey(kind == "table", _channel(name, head if kind == "page" else [], options), order, sure)
 
 

@@ -21,11 +21,9 @@ from __future__ import annotations
 import contextlib
 import re
 from array import array
-from collections import Counter
 from collections.abc import Iterator
 from datetime import date
-from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import msgspec
@@ -33,16 +31,15 @@ import msgspec
 from quire.errors import FormatError
 from quire.exchange.irc_styles import (
     Stamp,
-    channel_in,
     day_marker,
     happening,
-    notice_kind,
     plain,
     split_stamp,
     unstyled,
 )
-from quire.exchange.lines import LineIds, WallClock, guarded, is_clutter, text_lines, uncopied
-from quire.exchange.model import NOBODY, Author, Channel, Message, NotCarried, Options, Record, Skipped
+from quire.exchange.irc_survey import Head, Survey, look, may_be_log, peeked, stem, survey_of
+from quire.exchange.lines import LineIds, WallClock, guarded, text_lines, uncopied
+from quire.exchange.model import NOBODY, Author, Channel, Message, NotCarried, Options, Record, Skipped, Warn
 from quire.exchange.sources import Source
 from quire.exchange.text import iso_ms, valid_time_ms
 
@@ -51,18 +48,11 @@ TITLE = "IRC logs (irssi, WeeChat, HexChat, mIRC, ZNC and the like)"
 NOTICES_ARE_MESSAGES = False
 EDITS_ARE_MARKED = True
 
-HEAD_LINES = 400  # of a file, looked at before it is read
-LINKS_MAX = 5_000_000  # annotated replies held, 8 bytes each
 NICKS_MAX = 1_000_000
 UNREADABLE_MAX = 50  # lines of one file reported one by one; then they are only counted
 BACK_MAX = 61  # minutes a clock may run back without a new day: summer time ends, or it was set
 TWELVE_GAP = 120  # minutes: the longest silence over which we see a twelve-hour clock turn
 
-ANNOTATION = re.compile(r"^(?P<stem>.+)\.annotations?\.txt$", re.I)
-LINK = re.compile(r"\s*(\d{1,9})[ \t]+(\d{1,9})[ \t]+-\s*$")
-NOT_A_LOG = re.compile(
-    r"\.(?:jpe?g|png|gif|pdf|zip|gz|xz|bz2|html?|xml|json|jsonl|csv|tsv|mbox|db|sqlite|py|js|css)$", re.I
-)
 NAMED_DATE = re.compile(
     r"(?<!\d)(?P<y>(?:19|20)\d\d)(?P<sep>[-_./]?)(?P<m>0[1-9]|1[0-2])(?P=sep)(?P<d>0[1-9]|[12]\d|3[01])(?!\d)"
     r"|(?<!\d)(?P<d2>\d{1,2})(?P<b>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*(?P<y2>(?:19|20)\d\d)(?!\d)",
@@ -81,34 +71,14 @@ EXTENSION = re.compile(r"\.(?:txt|log|weechatlog|irclog|raw|ascii|\d+)$", re.I)
 ADDRESSED = re.compile(r"([^\s:,<>]{1,32})[:,](?:\s|$)")
 
 
-class Head(msgspec.Struct, frozen=True):
-    """What the first lines of a file tell."""
-
-    stamp: int  # the commonest of irc_styles.STAMPS
-    channel: str
-    day: date | None  # its first line's, by a marker
-    year: int  # of any marker: for stamps without one
-    star_is_action: bool
-    sure: bool  # nearly every line is in a known style
-    dated: bool  # the lines themselves carry their date
-
-
-class Survey(msgspec.Struct):
-    """What the first pass finds in the whole export."""
-
-    heads: dict[str, Head] = {}
-    links: dict[str, array[int]] = {}  # path without ending -> (line, answer) pairs, flat
-    channel: str = ""  # if all that name one name the same
-
-
 def recognise(source: Source) -> int:
     sizes = source.sizes()
-    names = [n for n, size in sorted(sizes.items()) if size and _may_be_log(n)][:8]
+    names = [n for n, size in sorted(sizes.items()) if size and may_be_log(n)][:8]
     if not names:
         return 0
     best = 0
     for name in names:
-        head = _look(_peeked(source.peek(name, 16_384)))
+        head = look(peeked(source.peek(name, 16_384)))
         if head is not None:
             best = max(best, 2 if head.sure else 1)
         if best == 2:
@@ -119,13 +89,13 @@ def recognise(source: Source) -> int:
 def read(source: Source, options: Options) -> Iterator[Record]:
     """Every log, file by file. Raises FormatError if no line of any can be dated."""
     clock = WallClock(options.timezone)
-    survey = _survey(source)
+    survey = survey_of(source, options)
     ids: dict[str, LineIds] = {}
     nicks: set[str] = set()
     undated = carried = 0
     for name, stream in source.walk(lambda n: n in survey.heads):
         head = survey.heads[name]
-        channel = _channel(name, head, survey, options)
+        channel = _channel(name, head, survey, options, source.path)
         day = head.day or _named_day(name) or _asked_day(options)
         if day is None and not head.dated:
             undated += 1
@@ -138,8 +108,10 @@ def read(source: Source, options: Options) -> Iterator[Record]:
             yield Channel(
                 key, channel.lstrip("#") or channel, kind="channel" if channel.startswith("#") else "group"
             )
+        if not head.order_sure:
+            yield Warn(f"{name}: the dates read two ways; {head.order} was taken (see --date-order)")
         log = _Log(name, key, head, clock, day, options, ids[key], nicks)
-        yield from guarded(name, log.records(stream, survey.links.get(_stem(name))))
+        yield from guarded(name, log.records(stream, survey.links.get(stem(name))))
     if not carried:
         rule = "no_date" if undated else "unknown_format"
         raise FormatError(
@@ -161,7 +133,7 @@ class _Log:
         self.head = head
         self.likely = head.stamp
         self.clock = clock
-        self.date_order = options.date_order
+        self.date_order = options.date_order or head.order
         self.ids = ids
         self.nicks = nicks
         self.day = day.toordinal() if day else 0
@@ -309,103 +281,6 @@ class _Log:
         return now
 
 
-def _survey(source: Source) -> Survey:
-    """The first pass: every file's head, and all annotations."""
-    survey = Survey({}, {})
-    names = set(source.names())
-    channels: Counter[str] = Counter()
-    room = LINKS_MAX
-    for name, stream in source.walk(_may_be_log):
-        if (match := ANNOTATION.match(name)) and (links := _links(stream, room)) is not None:
-            survey.links[match["stem"]] = links
-            room -= len(links) // 2
-            continue
-        if re.sub(r"\.(?:ascii|tok)\.txt$", ".raw.txt", name) != name and f"{_stem(name)}.raw.txt" in names:
-            continue  # a worked-over copy of a log that is here itself
-        head = _head(stream)
-        if head is not None:
-            survey.heads[name] = head
-            if head.channel:
-                channels[head.channel.lower()] += 1
-    if len(channels) == 1:
-        survey.channel = next(iter(channels))
-    return survey
-
-
-def _head(stream: BinaryIO) -> Head | None:
-    try:
-        return _look(islice(text_lines(stream), HEAD_LINES))
-    except FormatError:
-        return None  # damaged before anything could be told
-
-
-def _look(lines: Iterator[str | None]) -> Head | None:
-    """What a file's first lines tell; None if it is no IRC log."""
-    stamps: Counter[int] = Counter()
-    channels: Counter[str] = Counter()
-    total = known = marked = spoken = dated = 0
-    talk = False  # Pidgin's and Adium's: `nick: text`, which is in no mark of its own
-    day: date | None = None
-    year = 0
-    for line in lines:
-        if line is None or not line.strip():
-            continue
-        total += 1
-        if (marker := day_marker(line)) is not None:
-            if day is None and not stamps:
-                day = marker[0]
-            elif day is None:
-                day = date.fromordinal(max(1, marker[0].toordinal() - marker[1]))
-            year = year or marker[0].year
-            known += 1
-            talk = talk or line.startswith("Conversation with ")
-        found = split_stamp(line, stamps.most_common(1)[0][0] if stamps else 0, "")
-        if found is not None:
-            stamps[found[0]] += 1
-            dated += found[1].year > 0 or found[1].unix_ms is not None
-        rest = found[1].rest if found is not None else line
-        told = happening(rest, True) or (plain(rest) if talk and found is not None else None)
-        noted = told.kind not in ("", "action") if told is not None else notice_kind(rest) != ""
-        known += (told is not None or noted) if found is not None else line.startswith("===")
-        spoken += told is not None and found is not None and told.kind in ("", "action")
-        marked += rest.lstrip().startswith(("===", "-!-", "*** ", "-->", "<--"))
-        if noted or "\t" in rest or found is None or rest.startswith("*"):
-            channels[channel_in(line)] += 1
-    del channels[""]
-    if not stamps or not spoken or known * 2 < total:
-        return None
-    name = channels.most_common(1)[0][0] if channels else ""
-    sure = known * 10 >= total * 8 and spoken > 0
-    return Head(
-        stamps.most_common(1)[0][0], name, day, year, marked > 0, sure, dated * 2 > sum(stamps.values())
-    )
-
-
-def _peeked(data: bytes) -> Iterator[str | None]:
-    """The lines of a file's first bytes; the last may be cut, so it does not count."""
-    import io
-
-    lines = list(text_lines(io.BytesIO(data)))
-    return iter(lines[:-1] if len(lines) > 1 and not data.endswith(b"\n") else lines)
-
-
-def _links(stream: BinaryIO, room: int) -> array[int] | None:
-    """The pairs of an annotation file; None if it is something else."""
-    links = array("I")
-    try:
-        for line in text_lines(stream):
-            if not line:
-                continue
-            match = LINK.match(line)
-            if match is None:
-                return None
-            if len(links) < 2 * room:
-                links.extend((int(match[1]), int(match[2])))
-    except FormatError:
-        pass  # the links that could be read still hold
-    return links
-
-
 def _answers(links: array[int] | None) -> tuple[dict[int, int], set[int], int]:
     """(line -> the nearest line it answers, all lines answered, how many links are left out)."""
     answers: dict[int, int] = {}
@@ -417,14 +292,6 @@ def _answers(links: array[int] | None) -> tuple[dict[int, int], set[int], int]:
         further += later in answers
         answers[later] = max(earlier, answers.get(later, 0))
     return answers, set(answers.values()), further
-
-
-def _may_be_log(name: str) -> bool:
-    return not is_clutter(name) and not NOT_A_LOG.search(name)
-
-
-def _stem(name: str) -> str:
-    return re.sub(r"(?:\.(?:raw|ascii|tok))?\.(?:txt|log)$", "", name, flags=re.I)
 
 
 def _named_day(name: str) -> date | None:
@@ -451,10 +318,10 @@ def _asked_day(options: Options) -> date | None:
         return None
 
 
-def _channel(name: str, head: Head, survey: Survey, options: Options) -> str:
+def _channel(name: str, head: Head, survey: Survey, options: Options, path: Path) -> str:
     if options.channel:
         return "#" + options.channel.lstrip("#")
-    if named := _named_channel(name):
+    if named := _named_channel(name) or _named_channel(f"{path.absolute().parent.name}/{path.name}/"):
         return named
     if head.channel or survey.channel:
         return head.channel or survey.channel

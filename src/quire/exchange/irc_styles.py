@@ -13,6 +13,8 @@ import re
 from datetime import date
 from typing import NamedTuple
 
+from quire.exchange.dateorder import ordered
+
 MONTHS = {
     name: number
     for number, name in enumerate(
@@ -30,9 +32,16 @@ STAMPS = tuple(
         # WeeChat, Limnoria, The Lounge
         rf"[\[(]?(?P<Y>\d{{4}})[-/.](?P<M>\d\d)[-/.](?P<D>\d\d)[T ]{CLOCK}{ZONE}[\])]?(?:[ \t]|$)[ ]?",
         # XChat
-        rf"(?:[A-Z][a-z]{{2}} )?(?P<b>[A-Z][a-z]{{2}}) {{1,2}}(?P<D>\d\d?) {CLOCK}(?: (?P<Y>\d{{4}}))?[ \t]",
-        # Konversation
-        rf"\[?\w+,? (?P<D>\d{{1,2}}) (?P<b>[A-Z][a-z]{{2}})[a-z]* (?P<Y>\d{{4}})\] \[{CLOCK}\][ \t]",
+        (
+            rf"(?:[A-Z][a-z]{{2}} )?(?P<b>[A-Z][a-z]{{2}}) {{1,2}}(?P<D>\d\d?),? (?:(?P<Y2>\d{{4}}) )?{CLOCK}"
+            r"(?: (?P<Y>\d{4}))?[ \t]"
+        ),
+        # Konversation, in several countries' ways
+        (
+            rf"\[?(?:\w+,? (?P<D>\d{{1,2}})\.? (?P<b>[A-Z][a-z]{{2}})[a-z]*|\w+, (?P<b2>[A-Z][a-z]{{2}})[a-z]* (?P<D2>\d\d?),)"
+            rf" (?P<Y>\d{{4}})\] \[{CLOCK}(?: [A-Z]{{1,5}})?\][ \t]"
+        ),
+        rf"\[(?P<Y>\d{{4}})-(?P<M>\d\d)-(?P<D>\d\d)\] \[{CLOCK}(?: [A-Z]{{1,5}})?\][ \t]",
         rf"\({CLOCK}\)[ \t]?",  # Pidgin
         rf"[\[(]?(?P<p1>\d\d?)[-/.](?P<p2>\d\d?)[-/.](?P<Y>\d{{4}}|\d\d),? {CLOCK}[\])]?[ \t]",
         r"\[?(?P<unix>\d{9,10})(?P<frac>\d{3})?(?:\.\d+)?\]?[ \t]",
@@ -43,8 +52,11 @@ STYLING = re.compile("\x03(?:\\d{1,2}(?:,\\d{1,2})?)?|\x04(?:[0-9A-Fa-f]{6})?|[\
 
 SPOKEN = re.compile(r"<\s?[@+%&~!*]?(?P<nick>[^\s<>][^<>\t]{0,63}?)\s?>(?:[ \t](?P<text>.*))?$", re.S)
 COLUMNS = re.compile(r"(?P<nick>[^\t]{0,64})\t(?P<text>.*)$", re.S)
-STARRED = re.compile(r"(?:\s{0,2}(?:\*|•|Action:)[ \t]|—[ \t])\s?(?P<rest>.*)$", re.S)
-NOTICE = re.compile(r"(?:\*\*\*(?=\s)|===|-!-|-->|<--|<->|---|--|->|<-|[→←⇐⇒↔])[ \t]?\s?(?P<rest>.*)$", re.S)
+STARRED = re.compile(r"(?:\s{0,2}(?:\*|•|Action:)[ \t]|—[ \t]|-\*-[ \t])\s?(?P<rest>.*)$", re.S)
+NOTICE = re.compile(
+    r"(?P<sign>\*\*\*(?=\s)|\+\+\+(?=\s)|===|-!-|-->|<--|<->|---|--|->|<-|[→←⇐⇒↔])[ \t]?\s?(?P<rest>.*)$",
+    re.S,
+)
 CLOG_ACTION = re.compile(r"--- action: (?P<nick>\S+) (?P<text>.*)$", re.S)
 SENT_NOTICE = re.compile(r"-(?P<nick>[^\s:-][^\s:]{0,63}?)(?::[^\s-]+)?- ?(?P<text>.*)$", re.S)
 COLON = re.compile(r"(?P<nick>[^\s:*]{1,32}): (?P<text>.*)$", re.S)
@@ -152,14 +164,14 @@ def _stamp(match: re.Match[str], rest: str, date_order: str) -> Stamp | None:
         hour = hour % 12 + (12 if half in "Pp" else 0)
     if hour > 24 or minute > 59 or (second is not None and int(second) > 60):
         return None
-    year, month, day = int(parts.get("Y") or 0), 0, 0
-    if name := parts.get("b"):
-        month, day = MONTHS.get(name.lower(), 0), int(parts["D"])
+    year, month, day = int(parts.get("Y") or parts.get("Y2") or 0), 0, 0
+    if name := parts.get("b") or parts.get("b2"):
+        month, day = MONTHS.get(name.lower(), 0), int(parts["D"] or parts["D2"])
     elif parts.get("M"):
         month, day = int(parts["M"]), int(parts["D"])
     elif parts.get("p1"):
-        month, day = int(parts["p2"]), int(parts["p1"])
-        if date_order == "mdy" or (day <= 12 < month):
+        year, month, day = ordered((int(parts["p1"]), int(parts["p2"]), year), date_order or "dmy")
+        if day <= 12 < month:  # a line that was written otherwise
             month, day = day, month
         year += 2000 if year < 70 else 1900 if year < 100 else 0
     if ("b" in parts or year) and not (1 <= month <= 12 and 1 <= day <= 31):
@@ -183,6 +195,13 @@ FOREIGN_COLUMNS = {  # Konversation's, where others have a nick
 }  # fmt: skip
 
 
+ARROWS = {"-->": "join", "→": "join", "<--": "leave", "←": "leave", "⇐": "leave"}
+SIGNS = {  # WeeChat's and ChatZilla's, where others have a nick
+    "-->": "join", "-->|": "join", "<--": "leave", "|<--": "leave", "<--|": "leave", "--": "other", "-": "other",
+    "---": "other", "=!=": "other", "=-=": "other", "===": "other", "***": "other", "": "other",
+}  # fmt: skip
+
+
 def happening(text: str, star_is_action: bool) -> Happening | None:
     """What the line after its stamp tells; None if it is in no style known.
 
@@ -192,17 +211,17 @@ def happening(text: str, star_is_action: bool) -> Happening | None:
         return Happening("", match["nick"], match["text"] or "")
     if match := STARRED.match(text):
         rest = match["rest"]
-        kind = "" if star_is_action or text.startswith(("Action:", "—", "•")) else notice_kind(rest)
+        kind = "" if star_is_action or text.startswith(("Action:", "—", "•", "-*-")) else notice_kind(rest)
         if kind:
             return Happening(kind, _subject(rest, kind), rest)
         nick, _, deed = rest.partition(" ")
-        return Happening("action", nick.lstrip("@+%&~"), deed)
+        return Happening("action", nick.lstrip("@+%&~").removesuffix(":"), deed)
     if "\t" in text and (match := COLUMNS.match(text)):
         return _column(match["nick"].strip(), match["text"])
     if match := CLOG_ACTION.match(text):
         return Happening("action", match["nick"], match["text"])
     if match := NOTICE.match(text):
-        kind = notice_kind(match["rest"]) or "other"
+        kind = notice_kind(match["rest"]) or ARROWS.get(match["sign"], "other")
         return Happening(kind, _subject(match["rest"], kind), match["rest"])
     if match := SENT_NOTICE.match(text):
         return Happening("other", match["nick"], match["text"])
@@ -268,8 +287,8 @@ def _column(nick: str, text: str) -> Happening | None:
     if nick in ("*", "•"):
         who, _, deed = text.partition(" ")
         return Happening("action", who.lstrip("@+%&~"), deed)
-    if nick in ("-->", "<--", "--", "-", "---", "=!=", "***", ""):
-        kind = notice_kind(text) or {"-->": "join", "<--": "leave"}.get(nick, "other")
+    if nick in SIGNS:
+        kind = notice_kind(text) or SIGNS[nick]
         return Happening(kind, _subject(text, kind), text)
     if (kind := FOREIGN_COLUMNS.get(nick, "")) and notice_kind(text) in (kind, ""):
         return Happening(kind, _subject(text, kind), text)
@@ -302,4 +321,6 @@ def _subject(text: str, kind: str) -> str:
         return ""
     words = re.sub(r"^(?:Joins?|Parts?|Quits?|Kicks?|Nick(?: change)?): ", "", text, count=1, flags=re.I)
     nick = words.split(" ", 1)[0].lstrip("@+%&~")
-    return "" if nick in ("You", "Now", "You're") or len(nick) > 64 else nick
+    return (
+        "" if nick in ("You", "Now", "You're", "Joined", "Left", "Disconnected") or len(nick) > 64 else nick
+    )

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from quire.errors import FormatError
-from quire.exchange.dateorder import ORDERS, Trial, ordered
+from quire.exchange.dateorder import Orders, ordered
 from quire.exchange.lines import LineIds, WallClock, full_year, guarded, is_clutter, text_lines
 from quire.exchange.model import Attachment, Author, Channel, Message, Options, Record, Skipped, Warn
 from quire.exchange.sources import Source
@@ -64,6 +64,7 @@ SENDER = re.compile(r"(?P<name>[^:\n]{1,120}?):(?:[ \u00a0](?P<text>.*)|(?P<tigh
 APPROXIMATE = re.compile(r"^~[\s\u00a0\u202f]*")  # before the name of someone not among the contacts
 MENTION = re.compile("@\u2068~?[\u00a0\u202f ]?([^\u2068\u2069\n]{1,120})\u2069")
 QUOTES = re.compile('["“”«»]')
+IRC = re.compile(r"<[^<>\s]{1,40}>\s|(?:-\*-|-->|<--|<->|-!-|[*→←⇐⇒—]|\*{3})\s")
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.S)
 BOLD = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]*[^\s*])\*(?![\w*])")
 STRUCK = re.compile(r"(?<![\w~])~(?=[^\s~])([^~\n]*[^\s~])~(?![\w~])")
@@ -97,7 +98,7 @@ def recognise(source: Source) -> int:
     for name in [n for n, size in sorted(source.sizes().items()) if size and _may_be_chat(n)][:PEEKED]:
         lines = [line for line in text_lines(io.BytesIO(source.peek(name, 8192))) if line and line.strip()]
         matches = [match for match in map(HEADER.match, lines) if match is not None]
-        if not matches or HEADER.match(lines[0]) is None:
+        if not matches or HEADER.match(lines[0]) is None or _is_irc(lines):
             continue
         told = "whatsapp" in f"{source.path.name}/{name}".lower() or name.endswith("_chat.txt")
         seconds = any(match["s"] for match in matches)
@@ -136,6 +137,12 @@ def _may_be_chat(name: str) -> bool:
     return name.lower().endswith(".txt") and not (is_clutter(name) and not name.endswith("_chat.txt"))
 
 
+def _is_irc(lines: list[str]) -> bool:
+    """A log whose times look like an iPhone's, but whose people stand in angles."""
+    rests = [line[match.end() :] for line in lines if (match := HEADER.match(line))]
+    return sum(IRC.match(rest) is not None for rest in rests) * 2 > len(rests)
+
+
 def _chat_name(source: Source, name: str) -> str:
     """The chat's name from its file's, or from the archive's or folder's where all files are `_chat.txt`."""
     path = PurePosixPath(name)
@@ -168,10 +175,8 @@ def _begin(line: str, style: str) -> Begin | None:
 def _survey(lines: Iterator[str | None], options: Options) -> Survey | None:
     """One pass: the style, the order of dates, whether it is a group. None if it is no chat."""
     styles = dict.fromkeys(("open", "dash", "colon"), 0)
-    trials = {style: {order: Trial(order) for order in ORDERS} for style in styles}
+    orders = {style: Orders() for style in styles}
     senders: set[str] = set()
-    year_first = dict.fromkeys(styles, 0)
-    before = (0, 0, 0)
     american = odd = group = False
     total = 0
     for line in lines:
@@ -182,11 +187,7 @@ def _survey(lines: Iterator[str | None], options: Options) -> Survey | None:
             continue
         styles[style] += 1
         parts = (int(match["a"]), int(match["b"]), int(match["c"]))
-        year_first[style] += parts[0] > 31
-        if parts != before:
-            before = parts
-            for trial in trials[style].values():
-                trial.take(parts)
+        orders[style].take(parts)
         if half := match["before"] or match["after"]:
             american = american or half in ("AM", "PM")
             odd = odd or half_of_day(half) is None
@@ -197,16 +198,7 @@ def _survey(lines: Iterator[str | None], options: Options) -> Survey | None:
     style = max(styles, key=lambda s: styles[s])
     if not styles[style]:
         return None
-    prefer = ("mdy", "dmy", "ymd") if american else ORDERS
-    ranked = sorted(prefer, key=lambda order: trials[style][order].faults)
-    # Years of two digits come first so seldom that this reading is no rival where another fits as well.
-    rival = next(order for order in ranked[1:] if order != "ymd")
-    order = options.date_order if options.date_order in ORDERS else ranked[0]
-    sure = (
-        order == options.date_order
-        or trials[style][order].faults < trials[style][rival].faults
-        or year_first[style] == styles[style]
-    )
+    order, sure = orders[style].best(options.date_order, american)
     return Survey(style, order, sure, group or len(senders) > 2, odd)
 
 
