@@ -85,3 +85,29 @@ def test_a_disk_that_is_not_there(own_here: Quire, tmp_path: Path) -> None:
         "archive", "plans", "--before", AFTER, "--to", str(tmp_path / "unplugged"), "--json", code=3
     )
     assert refused.error["rule"] == "archive_folder_absent"
+
+
+def test_a_backup_says_what_it_could_not_read(own_here: Quire, tmp_path: Path) -> None:
+    own_here("channel", "create", "plans")
+    for number in range(3):
+        own_here("post", "plans", f"{number} {LONG}")
+    disk, backup = tmp_path / "disk", str(tmp_path / "backup")
+    disk.mkdir()
+    own_here("archive", "plans", "--before", AFTER, "--to", str(disk))
+    disk.rename(tmp_path / "drawer")
+    said = own_here("backup", backup, code=1)
+    assert (
+        f"not in it: 3 commits, archived and not readable now (quire archive --check); connect {disk}"
+        in said.err
+    )
+    found = own_here("backup", backup, "--json", code=1).json
+    assert (found["ok"], found["away"], found["places"]) == (False, 3, [str(disk)])
+    (tmp_path / "drawer").rename(disk)
+    found = own_here("backup", backup, "--json").json
+    assert (found["ok"], found["away"], found["commits"]) == (True, 0, 3)
+    disk.rename(tmp_path / "drawer")
+    id = own_here("post", "plans", "of today", "--json").json["id"]
+    own_here("backup", backup)
+    own_here("erase", id, "--yes")
+    assert own_here("backup", backup, "--json").json["ok"]
+    assert own_here("backup", "--check", backup, "--json").json["ok"]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import shutil
 from pathlib import Path
 
+from quire.channels.manager import ChannelManager
 from quire.core import limits
+from quire.core.backup import open_pack
 from quire.core.operation import Edit, Origin, Post
 from quire.storage import cold, freeing
-from quire.store import archiving, wallclock
-from quire.testing.people import Person
+from quire.store import archiving, backup_packing, wallclock
+from quire.store.backup_reading import check_backup, open_backup
+from quire.store.local import LocalStore
+from quire.testing.people import Person, key_of
 from tests.crash.flows import World
 from tests.crash.letting import DAY, _text
 from tests.oracle import check
@@ -54,6 +60,49 @@ class Cooling(World):
         with self.at("ada") as ada:
             ada.chat.unarchive("team")
 
+    def lay_out(self) -> None:
+        """The old messages are in a backup and on a disk that is away; what was said today is erased."""
+        backup_packing.PACK_BYTES = 2_000
+        self.talk()
+        disk = self.folder / "disk"
+        disk.mkdir()
+        with self.at("ada") as ada:
+            ada.chat.archive("team", wallclock.now_ms() - 100 * DAY, to=disk)
+            self.back_up(ada)
+            disk.rename(self.folder / "drawer")
+            *_, today = ada.chat.get_stored_messages("team")
+            ada.chat.erase_message(today.id)
+
+    def save(self) -> None:
+        backup_packing.PACK_BYTES = 2_000
+        with self.at("ada") as ada:
+            self.back_up(ada)
+
+    def back_up(self, ada: Person) -> None:
+        assert ada.store.backup(self.folder / "backup").ok
+
+    def is_saved(self) -> None:
+        """The backup as it is makes a vault that reads as before, but for what was erased."""
+        key, again = key_of(self.folder / "ada"), self.folder / "again"
+        assert {one.file for one in check_backup(self.folder / "backup", key).problems} <= {"manifest.copy"}
+        assert LocalStore.restore(self.folder / "backup", again, key, damaged=True).refused == 0
+        with LocalStore.open(again, key) as store:
+            texts = [one.body for one in ChannelManager(store).get_stored_messages("team") if not one.deleted]
+            assert [text for text in ast.literal_eval(self.noted("ada")) if text not in texts] in (
+                [],
+                ["of today"],
+            )
+            assert store.verify().ok
+        shutil.rmtree(again)
+
+    def is_clean(self) -> bool:
+        """Is nothing of what was erased in the backup, nor anything that it does not name?"""
+        folder, key = self.folder / "backup", key_of(self.folder / "ada")
+        packs = [path.read_bytes() for path in (folder / "packs").iterdir()]
+        backup = open_backup(folder, key)
+        items = [item for data in packs for item in open_pack(data, backup.key).items]
+        return len(packs) == len(backup.entries()) and not any(b"of today" in item for item in items)
+
     def stands(self) -> None:
         """Everything reads as before, wherever it is."""
         with self.at("ada") as ada:
@@ -89,3 +138,11 @@ def warms_on(folder: str) -> None:
     world.stands()
     world.warm()
     world.ends(warm=True)
+
+
+def saves_on(folder: str) -> None:
+    world = Cooling(Path(folder))
+    world.is_saved()
+    world.save()
+    world.is_saved()
+    assert world.is_clean()

@@ -1,7 +1,8 @@
 """Kill -9 at any point of archiving and bringing back: each message reads as before, and it ends where it was to be.
 
-The process dies at one of its disk calls or at one of the points between statements. CI takes a sample, the slow suite every
-one.
+And of a backup that must write packs anew while the archive's disk is away: what it held is in it, before and after. The
+process dies at one of its disk calls or at one of the points between statements. The fast suite takes one place to die of each,
+CI a sample, the slow suite every one.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from typing import Any
 import pytest
 
 from tests.crash import flows
-from tests.crash.cooling import Cooling, cools_on, warms_on
+from tests.crash.cooling import Cooling, cools_on, saves_on, warms_on
 from tests.crash.test_flows import Before
 
 SAMPLE = 3
 POINTS = {
     "cool": {"segment_noted", "segment_written", "segment_flushed", "segment_read_back", "segment_placed", "segment_step"},
     "warm": {"segment_back", "segment_doomed", "segment_removed"},
+    "save": {"backup_pack", "backup_packed", "backup_manifest", "backup_named"},
 }  # fmt: skip
-GOES_ON = {"cool": cools_on, "warm": warms_on}
+GOES_ON = {"cool": cools_on, "warm": warms_on, "save": saves_on}
 
 
 def laid(folder: Path, begin: str, step: str) -> Before:
@@ -40,8 +42,8 @@ def laid(folder: Path, begin: str, step: str) -> Before:
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Before]:
-    """The world before everything is archived (`cool`), or brought back (`warm`)."""
-    begin = {"cool": "talk", "warm": "talk_and_cool"}
+    """The world before everything is archived (`cool`), brought back (`warm`), or in a backup written anew (`save`)."""
+    begin = {"cool": "talk", "warm": "talk_and_cool", "save": "lay_out"}
     return cache(lambda step: laid(tmp_path_factory.mktemp(step), begin[step], step))
 
 
@@ -54,6 +56,15 @@ def survive(before: Before, folder: Path, spec: dict[str, Any]) -> bool:
     assert died in (-9, 0)
     assert flows.outcome(flows.start(GOES_ON[before.step], str(world))) == 0
     return died == -9
+
+
+@pytest.mark.parametrize("step", ["cool", "save"])
+def test_a_kill_leaves_every_message_readable_somewhere(
+    before: Callable[[str], Before], tmp_path: Path, step: str
+) -> None:
+    world = before(step)
+    points = [at for at, name in enumerate(world.points, start=1) if name in POINTS[step]]
+    assert survive(world, tmp_path, {"kind": "hook", "at": random.Random(step).choice(points)})
 
 
 @pytest.mark.slow

@@ -44,7 +44,9 @@ def backup(
     """Back up what is new since the last time, and read it back.
 
     It is sealed: it opens with what opens the vault, and holds everything but this device's own keys: quire restore makes a new
-    device. --check needs no vault, only the backup and a key; exit code 1 if anything is damaged.
+    device. What is archived on a disk that is away stays in the backup if it was there. If it was not, that is said, the exit
+    code is 1, and a run with the disk brings it. --check needs no vault, only the backup and a key; exit code 1 if anything is
+    damaged.
 
     \b
     Examples:
@@ -60,10 +62,17 @@ def backup(
     with opened(ctx) as session:
         with Meter(session.out, "Backing up") as meter:
             report = session.store.backup(folder, progress=meter, second=to, reread=reread)
-        value = {"target": str(folder), "second": str(to) if to else None, **records.plain(report)}
+        value = {
+            "target": str(folder),
+            "second": str(to) if to else None,
+            **records.plain(report),
+            "ok": report.ok,
+        }
         session.out.done(value, _backed_up(folder, report))
         for words in _remarks(report):
             session.out.note(words)
+        if not report.ok:
+            raise typer.Exit(FOUND)
 
 
 @app.command()
@@ -158,8 +167,19 @@ def _remarks(report: BackupReport) -> list[str]:
             "the vault's key was changed: everything was written anew, and the old key opens none of it"
         )
     if report.away:
+        where = (
+            f"; connect {', '.join(line(place, 200) for place in report.places[:3])}" if report.places else ""
+        )
         said.append(
-            f"{plural(report.away, 'commit')} not in it: archived, and not at hand (quire archive --list)"
+            f"not in it: {plural(report.away, 'commit')}, archived and not readable now (quire archive --check){where}"
+        )
+    if report.taken_over:
+        said.append(
+            f"{plural(report.taken_over, 'commit')} archived and not at hand: kept as the backup had them"
+        )
+    if report.unreadable:
+        said.append(
+            f"not in it: {plural(report.unreadable, 'attached file')}, damaged in the vault (quire verify names them)"
         )
     if report.rebuilt:
         said.append("the manifest was damaged; it was made anew")

@@ -51,7 +51,7 @@ class Exit(NamedTuple):
 
 EXITS = (
     Exit(OK, "done"),
-    Exit(FOUND, "verify, doctor or check found something, bundle in refused something"),
+    Exit(FOUND, "verify, doctor or check found something, bundle in refused something, backup left something out"),
     Exit(3, "no such vault, channel, message, thread, reaction or file", (NotFoundError,)),
     Exit(4, "the vault does not open with what was given", (UnlockError,)),
     Exit(USAGE, "the command is wrong; nothing was changed", (UsageError, UnauthorisedError)),

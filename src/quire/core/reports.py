@@ -182,6 +182,17 @@ class BackupReport(msgspec.Struct, frozen=True, gc=False):
     unreadable: int = 0  # attachments that are damaged in the vault, and so not in the backup
     second_bytes: int | None = None  # written at the second place
     away: int = 0  # commits that are not in the backup, as what is archived of them is not at hand
+    taken_over: int = (
+        0  # commits that are in it still, out of earlier packs: what is archived of them is not at hand
+    )
+    places: tuple[
+        str, ...
+    ] = ()  # folders where files of the archive should be, if something is not in the backup
+
+    @property
+    def ok(self) -> bool:
+        """Is everything in it that the vault holds?"""
+        return not (self.away or self.unreadable)
 
 
 class BackupProblem(msgspec.Struct, frozen=True, gc=False):

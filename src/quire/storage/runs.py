@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from heapq import merge
 from typing import Any, NamedTuple
 
 import apsw
 
 from quire.core.heights import Span, joined, present, spans_of
-from quire.storage.cold import is_reference, whole_or_reference
+from quire.storage.cold import commitment_of, is_reference, whole_or_reference
 from quire.storage.database import one_moment
-from quire.storage.erasures import missing_places
+from quire.storage.erasures import ERASED, missing_places
 from quire.storage.heights import gaps
 from quire.storage.log import LogRow, newest_commit
 
@@ -42,10 +44,15 @@ class StoredCommit(NamedTuple):
         return any(is_reference(entry) for entry in self.entries)
 
 
-def run(db: apsw.Connection, of: LogRow, first: int, last: int) -> Iterator[StoredCommit]:
-    """The commits of a log from `first` to `last`, with their operations; the trees are walked side by side."""
-    low = of.prefix + first.to_bytes(4, "big") + b"\0\0"
-    high = of.prefix + last.to_bytes(4, "big") + b"\xff\xff"
+def run(
+    db: apsw.Connection, of: LogRow, first: int, last: int, owed: Sequence[bytes] = ()
+) -> Iterator[StoredCommit]:
+    """The commits of a log from `first` to `last`, with their operations; the trees are walked side by side.
+
+    owed    ids in order, of what is erased and could not be destroyed yet: holes, too
+    """
+    low, high = _bounds(of.prefix, first, last)
+    erased = set(_between(owed, low, high))
     with one_moment(db), closing(db.cursor()) as operations, closing(db.cursor()) as commits:
         operations.execute(f"{_OPERATIONS} ORDER BY id", (low, high))
         row: Any = next(operations, None)
@@ -57,8 +64,8 @@ def run(db: apsw.Connection, of: LogRow, first: int, last: int) -> Iterator[Stor
             while row is not None and row[0] <= end:
                 there.append(row)
                 row = next(operations, None)
-            if gone.next is not None and gone.next[0] <= end:
-                yield StoredCommit(seq, head, signature, *gone.put_in(there, end))
+            if (gone.next is not None and gone.next[0] <= end) or erased:
+                yield StoredCommit(seq, head, signature, *gone.put_in(there, end, erased))
             else:
                 yield StoredCommit(seq, head, signature, [op for _, op in there], {})
 
@@ -79,10 +86,12 @@ class _Holes:
         self._window = list(reversed(found))
         self.next = self._window.pop() if self._window else None
 
-    def put_in(self, there: list[tuple[bytes, bytes]], end: bytes) -> tuple[list[bytes], dict[int, int]]:
+    def put_in(
+        self, there: list[tuple[bytes, bytes]], end: bytes, erased: set[bytes]
+    ) -> tuple[list[bytes], dict[int, int]]:
         """The entries of one commit, what is left of it and its holes, up to the last id that it can have."""
-        entries = dict(there)
-        why: dict[bytes, int] = {}
+        entries = {id: commitment_of(op) if id in erased else op for id, op in there}
+        why = {id: ERASED for id in entries if id in erased}
         while self.next is not None and self.next[0] <= end:
             id, entries[self.next[0]], why[self.next[0]] = self.next
             if not self._window:
@@ -130,8 +139,19 @@ def forgotten(db: apsw.Connection) -> dict[bytes, list[tuple[bytes, int]]]:
     return found
 
 
-def holes_in(db: apsw.Connection, prefix: bytes, first: int, last: int) -> Iterator[tuple[bytes, int]]:
-    """(id, why) of the holes of a log's commits from `first` to `last`, in order."""
-    bounds = (prefix + first.to_bytes(4, "big") + b"\0\0", prefix + last.to_bytes(4, "big") + b"\xff\xff")
+def holes_in(
+    db: apsw.Connection, prefix: bytes, first: int, last: int, owed: Sequence[bytes] = ()
+) -> Iterator[tuple[bytes, int]]:
+    """(id, why) of the holes of a log's commits from `first` to `last`, in order; with `owed` as in `run`."""
+    bounds = _bounds(prefix, first, last)
     found: Any = db.execute("SELECT id, why FROM destroyed WHERE id BETWEEN ? AND ? ORDER BY id", bounds)
-    yield from found
+    yield from merge(found, ((id, ERASED) for id in _between(owed, *bounds)))
+
+
+def _bounds(prefix: bytes, first: int, last: int) -> tuple[bytes, bytes]:
+    """The least and the greatest id that an operation of these commits can have."""
+    return prefix + first.to_bytes(4, "big") + b"\0\0", prefix + last.to_bytes(4, "big") + b"\xff\xff"
+
+
+def _between(ids: Sequence[bytes], low: bytes, high: bytes) -> Sequence[bytes]:
+    return ids[bisect_left(ids, low) : bisect_right(ids, high)]

@@ -37,14 +37,16 @@ from quire.core.crypto.slots import decode_slots
 from quire.core.heights import count
 from quire.core.reports import BackupReport
 from quire.core.sealed_file import sealed_size
-from quire.errors import CorruptError, MalformedError, StorageError, UsageError
+from quire.errors import CorruptError, MalformedError, StorageError, UnreachableError, UsageError
 from quire.storage.backup_folder import ATTACHMENTS, MANIFESTS, PACKS, SLOTS, BackupFolder, pack_path
-from quire.storage.cold import segments
+from quire.storage.cold import WHOLE, SegmentRow, segments
 from quire.storage.database import fault
+from quire.storage.runs import StoredCommit
 from quire.store.backup_files import copy_in
 from quire.store.backup_found import digest_of, entry_of, found, without_crowds
 from quire.store.backup_packing import Holdings, bodies
 from quire.store.backup_state import state_bodies
+from quire.store.backup_supply import Source, Supply
 from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def back_up(
         _require_place(store, place)
     target = BackupFolder(folder)
     with target.locked():
-        report = _Run(store, target, progress, reread=reread).run()
+        report = _Run(store, target, progress, second, reread=reread).run()
     if second is not None:
         from quire.store.backup_copy import copy_backup
 
@@ -111,7 +113,13 @@ class _Run:
     """One run."""
 
     def __init__(
-        self, store: LocalStore, folder: BackupFolder, progress: Progress | None, *, reread: bool
+        self,
+        store: LocalStore,
+        folder: BackupFolder,
+        progress: Progress | None,
+        second: Path | None = None,
+        *,
+        reread: bool,
     ) -> None:
         self._store = store
         self._db = store.database.reader
@@ -121,18 +129,51 @@ class _Run:
         self._reread = reread
         self._written: list[PackEntry] = []
         self._done = self._total = 0  # commits
-        self._away = 0  # of them, out of reach
+        self._away = self._taken_over = 0  # of them: out of reach; and those that packs had
+        self._second = second
+        self._going: list[PackEntry] = []  # packs that do not stay
+        self._supply = Supply(self._key, self._sources)
 
-    def _skip(self) -> None:
-        self._away += 1
+    def _fill(self, prefix: bytes, one: StoredCommit) -> StoredCommit | None:
+        """A commit that the vault cannot read whole, out of a pack."""
+        filled = self._supply.filled(prefix, one)
+        if filled is None:
+            self._away += 1
+        else:
+            self._taken_over += 1
+        return filled
 
-    def _lacks_segments(self) -> bool:
-        """Is something of the archive not at hand?"""
+    def _sources(self) -> Iterator[Source]:
+        for entry in self._going:
+            yield self._folder, entry
+        if self._second is not None:
+            other = BackupFolder(self._second)
+            for entry in found(other, self._key).packs:
+                yield other, entry
+
+    def _segments_away(self) -> list[SegmentRow]:
         blocks = self._store.database.blocks
-        return not all(map(blocks.is_reachable, segments(self._db)))
+        return [row for row in segments(self._db) if row.state == WHOLE and not blocks.is_reachable(row)]
+
+    def _refuse(self, away: list[SegmentRow]) -> UnreachableError:
+        """What a backup of another key holds would go, and cannot be had anew."""
+        return UnreachableError(
+            "what is archived is not all at hand, and the backup there is under a key that was changed since:"
+            " what it holds of it would go",
+            rule="archive_unreachable",
+            hint="connect the archive's disk, or choose a new folder and keep this one",
+            places=self._places(away),
+        )
+
+    def _places(self, away: list[SegmentRow]) -> tuple[str, ...]:
+        return tuple(sorted({self._store.database.blocks.folder(row) for row in away}))
 
     def run(self) -> BackupReport:
         earlier = found(self._folder, self._key)
+        others = [found(BackupFolder(self._second), self._key)] if self._second is not None else []
+        locked_out = any(one.locked_out for one in (earlier, *others))
+        if locked_out and (away := self._segments_away()):
+            raise self._refuse(away)
         with self._store.database.snapshot() as db:
             vault = Holdings(db)
         kept: list[PackEntry] = []
@@ -145,15 +186,19 @@ class _Run:
                 kept.append(entry)
             else:
                 stale += 1
-        if not self._lacks_segments():  # else what a pack has might not be had anew
-            kept = without_crowds(kept)
+        kept = without_crowds(kept)
+        stays = {entry.name for entry in kept}
+        self._going = [entry for entry in earlier.packs if entry.name in there and entry.name not in stays]
         state, kept = (
             self._state([entry for entry in kept if entry.kind == Kind.STATE]),
             [entry for entry in kept if entry.kind != Kind.STATE],
         )
         todo = {kind: vault.uncovered(kind, kept) for kind in (Kind.CONTROL, Kind.CONTENT)}
         self._total = sum(count(spans) for of in todo.values() for _, spans in of)
-        self._write(bodies(self._db, kind, runs, self._skip) for kind, runs in todo.items())
+        self._write(bodies(self._db, kind, runs, vault.owed, self._fill) for kind, runs in todo.items())
+        away = self._segments_away() if self._away else []
+        if locked_out and self._away:  # a disk was taken away meanwhile, or a file is damaged
+            raise self._refuse(away)
         copied = copy_in(self._store, self._folder, self._progress, reread=self._reread)
         self._bytes_written += copied.bytes_written
         files = tuple(copied.entries)
@@ -169,6 +214,8 @@ class _Run:
             bytes_written=self._bytes_written,
             commits=self._total - self._away,
             away=self._away,
+            taken_over=self._taken_over,
+            places=self._places(away),
             packs=len(packs),
             files=len(files),
             bytes=sum(entry.size for entry in packs) + sum(sealed_size(entry.size) for entry in files),

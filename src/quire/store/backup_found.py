@@ -32,6 +32,7 @@ class Found(msgspec.Struct):
     packs: list[PackEntry]
     runs: int
     anew: str  # why nothing of it counts: "new", "key" (the vault's key was changed), or ""
+    locked_out: bool = False  # there are packs that this vault's key does not open, or that are damaged
     rebuilt: bool = False  # the manifest was lost or damaged, and the packs said what they are
 
 
@@ -48,15 +49,15 @@ def found(folder: BackupFolder, key: BackupKey) -> Found:
             hint="upgrade Quire, or choose a new folder",
         )
     if manifest is None and "manifest_open" in rules:
-        return Found([], 0, "key")
+        return Found([], 0, "key", locked_out=True)
     packs = list(manifest.packs) if manifest else []
     named = {entry.name for entry in packs}
-    taken = [
-        entry for name in sorted(folder.names(PACKS) - named) if (entry := _taken_over(folder, name, key))
-    ]
+    others = sorted(folder.names(PACKS) - named)
+    taken = [entry for name in others if (entry := _taken_over(folder, name, key))]
     packs += _disjoint(packs, taken)
     is_rebuilt = manifest is None and rules != {"backup_file_missing"}
-    return Found(packs, manifest.runs if manifest else 0, "" if packs else "new", is_rebuilt)
+    locked_out = manifest is None and len(taken) < len(others)
+    return Found(packs, manifest.runs if manifest else 0, "" if packs else "new", locked_out, is_rebuilt)
 
 
 def read_manifest(folder: BackupFolder, key: BackupKey) -> tuple[Manifest | None, set[str]]:

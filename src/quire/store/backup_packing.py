@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import apsw
 
@@ -41,6 +41,7 @@ class Holdings:
             self._runs[Kind.CONTENT, prefix] = lacking(here, control.get(prefix, []))
         self._has_holes = erasures.any_here(db)
         self._forgotten = forgotten(db)
+        self.owed = owed_erasures(db)
         channels = log.all_channels(db)
         ids = {row.n: row.id for row in channels}
         self.logs = [LogEntry(prefix, ids[row.channel]) for prefix, row in self.rows.items()]
@@ -55,7 +56,9 @@ class Holdings:
         if not (entry.holes or self._has_holes):
             return True
         found = (
-            one for span in entry.spans for one in holes_in(self._db, span.prefix, span.first, span.last)
+            one
+            for span in entry.spans
+            for one in holes_in(self._db, span.prefix, span.first, span.last, self.owed)
         )
         return holes_digest(found) == entry.holes
 
@@ -79,6 +82,16 @@ class Holdings:
         return found
 
 
+def owed_erasures(db: apsw.Connection) -> list[bytes]:
+    """What is erased, and not destroyed yet as it is archived and not at hand: no pack has it. In order."""
+    from quire.store import erasing, owing
+
+    found: list[bytes] = []
+    for channel, ids in owing.owed(db).items():
+        found += erasing.standing(db, channel, ids)
+    return sorted(found)
+
+
 def _marks(gone: Forgotten, spans: Iterable[PackSpan]) -> bytes:
     """What tells a pack of control commits from the same without keys that were destroyed since."""
     marks = {mark for span in spans for mark in gone.get(span.prefix, ())}
@@ -89,11 +102,13 @@ def bodies(
     db: apsw.Connection,
     kind: Kind,
     runs: Iterable[tuple[log.LogRow, list[Span]]],
-    skip: Callable[[], None] = lambda: None,
+    owed: Sequence[bytes] = (),
+    fill: Callable[[bytes, StoredCommit], StoredCommit | None] = lambda prefix, one: None,
 ) -> Iterator[PackBody]:
     """Packs of these runs of logs, each filled before the next is begun.
 
-    skip    called for each commit that is left out, as something of it is archived and not at hand
+    owed    what is erased and not destroyed yet, in order
+    fill    a commit of a log of which something is archived and not at hand, whole; None: it is left out
     """
     gone = forgotten(db) if kind == Kind.CONTROL else {}  # first: what goes meanwhile is for the next run
     filling = _Filling(kind, gone)
@@ -102,13 +117,13 @@ def bodies(
             begun = first
             while begun <= last:
                 head, seq = b"", last
-                for one in run(db, row, begun, last):
-                    if one.is_away:
+                for found in run(db, row, begun, last, owed):
+                    one = fill(row.prefix, found) if found.is_away else found
+                    if one is None:
                         if head:
-                            span = PackSpan(row.prefix, begun, one.seq - 1, commit_id(head))
+                            span = PackSpan(row.prefix, begun, found.seq - 1, commit_id(head))
                             filling.end(span, decode_head(head).time)
-                        head, begun = b"", one.seq + 1
-                        skip()
+                        head, begun = b"", found.seq + 1
                         continue
                     head = one.head
                     filling.add(row.prefix, one)
