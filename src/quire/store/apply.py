@@ -8,7 +8,7 @@ applied first and together (an import brings tens of thousands), then the rest, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -21,29 +21,16 @@ from quire.core.limits import AHEAD_MS_MAX
 from quire.core.operation import (
     KINDS,
     SELF_ONLY,
-    Bookmark,
-    Contact,
     Delete,
-    DeviceName,
     Edit,
-    EpochKey,
     Erase,
-    Name,
     Operation,
-    Pin,
     Post,
-    Profile,
-    React,
-    ReadMarker,
-    Topic,
-    Unbookmark,
-    Unpin,
-    Unreact,
     stored_operation,
 )
 from quire.core.rights import MAY_ALL
 from quire.core.timeline import author_of, lacks_right, may_delete, may_edit, order_time
-from quire.storage import backlog, erasures, keychain, log, search
+from quire.storage import backlog, log, search
 from quire.storage import timeline as rows
 from quire.storage.attachments import Use, put_uses
 from quire.storage.database import Statement, fault
@@ -52,8 +39,8 @@ from quire.storage.pending import waiting_exists
 from quire.storage.timeline import MessageRow
 from quire.store import owing
 from quire.store.attachments import uses_of
+from quire.store.changes import APPLY, Change
 from quire.store.columns import Posts
-from quire.store.epochs import is_key
 from quire.store.erasing import erase_here, is_let_go, strike
 
 AUTHORS_CACHED_MAX = 50_000
@@ -383,7 +370,7 @@ class Applier:
         )
         fault("after_operation")
         if not void:
-            _APPLY[type(operation)](self, db, channel, item, row, author, time)
+            APPLY[type(operation)](self, db, Change(channel.n, item, operation, row, author, time))
 
     def _is_void(
         self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: MessageRow | None, by: str
@@ -403,145 +390,7 @@ class Applier:
             return not may_edit(rows.author(db, row.author)[0], brought.signer, by, item.signer)
         return False
 
-    def _edit(
-        self,
-        db: apsw.Connection,
-        channel: log.ChannelRow,
-        item: Item,
-        row: MessageRow,
-        author: int,
-        time: int,
-    ) -> None:
-        edit = item.operation
-        assert isinstance(edit, Edit)
-        flags = row.flags | rows.EDITED
-        if rows.edits_of_version(db, row.id, edit.previous) > 1:
-            flags |= rows.CONCURRENT
-        shows = row.edit is None or (time, item.id) > (rows.operation_time(db, row.edit), row.edit)
-        if shows and not row.flags & rows.DELETED:
-            self.flush(db)
-            post = rows.post_of(db, row)
-            old, new = indexed(post, shown_body(db, row, post), row), indexed(post, edit.body, row)
-            search.replace(db, row.doc, old, new)
-        rows.set_flags(db, row, flags, item.id if shows else row.edit)
-
-    def _delete(
-        self,
-        db: apsw.Connection,
-        channel: log.ChannelRow,
-        item: Item,
-        row: MessageRow,
-        author: int,
-        time: int,
-    ) -> None:
-        if row.flags & rows.DELETED:
-            return
-        self.flush(db)
-        post = rows.post_of(db, row)
-        search.remove(db, row.doc, indexed(post, shown_body(db, row, post), row))
-        rows.set_flags(db, row, row.flags | rows.DELETED, row.edit)
-        if row.root is not None:
-            rows.drop_reply(db, row.root, rows.count_author(db, row.root, row.author, -1))
-        log.touch_channel(db, channel.n, messages=-1)
-
-    def _react(
-        self,
-        db: apsw.Connection,
-        channel: log.ChannelRow,
-        item: Item,
-        row: MessageRow,
-        author: int,
-        time: int,
-    ) -> None:
-        operation = item.operation
-        assert isinstance(operation, React | Unreact)
-        people = (operation.unknown or 1) if isinstance(operation, React) else 0
-        rows.put_reactions(db, [(row.id, operation.emoji, author, time, item.id, people)])
-        if not row.flags & rows.REACTED:
-            rows.set_flags(db, row, row.flags | rows.REACTED, row.edit)
-
-    def _pin(
-        self,
-        db: apsw.Connection,
-        channel: log.ChannelRow,
-        item: Item,
-        row: MessageRow,
-        author: int,
-        time: int,
-    ) -> None:
-        pinned = rows.newest_pin(db, row.id, KINDS[Pin], KINDS[Unpin]) == KINDS[Pin]
-        flags = row.flags | rows.PINNED if pinned else row.flags & ~rows.PINNED
-        rows.set_flags(db, row, flags, row.edit)
-
-    def _name(
-        self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: None, author: int, time: int
-    ) -> None:
-        operation = item.operation
-        if isinstance(operation, Name):
-            log.set_newest_text(db, channel.n, "name", operation.name, time, item.id)
-        elif isinstance(operation, Topic):
-            log.set_newest_text(db, channel.n, "topic", operation.topic, time, item.id)
-
-    def _profile(
-        self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: None, author: int, time: int
-    ) -> None:
-        profile = item.operation
-        assert isinstance(profile, Profile)
-        key = f"{profile.source}:{profile.author}" if profile.source else item.signer
-        rows.set_profile(db, self.author(db, key), profile.name, profile.bot, time, item.id)
-
-    def _mark(
-        self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: None, author: int, time: int
-    ) -> None:
-        assert item.operation is not None
-        mark(db, item.operation, time, item.id)
-
-    def _erase(
-        self, db: apsw.Connection, channel: log.ChannelRow, item: Item, row: None, author: int, time: int
-    ) -> None:
-        assert isinstance(item.operation, Erase)
-        erasures.put_erasures(db, channel.n, item.operation, item.id, time, item.signer, item.rights)
-
 
 def waited(id: bytes, time: int, signer: str, salted: bytes, rights: int) -> Item:
     """An operation that waited, or what is left of one."""
     return Item(id, time, signer, stored_operation(salted) if salted else None, salted, rights)
-
-
-def mark(db: apsw.Connection, operation: Operation, time: int, id: bytes) -> None:
-    """Apply an operation of the self-channel."""
-    if isinstance(operation, ReadMarker):
-        rows.put_marker(db, operation.channel, operation.time, operation.message, time, id)
-    elif isinstance(operation, Bookmark | Unbookmark):
-        standing = isinstance(operation, Bookmark)
-        rows.put_bookmark(db, operation.message, operation.channel, standing, time, id)
-    elif isinstance(operation, EpochKey):
-        if is_key(operation.channel, operation.epoch, operation.key):
-            keychain.put_epoch(db, operation.channel, operation.epoch, operation.key)
-    elif isinstance(operation, Contact):
-        rows.put_contact(db, operation.identity, operation.name, operation.verified, time, id)
-    elif isinstance(operation, DeviceName):
-        rows.put_device_name(db, operation.device, operation.name, time, id)
-
-
-_APPLY: dict[type, Callable[..., None]] = {
-    Edit: Applier._edit, Delete: Applier._delete, React: Applier._react, Unreact: Applier._react,
-    Pin: Applier._pin, Unpin: Applier._pin, Name: Applier._name, Topic: Applier._name,
-    Profile: Applier._profile, ReadMarker: Applier._mark, Bookmark: Applier._mark,
-    Unbookmark: Applier._mark, EpochKey: Applier._mark, Contact: Applier._mark, DeviceName: Applier._mark,
-    Erase: Applier._erase,
-}  # fmt: skip
-
-
-def indexed(post: Post, body: str, row: MessageRow) -> tuple[str, str]:
-    """What the search index holds of a message that shows `body`."""
-    return search.text_of(post, body), search.tags_of(post, body, row.channel, row.author, row.doc)
-
-
-def shown_body(db: apsw.Connection, row: MessageRow, post: Post) -> str:
-    """The text that stands, before any deletion."""
-    if row.edit is None:
-        return post.body
-    edit = stored_operation(rows.operation_bytes(db, row.edit))
-    assert isinstance(edit, Edit)
-    return edit.body

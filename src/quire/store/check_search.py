@@ -21,7 +21,7 @@ from quire.errors import CorruptError
 from quire.storage import schema, search
 from quire.storage import timeline as rows
 from quire.storage.cold import opened
-from quire.store.apply import shown_body
+from quire.store.changes import shown_body
 from quire.store.findings import PROBLEMS_MAX, Findings, named, readable
 
 TOKEN_BYTES_MAX = 32_768  # FTS5 cuts longer words there (FTS5_MAX_TOKEN_SIZE)

@@ -24,7 +24,8 @@ from quire.storage.database import fault
 from quire.storage.erasures import LOCAL, POLICY
 from quire.store import attachments, erasing, owing
 from quire.store import retention as deciding
-from quire.store.apply import Applier, Item, indexed, shown_body
+from quire.store.apply import Applier, Item
+from quire.store.changes import indexed, shown_body
 
 BULK = 32  # messages from which on words are forgotten first and taken out of the index later
 IMPORTED_COUNT = 256  # operations in a commit that only an import makes

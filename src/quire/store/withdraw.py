@@ -20,7 +20,8 @@ from quire.storage import timeline as rows
 from quire.storage.attachments import drop_uses
 from quire.storage.cold import opened, whole
 from quire.storage.database import inconsistent
-from quire.store.apply import Applier, Item, indexed, mark, shown_body, waited
+from quire.store.apply import Applier, Item, waited
+from quire.store.changes import indexed, mark, shown_body
 from quire.store.erasing import strike
 
 Taken = dict[bytes, bytes | None]  # id -> salt || operation; None: the bytes are gone
