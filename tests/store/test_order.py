@@ -17,6 +17,7 @@ from quire.core.timeline import Folded, fold
 from quire.storage import log
 from quire.store import creation, wallclock
 from quire.store.local import LocalStore
+from quire.store.versions import versions
 from tests import oracle, vaults
 from tests.store.histories import LATER_MS, NOW_MS, WORDS, History, groups, histories, made, peopled
 
@@ -111,8 +112,8 @@ def check_against_fold(store: LocalStore, history: History, now_ms: int) -> None
         assert message.pinned == shown.pinned
         assert message.concurrent_edits == shown.concurrent
         assert (message.deleted is not None) == (shown.deleted is not None)
-        versions = [one for one in store.reader.versions(message.id) if one.number == 1 or not one.erased]
-        assert len(versions) == (0 if shown.deleted else shown.edits + 1)
+        kept = [one for one in versions(store.reader, message.id) if one.number == 1 or not one.erased]
+        assert len(kept) == (0 if shown.deleted else shown.edits + 1)
         assert (message.deleted is not None and message.deleted.erased) == (shown.erased is not None)
         assert _edit_shown(store, message.id) == shown.edit
     check_counters(store, folded, channel)

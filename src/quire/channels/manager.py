@@ -381,8 +381,10 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
         self, channel: ChannelRef, *, limit: int = 50, before: str | None = None
     ) -> tuple[list[Thread], str | None]:
         """A channel's threads, the latest reply first, and a cursor for more."""
+        from quire.store import threads
+
         n = self.store.channel_row(self.resolve(channel)).n
-        found = self.store.reader.threads(n, position(before) if before else None, limit + 1)
+        found = threads.of_channel(self.store.reader, n, position(before) if before else None, limit + 1)
         page = found[:limit]
         older = f"{page[-1][1]:x}.{page[-1][0].root.hex()}" if len(found) > limit else None
         return [thread for thread, _ in page], older
@@ -396,7 +398,9 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
     @guarded
     def get_edit_history(self, id: MessageId) -> list[Version]:
         """Every version of a message, oldest first. Raises: NotFoundError."""
-        return self.store.reader.versions(id)
+        from quire.store.versions import versions
+
+        return versions(self.store.reader, id)
 
     @guarded
     def pinned(self, channel: ChannelRef) -> list[Message]:

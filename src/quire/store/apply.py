@@ -18,16 +18,7 @@ import msgspec
 
 from quire.core import clock
 from quire.core.limits import AHEAD_MS_MAX
-from quire.core.operation import (
-    KINDS,
-    SELF_ONLY,
-    Delete,
-    Edit,
-    Erase,
-    Operation,
-    Post,
-    stored_operation,
-)
+from quire.core.operation import KINDS, SELF_ONLY, Delete, Edit, Erase, Operation, Post, stored_operation
 from quire.core.rights import MAY_ALL
 from quire.core.timeline import author_of, lacks_right, may_delete, may_edit, order_time
 from quire.storage import backlog, log, search

@@ -386,7 +386,10 @@ class LocalStore(Care):
         self, root: MessageId, *, limit: int = 50, before: Place | None = None, after: Place | None = None
     ) -> Page:
         """Replies of a thread, oldest first; `after=page.newer` continues."""
-        return self.reader.replies(
+        from quire.store import threads
+
+        return threads.replies(
+            self.reader,
             root,
             None if before is None else self.place(before),
             None if after is None else self.place(after),
@@ -398,31 +401,9 @@ class LocalStore(Care):
         self, query: str, *, channel: ChannelId | None = None, limit: int = 20, before: str | None = None
     ) -> Hits:
         """The newest matches of a query (core/query.py has the language). Raises: UsageError."""
-        from quire.core.query import parse_query
-        from quire.storage import search
+        from quire.store.searching import search  # with its language, which only it needs
 
-        parsed = parse_query(query)
-        db = self.reader.connection()
-        channels = [[self.reader.number(channel)]] if channel else []
-        for name in parsed.channels:
-            found = [row.n for row in log.channels(db) if names_channel(row, name)]
-            if not found:
-                raise NotFoundError(f"there is no channel {name}", rule="no_channel")
-            channels.append(found)
-        authors = []
-        for name in parsed.authors:
-            own = [self.own_author()] if name.lower() == "me" else []
-            numbers = own or search.author_numbers(db, name)
-            if not numbers:
-                return Hits((), None)
-            authors.append(numbers)
-        doc = None
-        if before is not None:
-            try:
-                doc = int(before, 16)
-            except ValueError:
-                raise UsageError("this is not a search cursor", rule="cursor_form") from None
-        return self.reader.search(parsed, channels, authors, limit, doc)
+        return search(self, query, channel, limit, before)
 
     def own_author(self) -> int:
         """The number of our own author, or -1 before we wrote anything."""

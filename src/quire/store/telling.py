@@ -40,7 +40,8 @@ from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.cold import opened_all, whole
 from quire.storage.database import guarded
-from quire.store.reader import START, Position, decoded_posts
+from quire.store.messages import decoded_posts
+from quire.store.reader import START, Position
 from quire.store.veiling import veil
 
 BATCH = 2_000  # messages at a time: 100 queries' worth of what a page has, and a megabyte or two
