@@ -9,6 +9,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from quire.channels.naming import Naming
 from quire.core.ids import ChannelId
 from quire.core.limits import TIME_MS_MAX
 from quire.core.views import Event
@@ -16,21 +17,13 @@ from quire.errors import UsageError
 from quire.storage.database import guarded
 
 if TYPE_CHECKING:
-    from quire.channels.events import EventHub
     from quire.store.archiving import ArchiveReport
     from quire.store.care import Progress
-    from quire.store.local import LocalStore
     from quire.store.segments import Segment
 
 
-class Archiver:
+class Archiver(Naming):
     """What `ChannelManager` does with an archive."""
-
-    store: LocalStore
-    _hub: EventHub
-
-    def resolve(self, channel: ChannelId | str) -> ChannelId:
-        raise NotImplementedError
 
     @guarded
     def archive(

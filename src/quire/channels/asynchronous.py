@@ -29,7 +29,8 @@ from quire.channels.asynchronous_erasing import AsyncEraser
 from quire.channels.asynchronous_people import AsyncPeople
 from quire.channels.asynchronous_retention import AsyncKeeper
 from quire.channels.events import POLL_S, QUEUE_MAX, Arrivals
-from quire.channels.manager import ChannelManager, ChannelRef, When
+from quire.channels.manager import ChannelManager, When
+from quire.channels.naming import ChannelRef
 from quire.core.ids import ChannelId, MessageId
 from quire.core.operation import Attachment
 from quire.core.reports import ImportSummary

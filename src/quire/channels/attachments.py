@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import apsw
 
+from quire.channels.naming import Naming
 from quire.core.ids import ChannelId, MessageId
 from quire.core.limits import FILE_BYTES_MAX
 from quire.core.operation import Attachment
@@ -35,14 +36,8 @@ COPY_BYTES = 1 << 20
 NAMES_TRIED_MAX = 1_000
 
 
-class Attachments:
+class Attachments(Naming):
     """What `ChannelManager` does with attachments."""
-
-    store: LocalStore
-    _hub: EventHub
-
-    def resolve(self, channel: ChannelId | str) -> ChannelId:
-        raise NotImplementedError
 
     @guarded
     def get_attachments(self, id: MessageId) -> list[AttachmentView]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quire.channels.attachments import publish_came
-from quire.core.ids import ChannelId, IdentityId, MessageId
+from quire.channels.naming import Naming
+from quire.core.ids import ChannelId, MessageId
 from quire.core.limits import FILE_BYTES_MAX, TIME_MS_MAX
 from quire.core.operation import Profile
 from quire.core.rights import MAY_POST
@@ -22,27 +23,14 @@ from quire.storage import log
 from quire.storage import timeline as rows
 
 if TYPE_CHECKING:
-    from quire.channels.events import EventHub
     from quire.core.bundle_file import Record
     from quire.core.crypto.cards import Card
     from quire.core.membership import Membership
-    from quire.store.local import LocalStore
     from quire.store.unbundling import BundleReport
 
 
-class Bundles:
+class Bundles(Naming):
     """What `ChannelManager` carries."""
-
-    store: LocalStore
-    _hub: EventHub
-
-    @property
-    def identity(self) -> IdentityId:
-        """Who we are."""
-        return IdentityId(bytes.fromhex(self.store.own_key.partition(":")[2]))
-
-    def resolve(self, channel: ChannelId | str) -> ChannelId:
-        raise NotImplementedError
 
     def set_name(self, name: str) -> None:
         raise NotImplementedError

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from quire.channels.naming import Naming
 from quire.core.ids import ChannelId, MessageId
 from quire.core.limits import ERASED_PER_OPERATION_MAX
 from quire.core.operation import (
@@ -26,14 +27,13 @@ from quire.core.operation import (
     stored_operation,
 )
 from quire.core.rights import MAY_MODERATE
-from quire.core.views import Event, Version
+from quire.core.views import Event
 from quire.errors import NotFoundError, UnauthorisedError, UsageError
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded, inconsistent
 
 if TYPE_CHECKING:
-    from quire.channels.events import EventHub
     from quire.core.reports import Erased, ErasureReceipt, Scan
     from quire.store.care import Progress
     from quire.store.local import LocalStore
@@ -43,17 +43,8 @@ EVENTS_MAX = 1_000  # messages named one by one to those who listen
 Entry = Remains | Gone
 
 
-class Eraser:
+class Eraser(Naming):
     """What `ChannelManager` does to erase."""
-
-    store: LocalStore
-    _hub: EventHub
-
-    def resolve(self, channel: ChannelId | str) -> ChannelId:
-        raise NotImplementedError
-
-    def get_edit_history(self, id: MessageId) -> list[Version]:
-        raise NotImplementedError
 
     def erase_message(self, id: MessageId, reason: str = "") -> ErasureReceipt:
         """Destroy a message of ours, or one that we imported, with all its versions; a moderator, anybody's. For good.
@@ -153,10 +144,13 @@ class Eraser:
 
         return scan(self.store, list(texts), progress)
 
+    @guarded
     def texts_of(self, id: MessageId) -> list[str]:
         """All that a message says and said, to look for it later."""
+        from quire.store.versions import versions
+
         message = self.store.get_message(id)
-        found = [version.body for version in self.get_edit_history(id)]
+        found = [version.body for version in versions(self.store.reader, id)]
         return [text for text in dict.fromkeys([*found, message.title]) if text]
 
     # The work

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from quire.channels.naming import Naming
 from quire.core.ids import ChannelId
 from quire.core.operation import Profile
 from quire.core.rights import MAY_POST
@@ -16,16 +17,10 @@ from quire.storage.database import guarded
 
 if TYPE_CHECKING:
     from quire.exchange.exported import ExportSummary
-    from quire.store.local import LocalStore
 
 
-class Exporting:
+class Exporting(Naming):
     """What `ChannelManager` exports."""
-
-    store: LocalStore
-
-    def resolve(self, channel: ChannelId | str) -> ChannelId:
-        raise NotImplementedError
 
     def _own_name(self) -> str:
         raise NotImplementedError

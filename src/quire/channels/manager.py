@@ -1,7 +1,7 @@
 """`ChannelManager`: everything one does with channels and messages, over one `LocalStore`.
 
-There is no separate save step: when a method returns, what it did is on disk. A channel is named by its id,
-by its name ("general", "#general", "slack/general" where two share one), or by the start of its id in hex.
+There is no separate save step: when a method returns, what it did is on disk. Here are channels, writing and reading; what
+else one does with a vault is in the modules of its parts, a subject each. How things are named: channels/naming.py.
 """
 
 from __future__ import annotations
@@ -17,38 +17,25 @@ import apsw
 
 from quire.channels.archiving import Archiver
 from quire.channels.attachments import Attachments
+from quire.channels.changing import Changing
 from quire.channels.erasing import Eraser
-from quire.channels.events import EventHub, follow
+from quire.channels.events import follow
 from quire.channels.exporting import Exporting
+from quire.channels.marks import Marks
+from quire.channels.naming import ChannelRef
 from quire.channels.people import People
 from quire.channels.retention import Keeper
 from quire.core.control import Role
-from quire.core.ids import ChannelId, MessageId, message_id_text, parse_message_id
+from quire.core.ids import ChannelId, MessageId
 from quire.core.limits import TIME_MS_MAX
-from quire.core.operation import (
-    BROADCAST,
-    Attachment,
-    Bookmark,
-    Delete,
-    Edit,
-    Name,
-    Operation,
-    Pin,
-    Profile,
-    React,
-    ReadMarker,
-    Topic,
-    Unbookmark,
-    Unpin,
-    Unreact,
-)
-from quire.core.rights import MAY_MODERATE, MAY_POST
-from quire.core.views import Author, ChannelInfo, Event, Hits, Message, Page, Reaction, Thread, Version
-from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError, callers_mistake
+from quire.core.operation import BROADCAST, Attachment, Name, Profile, Topic
+from quire.core.rights import MAY_POST
+from quire.core.views import Author, ChannelInfo, Event, Hits, Message, Page, Thread, Version
+from quire.errors import MalformedError, NotFoundError, UsageError, callers_mistake
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded
-from quire.store.local import LocalStore, Place, names_channel
+from quire.store.local import Place
 from quire.store.reader import START, position
 
 if TYPE_CHECKING:
@@ -57,18 +44,11 @@ if TYPE_CHECKING:
     from quire.store.attachments import NewFile
     from quire.store.importing import ImportProgress
 
-ChannelRef = ChannelId | str
 When = Place | datetime
-PREFIX_CHARS_MIN = 4
 
 
-class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
+class ChannelManager(People, Changing, Marks, Keeper, Attachments, Exporting, Eraser, Archiver):
     """The use cases of one vault. Thread-safe."""
-
-    def __init__(self, store: LocalStore) -> None:
-        self.store = store
-        self._hub = EventHub()
-        self._read_before: set[bytes] = set()  # channels that we may read: once so, always so
 
     # Ourselves
 
@@ -128,43 +108,6 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
 
         db = self.store.database.reader
         return self._info(db, self.store.channel_row(self.resolve(channel)), backlog.waiting_counts(db))
-
-    @guarded
-    def resolve(self, channel: ChannelRef) -> ChannelId:
-        """The id of a channel. Raises: NotFoundError, UsageError(rule="channel_ambiguous")."""
-        if not isinstance(channel, str):
-            if channel not in self._read_before:
-                row = log.channel_by_id(self.store.database.reader, channel)
-                if row is None:
-                    return channel  # whoever uses it finds out that there is none
-                self._require_reader(row)
-            return channel
-        found = log.channels(self.store.database.reader)
-        named = [row for row in found if names_channel(row, channel)]
-        if not named and len(channel) >= PREFIX_CHARS_MIN:
-            named = [row for row in found if row.id.hex().startswith(channel.lower())]
-        if not named:
-            raise NotFoundError(
-                f"there is no channel {channel}", rule="no_channel",
-                hint=_meant(channel, [row.name for row in found]),
-            )  # fmt: skip
-        if len(named) > 1:
-            choices = ", ".join(
-                f"{row.source}/{row.name}" if row.source else row.id.hex()[:8] for row in named[:8]
-            )
-            raise UsageError(
-                f"{channel} may be any of {choices}", rule="channel_ambiguous", hint="write one of these"
-            )
-        self._require_reader(named[0])
-        return named[0].id
-
-    def _require_reader(self, row: log.ChannelRow) -> None:
-        """Who was put out keeps what they had; who was never in reads nothing. Raises: UnauthorisedError."""
-        if not row.role:
-            state = self.store.ledger.people.state(self.store.database.reader, row)
-            if self.identity not in state.everybody:
-                raise UnauthorisedError("you are not a member of this channel", rule="not_a_member")
-        self._read_before.add(row.id)
 
     def rename_channel(self, channel: ChannelRef, name: str) -> None:
         """Give a channel another name."""
@@ -232,101 +175,6 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
 
     store_message = send_message  # the name other stores use for it
 
-    def edit_message(self, id: MessageId, body: str) -> Message:
-        """Change our message's text; every version is kept. Raises: UsageError, UnauthorisedError."""
-
-        def prepare(db: apsw.Connection, row: rows.MessageRow) -> Operation:
-            self._must_be_ours(row, "edit")
-            if row.flags & rows.DELETED:
-                raise UsageError("a deleted message cannot be edited", rule="message_deleted")
-            return Edit(id, row.edit or id, body)
-
-        self._write_to(id, prepare, "edit")
-        return self.store.get_message(id)
-
-    def delete_message(self, id: MessageId, reason: str = "") -> None:
-        """Take our message back, or one that we imported; a moderator, anybody's. Final."""
-
-        def prepare(db: apsw.Connection, row: rows.MessageRow) -> Operation:
-            moderates = log.channel_by_n(db, row.channel).rights & MAY_MODERATE
-            if not row.flags & rows.IMPORTED and not moderates:
-                self._must_be_ours(row, "delete")
-            if row.flags & rows.DELETED:
-                raise UsageError("this message is deleted already", rule="message_deleted")
-            return Delete(id, reason)
-
-        self._write_to(id, prepare, "delete")
-
-    def add_reaction(self, id: MessageId, emoji: str) -> tuple[Reaction, ...]:
-        """React to a message; all its reactions. Raises: UsageError(rule="reaction_exists")."""
-
-        def prepare(db: apsw.Connection, row: rows.MessageRow) -> Operation:
-            if self._reacted(db, id, emoji):
-                raise UsageError(f"you have reacted with {emoji} already", rule="reaction_exists")
-            if row.flags & rows.DELETED:
-                raise UsageError("a deleted message takes no reactions", rule="message_deleted")
-            return React(id, emoji)
-
-        self._write_to(id, prepare, "reaction")
-        return self.get_reactions(id)
-
-    def remove_reaction(self, id: MessageId, emoji: str) -> tuple[Reaction, ...]:
-        """Take our reaction back; what is left. Raises: UsageError(rule="reaction_absent")."""
-
-        def prepare(db: apsw.Connection, row: rows.MessageRow) -> Operation:
-            if not self._reacted(db, id, emoji):
-                raise UsageError(f"you have not reacted with {emoji}", rule="reaction_absent")
-            return Unreact(id, emoji)
-
-        self._write_to(id, prepare, "reaction")
-        return self.get_reactions(id)
-
-    def pin(self, id: MessageId) -> None:
-        """Pin a message to its channel. Raises: UsageError(rule="pin_exists")."""
-
-        def prepare(db: apsw.Connection, row: rows.MessageRow) -> Operation:
-            if row.flags & rows.DELETED:
-                raise UsageError("a deleted message cannot be pinned", rule="message_deleted")
-            if row.flags & rows.PINNED:
-                raise UsageError("this message is pinned already", rule="pin_exists")
-            return Pin(id)
-
-        self._write_to(id, prepare, "pin")
-
-    def unpin(self, id: MessageId) -> None:
-        """Take a pin off. Raises: UsageError(rule="pin_absent")."""
-
-        def prepare(db: apsw.Connection, row: rows.MessageRow) -> Operation:
-            if not row.flags & rows.PINNED:
-                raise UsageError("this message is not pinned", rule="pin_absent")
-            return Unpin(id)
-
-        self._write_to(id, prepare, "pin")
-
-    def _write_to(
-        self, id: MessageId, prepare: Callable[[apsw.Connection, rows.MessageRow], Operation], kind: str
-    ) -> None:
-        channel = self.store.get_message(id).channel
-
-        def checked(db: apsw.Connection, _: log.ChannelRow) -> list[Operation]:
-            row = rows.get_row(db, id)
-            if row is None:  # it was let go a moment ago
-                raise NotFoundError("there is no such message here", rule="no_message")
-            return [prepare(db, row)]
-
-        self.store.write(channel, checked)
-        self._hub.publish(Event(kind, channel, id))
-
-    def _must_be_ours(self, row: rows.MessageRow, what: str) -> None:
-        if not row.flags & rows.OURS:
-            raise UnauthorisedError(
-                f"only its author may {what} a message", rule=f"{what}_not_author", hint="reply to it instead"
-            )
-
-    def _reacted(self, db: apsw.Connection, id: MessageId, emoji: str) -> bool:
-        own = rows.authors_by_key(db, [self.store.own_key]).get(self.store.own_key, -1)
-        return rows.reaction(db, id, emoji, own)[1] > 0
-
     # Reading
 
     def load_channel_messages(self, channel: ChannelRef) -> Page:
@@ -390,12 +238,6 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
         return [thread for thread, _ in page], older
 
     @guarded
-    def get_reactions(self, id: MessageId) -> tuple[Reaction, ...]:
-        """Reactions of a message, the most frequent first, our own marked."""
-        reader = self.store.reader
-        return () if reader.hides(id) else reader.reactions(reader.connection(), id)
-
-    @guarded
     def get_edit_history(self, id: MessageId) -> list[Version]:
         """Every version of a message, oldest first. Raises: NotFoundError."""
         from quire.store.versions import versions
@@ -415,87 +257,9 @@ class ChannelManager(People, Keeper, Attachments, Exporting, Eraser, Archiver):
             query, channel=self.resolve(channel) if channel else None, limit=limit, before=before
         )
 
-    # Our own marks, in the self-channel
-
-    @guarded
-    def mark_read(self, channel: ChannelRef, up_to: MessageId | None = None) -> None:
-        """Everything up to a message (default: the newest) is read."""
-        id = self.resolve(channel)
-        if up_to is None:
-            page = self.store.get_channel_messages_paginated(id, limit=1)
-            if not page.messages:
-                return
-            up_to = page.messages[0].id
-        message = self.get_message(up_to)
-        if message.channel != id:
-            raise UsageError("this message is in another channel", rule="message_elsewhere")
-        self._mark(ReadMarker(id, message.time, up_to))
-
     def unread_counts(self) -> dict[ChannelId, tuple[int, int]]:
         """Channel -> (unread messages, those that mention us)."""
         return {info.id: (info.unread, info.mentions) for info in self.list_channels()}
-
-    @guarded
-    def bookmark(self, id: MessageId) -> None:
-        """Remember a message; only our own devices see it. Raises: UsageError(rule="bookmark_exists")."""
-        channel = self.get_message(id).channel
-        if rows.is_bookmarked(self.store.database.reader, id):
-            raise UsageError("this message is bookmarked already", rule="bookmark_exists")
-        self._mark(Bookmark(channel, id))
-
-    @guarded
-    def unbookmark(self, id: MessageId) -> None:
-        """Forget a bookmark. Raises: UsageError(rule="bookmark_absent")."""
-        channel = self.get_message(id).channel
-        if not rows.is_bookmarked(self.store.database.reader, id):
-            raise UsageError("this message is not bookmarked", rule="bookmark_absent")
-        self._mark(Unbookmark(channel, id))
-
-    @guarded
-    def bookmarks(self) -> list[Message]:
-        """Bookmarked messages, the newest mark first; without those that have not come yet, or were let go."""
-        db = self.store.database.reader
-        return [found for id in rows.bookmarks(db) if (found := self.store.reader.find(id))]
-
-    @guarded
-    def _mark(self, operation: Operation) -> None:
-        self.store.write_operations(log.self_channel(self.store.database.reader).id, operation)
-
-    # Ids as people write them
-
-    @guarded
-    def find_message(self, text: str) -> MessageId:
-        """The message a person means by a full or abbreviated id, as `short_id` writes it.
-
-        Raises: NotFoundError, UsageError(rule="message_id_form" or "message_id_ambiguous").
-        """
-        prefix, seq, index = parse_message_id(text)
-        db = self.store.database.reader
-        found = []
-        for row in log.logs(db):
-            id = MessageId(row.prefix + seq.to_bytes(4, "big") + index.to_bytes(2, "big"))
-            if message_id_text(id).startswith(prefix) and rows.get_row(db, id) is not None:
-                found.append(id)
-        if not found:
-            raise NotFoundError(f"there is no message {text}", rule="no_message")
-        if len(found) > 1:
-            choices = ", ".join(message_id_text(id) for id in found[:5])
-            raise UsageError(f"{text} may be any of {choices}", rule="message_id_ambiguous")
-        return found[0]
-
-    @guarded
-    def short_id(self, id: MessageId) -> str:
-        """The shortest form of an id that no other log's ids share, of at least four characters."""
-        whole = message_id_text(id)[:16]
-        others = [
-            message_id_text(MessageId(row.prefix + id[10:]))[:16]
-            for row in log.logs(self.store.database.reader)
-            if row.prefix != id[:10]
-        ]
-        size = PREFIX_CHARS_MIN
-        while any(other.startswith(whole[:size]) for other in others):
-            size += 1
-        return message_id_text(id, size)
 
     # In and out
 
@@ -536,10 +300,3 @@ def _place(when: When | None) -> Place | None:
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
         return max(0, int(when.timestamp() * 1000))
     return when
-
-
-def _meant(name: str, there: list[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name.removeprefix("#"), there, 1)
-    return (f"did you mean {close[0]}? " if close else "") + "`quire channels` lists them"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from quire.channels.bundles import Bundles
+from quire.channels.naming import PREFIX_CHARS_MIN
 from quire.core.control import Role
 from quire.core.ids import ChannelId, IdentityId
 from quire.core.operation import Contact, DeviceName
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from quire.store import group
     from quire.store.local import LocalStore
 
-PREFIX_CHARS_MIN = 4
 PersonRef = IdentityId | str
 
 

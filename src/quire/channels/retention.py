@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import apsw
 import msgspec
 
+from quire.channels.naming import Naming
 from quire.core.control import POLICIES, ControlOperation, Policy
 from quire.core.ids import ChannelId
 from quire.core.views import Event
@@ -19,10 +20,8 @@ from quire.storage import log
 from quire.storage.database import guarded
 
 if TYPE_CHECKING:
-    from quire.channels.events import EventHub
     from quire.core.membership import Graph
     from quire.core.retention import Keeping
-    from quire.store.local import LocalStore
     from quire.store.pruning import Pruned
     from quire.store.retention import Preview
 
@@ -36,14 +35,8 @@ class Retention(msgspec.Struct, frozen=True):
     disappear_read_ms: int = 0  # after reading
 
 
-class Keeper:
+class Keeper(Naming):
     """What `ChannelManager` does to let go."""
-
-    store: LocalStore
-    _hub: EventHub
-
-    def resolve(self, channel: ChannelId | str) -> ChannelId:
-        raise NotImplementedError
 
     @guarded
     def get_retention(self, channel: ChannelId | str) -> Retention:
