@@ -13,7 +13,7 @@ from bench.people import with_history
 from quire.channels.manager import ChannelManager
 from quire.core.ids import ChannelId
 from quire.core.retention import Keeping
-from quire.store.local import FILE_NAME
+from quire.store.opening import FILE_NAME
 
 PART = "retention"
 BETWEEN_S = 0.02  # from one post to the next

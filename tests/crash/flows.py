@@ -28,7 +28,8 @@ from quire.storage import database, log
 from quire.storage.keyslots import KeySlots
 from quire.storage.outside import create_key_file
 from quire.store.linking import LinkGuest, LinkHost
-from quire.store.local import FILE_NAME, LocalStore
+from quire.store.local import LocalStore
+from quire.store.opening import FILE_NAME
 from quire.store.witness import Witness
 from quire.testing.faults import FaultyDisk, Kill, Plan, die, watch
 from quire.testing.people import Person, key_of, meet

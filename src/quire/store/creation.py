@@ -28,13 +28,12 @@ from quire.storage.files import beside, flush_folder
 from quire.storage.keyslots import KeySlots
 from quire.storage.meta import set_meta
 from quire.store.ledger import Ledger
+from quire.store.opening import FILE_NAME
 from quire.store.wallclock import now_ms
 from quire.store.witness import Witness
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
-
-FILE_NAME = "vault.db"
 
 
 @guarded

@@ -11,26 +11,25 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import apsw
 
-from quire.core.crypto.secrets import DatabaseKey, Passphrase, RecoveryPhrase, Unlock
+from quire.core.crypto.secrets import Passphrase, RecoveryPhrase, Unlock
 from quire.core.ids import ChannelId, DeviceId, MessageId
 from quire.core.operation import Attachment, Operation, Post
 from quire.core.views import Hits, Message, Page
-from quire.errors import BusyError, CorruptError, FullError, NotFoundError, StorageError, UsageError
-from quire.storage import log, pending, schema
+from quire.errors import NotFoundError, UsageError
+from quire.storage import log
 from quire.storage import timeline as rows
-from quire.storage.cold import any_segment
 from quire.storage.database import Database, guarded
-from quire.storage.meta import get_meta, set_meta
+from quire.storage.meta import get_meta
 from quire.store.care import Care
 from quire.store.care import Progress as Progress
+from quire.store.dues import Dues
+from quire.store.opening import opened
 from quire.store.reader import Position, Reader, position
 from quire.store.witness import Witness
 
@@ -45,12 +44,10 @@ if TYPE_CHECKING:
     from quire.store.ledger import Ledger
     from quire.store.turns import Prepare
 
-FILE_NAME = "vault.db"
-OPENING_MS = 40  # what opening a vault may take longer to destroy what is to go
 Place = str | MessageId | int  # a cursor, a message, or Unix ms
 
 
-class LocalStore(Care):
+class LocalStore(Care, Dues):
     """A vault on this device's disk."""
 
     recovery_phrase: RecoveryPhrase | None = None  # only on the store that `create` returned
@@ -66,8 +63,7 @@ class LocalStore(Care):
         self.reader = Reader(database, self.own_key)
         self._ledger: Ledger | None = None
         self._making = threading.Lock()
-        self._lets_go = 0  # how many threads are at it
-        self._let_go_at = time.time_ns()  # when we last looked what is to go
+        Dues.__init__(self)
 
     @property
     def folder(self) -> Path:
@@ -138,35 +134,14 @@ class LocalStore(Care):
 
         Raises: NotFoundError(rule="no_vault"), UnlockError, CorruptError, SchemaError, StorageError.
         """
-        from quire.storage.keyslots import KeySlots
-
         path = os.fspath(folder)
-        file = os.path.join(path, FILE_NAME)
-        if not _exists(os.path.join(path, "slots")) and not _exists(file):
-            raise NotFoundError(
-                f"there is no vault in {path}", rule="no_vault", hint="`quire init` makes one"
-            )
-        slots, key = KeySlots.open(path, as_unlock(unlock))
+        slots, database = opened(path, as_unlock(unlock), read_only=read_only, vfs=vfs)
         try:
-            if not _exists(file):
-                raise CorruptError(
-                    f"{file} is missing",
-                    rule="database_missing",
-                    hint="restore it from the backup that has these slots",
-                )
-            database = _open_database(file, slots, key, read_only, vfs)
-            try:
-                _check_slots(database, slots)
-                store = cls(path, slots, database)
-                store.release_due()
-                store._settle_if_archived()
-                store._tidy_if_left()
-                store.let_go_a_little(OPENING_MS)
-                return store
-            except BaseException:
-                database.close()
-                raise
+            store = cls(path, slots, database)
+            store._do_what_is_due()
+            return store
         except BaseException:
+            database.close()
             slots.close()
             raise
 
@@ -275,67 +250,6 @@ class LocalStore(Care):
 
         return ingest(self, encoded_commits)
 
-    def release_due(self) -> None:
-        """Show what was held for a time that has come; every write does so too, and every opening."""
-        db = self.database.reader
-        if self.database.read_only or not pending.may_be_due(db):
-            return
-        from quire.storage import backlog
-        from quire.store.wallclock import now_ms
-
-        now = now_ms()
-        if backlog.is_due(db, now) or backlog.is_parked_due(db, now):
-            with suppress(BusyError, FullError):  # whoever writes now, or next, does it
-                self.ledger.run(lambda db: None)
-
-    def _settle_if_archived(self) -> None:
-        """Do what waited for a file of the archive that is at hand now."""
-        with suppress(StorageError, apsw.Error):  # the next opening does it; damage is for `verify`
-            if any_segment(self.database.reader) and not self.database.read_only:
-                from quire.store.owing import settle
-
-                settle(self)
-
-    def _tidy_if_left(self) -> None:
-        """Take away what a killed process left among the attachments; it is seen at once whether there may be any."""
-        if self.database.read_only or not (
-            pending.any_doomed(self.database.reader)
-            or _holds_any(os.path.join(self._folder, "attachments", "new"))
-        ):
-            return
-        from quire.store.attachment_care import tidy
-
-        with suppress(StorageError):  # the next opening does it
-            tidy(self)
-
-    def let_go_a_little(self, budget_ms: float) -> None:
-        """Destroy some of what retention says is to go, if any of it is due; for about so long."""
-        due = None if self.database.read_only else pending.retention_due(self.database.reader)
-        if due is not None and due <= time.time_ns() // 1_000_000:  # imports what most programs never need
-            from quire.store.pruning import enforce
-
-            with suppress(BusyError, FullError):  # whoever writes next does it
-                enforce(self, budget_ms=budget_ms)
-
-    @contextmanager
-    def letting_go(self) -> Iterator[None]:
-        """While this goes on, whoever posts has not to do it too, nor what is to be done for the WAL."""
-        with self._making:
-            self._lets_go += 1
-        try:
-            with self.database.checkpointing():
-                yield
-        finally:
-            with self._making:
-                self._lets_go -= 1
-
-    def _let_go_meanwhile(self) -> None:
-        """After a write: so a program that only writes lets go, too, one short step a second; not while others do it."""
-        now = time.time_ns()
-        if self._lets_go == 0 and abs(now - self._let_go_at) >= 1_000_000_000:
-            self._let_go_at = now
-            self.let_go_a_little(0)
-
     # Reading
 
     @guarded
@@ -430,23 +344,9 @@ class LocalStore(Care):
     @guarded
     def stats(self) -> Stats:
         """What the vault holds and takes."""
-        from quire.core.reports import Stats
-        from quire.storage.attachments import totals
+        from quire.store.space import stats
 
-        with self.database.snapshot() as db:
-            count: Any = db.execute(
-                "SELECT (SELECT count(*) FROM channel WHERE kind <> 'self'), (SELECT coalesce(sum(messages), 0) FROM channel),"
-                " (SELECT count(*) FROM thread), (SELECT coalesce(sum(people), 0) FROM reaction),"
-                " (SELECT count(*) FROM author), (SELECT count(*) FROM commits),"
-                " (SELECT count(*) FROM doc) + (SELECT count(*) FROM operation), (SELECT count(*) FROM waiting),"
-                " (SELECT min((SELECT min(time) FROM message WHERE channel = channel.n)) >> 16 FROM channel),"
-                " (SELECT max(last_time) >> 16 FROM channel WHERE last_time > 0)"
-            ).fetchone()
-            wal = self.database.path.with_name(FILE_NAME + "-wal")
-            wal_bytes = wal.stat().st_size if wal.exists() else 0
-            file_bytes = self.database.path.stat().st_size
-            fields: Any = (*count, file_bytes, wal_bytes, schema.version(db), *totals(db))
-            return Stats(*fields)
+        return stats(self)
 
 
 def as_unlock(unlock: Unlock | str) -> Unlock:
@@ -458,58 +358,3 @@ def names_channel(row: log.ChannelRow, name: str) -> bool:
     """Does a person mean this channel by `name`? Its name, with or without '#', or `source/name`."""
     wanted = name.removeprefix("#").casefold()
     return wanted in (row.name.casefold(), f"{row.source}/{row.name}".casefold())
-
-
-def _exists(path: str) -> bool:
-    try:
-        os.stat(path)
-        return True
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a path with NUL
-        return False
-    except OSError as error:
-        raise StorageError(
-            f"cannot look into {os.path.dirname(path)}: {error.strerror}",
-            rule="folder_unreadable",
-            hint="check its permissions",
-        ) from error
-
-
-def _holds_any(folder: str) -> bool:
-    try:
-        return bool(os.listdir(folder))
-    except OSError:
-        return False
-
-
-def _open_database(
-    file: str, slots: KeySlots, key: DatabaseKey, read_only: bool, vfs: str | None
-) -> Database:
-    """The database under its key; a rekey that was interrupted is completed or undone."""
-    database = Database(file, key, read_only=read_only, vfs=vfs)
-    try:
-        found = schema.check(database.reader)
-        if slots.rekeying:
-            slots.abort_rekey()
-    except CorruptError as error:
-        database.close()
-        if error.rule != "not_a_vault" or slots.next_key is None:
-            raise
-        database = Database(file, slots.next_key, read_only=read_only, vfs=vfs)
-        found = schema.check(database.reader)
-        slots.finish_rekey()
-    if found < len(schema.MIGRATIONS) and not read_only:
-        with database.transaction() as db:
-            schema.migrate(db)
-    return database
-
-
-def _check_slots(database: Database, slots: KeySlots) -> None:
-    """Slots and database belong together, and the newest slots seen are remembered (docs/spec/04-keys.md, 6)."""
-    db = database.reader
-    if bytes(get_meta(db, "vault_id")) != slots.vault_id:
-        raise CorruptError(
-            "the slots are of another vault", rule="slots_foreign", hint="restore both files from one backup"
-        )
-    if not database.read_only and slots.generation > (get_meta(db, "slots_generation") or 0):
-        with database.transaction() as writer:
-            set_meta(writer, "slots_generation", slots.generation)

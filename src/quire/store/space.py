@@ -14,9 +14,9 @@ import apsw
 
 from quire.core.ids import ChannelId
 from quire.core.operation import KINDS, Edit, React, Unreact
-from quire.core.reports import AgeSpace, ChannelSpace, PolicySpace, SpaceReport
+from quire.core.reports import AgeSpace, ChannelSpace, PolicySpace, SpaceReport, Stats
 from quire.core.sealed_file import sealed_size
-from quire.storage import attachments, cold, log, pending
+from quire.storage import attachments, cold, log, pending, schema
 from quire.store import owing, quota
 from quire.store import retention as deciding
 from quire.store.compacting import size_bytes
@@ -196,3 +196,21 @@ def _in_force(db: apsw.Connection, now: int) -> tuple[PolicySpace, ...]:
 
 def _part(whole: int, share: int, of: int) -> int:
     return whole * share // of if of else 0
+
+
+def stats(store: LocalStore) -> Stats:
+    """What the vault holds and takes, in numbers."""
+    with store.database.snapshot() as db:
+        count: Any = db.execute(
+            "SELECT (SELECT count(*) FROM channel WHERE kind <> 'self'), (SELECT coalesce(sum(messages), 0) FROM channel),"
+            " (SELECT count(*) FROM thread), (SELECT coalesce(sum(people), 0) FROM reaction),"
+            " (SELECT count(*) FROM author), (SELECT count(*) FROM commits),"
+            " (SELECT count(*) FROM doc) + (SELECT count(*) FROM operation), (SELECT count(*) FROM waiting),"
+            " (SELECT min((SELECT min(time) FROM message WHERE channel = channel.n)) >> 16 FROM channel),"
+            " (SELECT max(last_time) >> 16 FROM channel WHERE last_time > 0)"
+        ).fetchone()
+        wal = store.database.path.with_name(store.database.path.name + "-wal")
+        wal_bytes = wal.stat().st_size if wal.exists() else 0
+        file_bytes = store.database.path.stat().st_size
+        fields: Any = (*count, file_bytes, wal_bytes, schema.version(db), *attachments.totals(db))
+        return Stats(*fields)
