@@ -19,7 +19,8 @@ from unittest.mock import patch
 import msgspec
 import pytest
 
-from quire.channels.relaying import Found, Relaying
+from quire.channels.relay_notes import Found
+from quire.channels.relaying import Relaying
 from quire.core.reach import Page
 from quire.node.peer import PeerSync
 from quire.storage import aboard

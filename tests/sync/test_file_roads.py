@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from quire.channels import relaying
-from quire.channels.relaying import Found, Relaying
+from quire.channels import relay_outgoing
+from quire.channels.relay_notes import Found
+from quire.channels.relaying import Relaying
 from quire.core.bundle_file import Kind
 from quire.core.ids import MessageId
 from quire.core.sealed_file import PIECE_PLAIN
@@ -122,7 +123,7 @@ def test_a_relay_carries_small_files_of_our_own_once(
     two: tuple[Person, Person], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada, bob = two
-    monkeypatch.setattr(relaying, "FILE_BYTES_MAX", len(DATA))
+    monkeypatch.setattr(relay_outgoing, "FILE_BYTES_MAX", len(DATA))
     id, large = post(ada), post(ada, DATA + b"one more", "large.bin")
     put: list[int] = []
     honest = RelayClient.put
@@ -172,7 +173,7 @@ def test_pieces_that_come_before_their_message_are_kept_for_it(two: tuple[Person
     ada, bob = two
     id = post(ada)
     relay = bytes(32)
-    items = [item for item in Relaying(ada.chat).giving(relay, everything=True) if item.data]
+    items = [item for item in Relaying(ada.chat).outgoing.items(relay, everything=True) if item.data]
     found = [Found(item.mailbox.public, number, item.data) for number, item in enumerate(items, start=1)]
     files = [one for one in found if one.data[0] == Kind.FILE]
     assert len(files) == 3
@@ -191,7 +192,7 @@ def test_a_file_beyond_our_limit_is_not_taken_from_a_relay_unless_asked_for(
     relay = bytes(32)
     items = [
         Found(item.mailbox.public, number, item.data)
-        for number, item in enumerate(Relaying(ada.chat).giving(relay, everything=True), start=1)
+        for number, item in enumerate(Relaying(ada.chat).outgoing.items(relay, everything=True), start=1)
     ]
     assert Relaying(bob.chat).take(relay, items).files == []
     bob.chat.fetch_attachment(id)

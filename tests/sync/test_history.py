@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from quire.channels.relaying import Found, Relaying
+from quire.channels.relay_notes import Found
+from quire.channels.relaying import Relaying
 from quire.core import relay_items
 from quire.core.bundle import bundle_tag, open_bundle, tag_of
 from quire.core.bundle_file import KNOWN, Kind, Record
@@ -47,7 +48,7 @@ class Mailboxes:
     def put_all_again(self, *people: Person) -> None:
         """As to another relay, now, with the keys that there are now."""
         for person in people:
-            again = Relaying(person.chat).giving(b"another relay...", everything=True)
+            again = Relaying(person.chat).outgoing.items(b"another relay...", everything=True)
             self.items += [(item.mailbox.public, item.data) for item in again]
 
     def serve(self, *people: Person) -> None:
@@ -57,16 +58,16 @@ class Mailboxes:
             before = len(self.items)
             for person in people:
                 vault = Relaying(person.chat)
-                for item in list(vault.giving(RELAY, everything=True)):
+                for item in list(vault.outgoing.items(RELAY, everything=True)):
                     self.items.append((item.mailbox.public, item.data))
-                    vault.given(RELAY, item)
+                    vault.notes.given(RELAY, item)
                 while found := self._for(vault):
                     vault.take(RELAY, found)
-                    vault.settle(RELAY)
+                    vault.notes.settle(RELAY)
 
     def _for(self, vault: Relaying) -> list[Found]:
-        boxes = vault.mailboxes()
-        reaches = vault.reaches(RELAY, [*boxes.followed, *boxes.content])
+        boxes = vault.boxes.all()
+        reaches = vault.notes.reaches(RELAY, [*boxes.followed, *boxes.content])
         return [
             Found(mailbox, cursor, data)
             for cursor, (mailbox, data) in enumerate(self.items, start=1)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from quire.channels.relaying import Found, Relaying, RelayItem
+from quire.channels.relay_notes import Found, RelayItem
+from quire.channels.relaying import Relaying
 from quire.channels.syncing import Syncing
 from quire.core.bundle_file import Kind
 from quire.core.ids import ChannelId
@@ -37,10 +38,10 @@ def story(tmp_path: Path) -> Story:
 def _given(person: Person, *, everything: bool) -> list[RelayItem]:
     """What a person puts, all of which the relay acknowledges."""
     vault = Relaying(person.chat)
-    items = list(vault.giving(RELAY, everything=everything))
+    items = list(vault.outgoing.items(RELAY, everything=everything))
     for item in items:
-        vault.given(RELAY, item)
-    vault.settle(RELAY)
+        vault.notes.given(RELAY, item)
+    vault.notes.settle(RELAY)
     return items
 
 
@@ -86,7 +87,7 @@ def test_what_a_relay_repeats_changes_or_makes_up_does_nothing(story: Story) -> 
         assert not report.channels
     assert bob.digest(team) == shown
     assert bob.store.verify().ok
-    assert vault.reaches(RELAY, [box]) == {box: Reach(15)}  # none of it is asked for again
+    assert vault.notes.reaches(RELAY, [box]) == {box: Reach(15)}  # none of it is asked for again
 
 
 def test_a_relay_is_given_each_thing_once_and_what_it_gave_not_at_all(story: Story) -> None:
@@ -95,8 +96,8 @@ def test_a_relay_is_given_each_thing_once_and_what_it_gave_not_at_all(story: Sto
     vault = Relaying(bob.chat)
     vault.take(RELAY, _found(items))
     mine = {one.data for one in items}
-    assert all(item.data not in mine for item in vault.giving(RELAY, everything=True))
-    vault.settle(RELAY)
+    assert all(item.data not in mine for item in vault.outgoing.items(RELAY, everything=True))
+    vault.notes.settle(RELAY)
     bob.reopen()
     later = _given(bob, everything=True)
     assert all(item.data not in {one.data for one in items} for item in later)
@@ -104,5 +105,5 @@ def test_a_relay_is_given_each_thing_once_and_what_it_gave_not_at_all(story: Sto
     assert len(_given(bob, everything=False)) == 1
     assert _given(bob, everything=True) == []
     assert len(_given(bob, everything=True)) < len(
-        list(Relaying(bob.chat).giving(b"o" * 16, everything=True))
+        list(Relaying(bob.chat).outgoing.items(b"o" * 16, everything=True))
     )

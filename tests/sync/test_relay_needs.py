@@ -14,7 +14,7 @@ import apsw
 import pytest
 
 from quire import Node
-from quire.channels import relaying as relaying_module
+from quire.channels import relay_outgoing
 from quire.channels.needs import Needs
 from quire.channels.relaying import Relaying
 from quire.core import relay_items
@@ -254,9 +254,7 @@ def test_a_new_key_for_1_760_devices_goes_in_parts_as_large_as_they_are(
 ) -> None:
     ada, bob, team = two
     by_relay(url, bob, ada, bob)
-    monkeypatch.setattr(
-        relaying_module, "devices_behind", lambda *of: set()
-    )  # nobody is there to be welcomed
+    monkeypatch.setattr(relay_outgoing, "devices_behind", lambda *of: set())  # nobody is there to be welcomed
     entries = [Author(seed).entry for seed in range(DEVICES)]
     for first in range(0, DEVICES, ADMITS_AT_ONCE):
         some = [Admit((entry,), Role.MEMBER) for entry in entries[first : first + ADMITS_AT_ONCE]]
@@ -265,7 +263,7 @@ def test_a_new_key_for_1_760_devices_goes_in_parts_as_large_as_they_are(
     before = ada.keys(team)
     ada.chat.rotate_key(team)
     ada.chat.send_message(team, "under the new key")
-    again = list(Relaying(ada.chat).giving(b"another relay...", everything=True))
+    again = list(Relaying(ada.chat).outgoing.items(b"another relay...", everything=True))
     parts = [one for one in again if one.data[0] == PART]
     assert len(parts) >= 2
     assert max(len(one.data) for one in parts) == ITEM_BYTES_MAX

@@ -19,7 +19,9 @@ from typing import Any
 import msgspec
 
 from quire.channels.manager import ChannelManager
-from quire.channels.relaying import Boxes, Found, Relaying, RelayItem
+from quire.channels.relay_boxes import Boxes
+from quire.channels.relay_notes import Found, RelayItem
+from quire.channels.relaying import Relaying
 from quire.core.bundle_file import Record
 from quire.core.crypto.keys import SigningKey
 from quire.core.crypto.mailboxes import inbox
@@ -148,7 +150,7 @@ class RelaySync:
                     reading.cancel()
                     await asyncio.gather(reading, return_exceptions=True)
                     with contextlib.suppress(QuireError):
-                        await self._on_disk(self._vault.settle, client.relay)
+                        await self._on_disk(self._vault.notes.settle, client.relay)
         finally:
             await asyncio.to_thread(self._disk.shutdown)
         return self.report
@@ -175,7 +177,7 @@ class RelaySync:
             elif self._due and (self._all_given or not self._backlog.is_done):
                 self._due = False
                 await self._give(
-                    client, self._vault.giving(client.relay, everything=False, patient=self._live)
+                    client, self._vault.outgoing.items(client.relay, everything=False, patient=self._live)
                 )
             elif not self._backlog.is_done:
                 await self._ask(client)
@@ -186,14 +188,14 @@ class RelaySync:
             elif not self._all_given:
                 self._all_given, self._due = True, False
                 await self._give(
-                    client, self._vault.giving(client.relay, everything=True, patient=self._live)
+                    client, self._vault.outgoing.items(client.relay, everything=True, patient=self._live)
                 )
-                await self._give(client, self._vault.needs(client.relay))
+                await self._give(client, self._vault.outgoing.needs(client.relay))
             elif self._again_s is not None and loop.time() >= self._again_s:
                 self._again_s, self._vault.needed = None, False
-                await self._give(client, self._vault.giving(client.relay, everything=True))
+                await self._give(client, self._vault.outgoing.items(client.relay, everything=True))
             elif self._again_s is None and not self._live:
-                await self._on_disk(self._vault.settle, client.relay)
+                await self._on_disk(self._vault.notes.settle, client.relay)
                 self._notify(self.report)
                 return
             else:
@@ -201,7 +203,7 @@ class RelaySync:
                 await self._rest()
             if self._ended is not None:
                 raise self._ended
-            if (self._vault.needed or self._vault.postponed) and self._again_s is None:
+            if (self._vault.needed or self._vault.outgoing.postponed) and self._again_s is None:
                 pause = random.uniform(*OTHERS_S) if self._live else 0.0  # noqa: S311 - not all at once
                 self._again_s = loop.time() + pause
 
@@ -223,13 +225,13 @@ class RelaySync:
         )  # what is there comes before what is to go again
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(None if first else self._again_s):
-                if not self._vault.is_settled:
+                if not self._vault.notes.is_settled:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(SETTLE_S):
                             await self._wake.wait()
                         self._wake.clear()
                         return
-                    await self._on_disk(self._vault.settle, self.report.relay)
+                    await self._on_disk(self._vault.notes.settle, self.report.relay)
                 await self._wake.wait()
         self._wake.clear()
 
@@ -257,13 +259,13 @@ class RelaySync:
             self._wake.set()
 
     async def _subscribe(self, client: RelayClient) -> None:
-        boxes: Boxes = await self._on_disk(self._vault.mailboxes)
+        boxes: Boxes = await self._on_disk(self._vault.boxes.all)
         followed = boxes.followed
         if self._with_files:
-            followed = followed | await self._on_disk(self._vault.file_mailboxes)
+            followed = followed | await self._on_disk(self._vault.boxes.of_files)
         fresh = {name: key for name, key in followed.items() if name not in self._known}
         content = {name: box for name, box in boxes.content.items() if name not in self._known}
-        reaches = await self._on_disk(self._vault.reaches, client.relay, [*fresh, *content])
+        reaches = await self._on_disk(self._vault.notes.reaches, client.relay, [*fresh, *content])
         self._known |= {*fresh, *content}
         for name, key in fresh.items():
             await self._follow(client, key, reaches[name])
@@ -300,7 +302,9 @@ class RelaySync:
 
     async def _turn(self, client: RelayClient, pages: Sequence[Page]) -> None:
         """Pages are taken in: what comes into their mailboxes from now on is heard, and the next are asked for."""
-        reaches = await self._on_disk(self._vault.reaches, client.relay, [page.mailbox for page in pages])
+        reaches = await self._on_disk(
+            self._vault.notes.reaches, client.relay, [page.mailbox for page in pages]
+        )
         for page in pages:
             reach = reaches[page.mailbox]
             if self._backlog.read(page, reach, self._vault.newest.get(page.mailbox)):
@@ -329,7 +333,7 @@ class RelaySync:
         await self._subscribe(client)  # a new key may have been made
 
     def _next(self, relay: bytes, giving: Generator[RelayItem, None, None]) -> RelayItem | None:
-        return next((item for item in giving if self._vault.lacks(relay, item)), None)
+        return next((item for item in giving if self._vault.outgoing.lacks(relay, item)), None)
 
     async def _stored(self, client: RelayClient, item: RelayItem, task: asyncio.Task[int]) -> None:
         while not task.done():  # its answer may stand behind more than we hold: that is taken in first
@@ -345,7 +349,7 @@ class RelaySync:
                 return  # it has no room for files: who wants one asks us
             raise
         self.report.given += 1
-        await self._on_disk(self._vault.given, client.relay, item)
+        await self._on_disk(self._vault.notes.given, client.relay, item)
 
     async def _on_disk(self, do: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._disk, do, *arguments)
