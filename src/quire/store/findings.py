@@ -63,15 +63,16 @@ Progress = Callable[[str, int, int], None]
 
 
 class Findings:
-    """Problems, counted; the first PROBLEMS_MAX kept."""
+    """Problems, counted; the first of them kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = PROBLEMS_MAX) -> None:
+        self._most = most
         self.listed: list[Problem] = []
         self.count = 0
 
     def add(self, what: str, where: str, detail: str = "") -> None:
         self.count += 1
-        if len(self.listed) < PROBLEMS_MAX:
+        if len(self.listed) < self._most:
             self.listed.append(Problem(what, where, detail))
 
     def attempt(self, where: str, work: Callable[[], None]) -> None:
