@@ -26,7 +26,8 @@ from quire.core import commit
 from quire.core.control import Admit, Device, Role
 from quire.core.ids import ChannelId
 from quire.core.membership import Graph
-from quire.core.operation import SALT_SIZE, decode_operation
+from quire.core.operation import SALT_SIZE
+from quire.core.operation_form import decode_operation
 from quire.exchange import model
 from quire.storage import controls, log
 from quire.store import placing

@@ -39,7 +39,7 @@ from quire.core.file_record import open_file_piece
 from quire.core.ids import ChannelId, DeviceId, IdentityId, parse_message_id
 from quire.core.invite import open_request, parse_link, request_tag
 from quire.core.limits import BUNDLE_BYTES_MAX, PREVIEW_BYTES_MAX
-from quire.core.operation import decode_operation, encode_operation
+from quire.core.operation_form import decode_operation, encode_operation
 from quire.core.packing import packed, unpacked
 from quire.core.query import parse_query
 from quire.core.relay_frames import decode_from_device, decode_from_relay, encode_frame

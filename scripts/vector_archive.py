@@ -12,7 +12,8 @@ from vector_parts import Case, fixed
 from quire.core.commit import commitment
 from quire.core.crypto import aead
 from quire.core.crypto.keys import Label, derive_key
-from quire.core.operation import Post, encode_operation
+from quire.core.operation import Post
+from quire.core.operation_form import encode_operation
 from quire.core.segment import Sealer, header
 
 KEY, ID, SECRET = fixed("segment key"), fixed("segment id")[:16], fixed("segment secret")[:16]

@@ -50,7 +50,7 @@ from quire.core.commit import (
 from quire.core.control import Create
 from quire.core.crypto.keys import SigningKey
 from quire.core.ids import ChannelId, DeviceId, message_id
-from quire.core.operation import encode_operation
+from quire.core.operation_form import encode_operation
 
 
 def cases() -> Iterator[Vector]:

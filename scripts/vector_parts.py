@@ -15,7 +15,7 @@ from quire.core.control import Create, Device
 from quire.core.crypto.keys import SigningKey, certify, consent_to
 from quire.core.crypto.sealing import public_of
 from quire.core.ids import DeviceId, IdentityId, Incarnation, log_prefix, message_id
-from quire.core.operation import encode_operation
+from quire.core.operation_form import encode_operation
 
 Case = tuple[Any, ...]  # name, bytes, expected, why, and perhaps facts
 raw = msgspec.msgpack.encode

@@ -13,7 +13,8 @@ from quire.core.control import ControlOperation
 from quire.core.crypto.keys import verify
 from quire.core.ids import DeviceId, Incarnation, log_prefix
 from quire.core.membership import ControlCommit, Graph
-from quire.core.operation import SALT_SIZE, Bookmark, Post, decode_operation, is_control, stored_operation
+from quire.core.operation import SALT_SIZE, Bookmark, Post, is_control, stored_operation
+from quire.core.operation_form import decode_operation
 from quire.core.rights import MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST
 from quire.core.timeline import Folded, Placed, fold
 from quire.errors import UnauthorisedError

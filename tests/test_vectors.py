@@ -25,7 +25,8 @@ from quire.core import (
 )
 from quire.core.crypto import cards, epochs, handshake, keys, link_code, linking, slots
 from quire.core.limits import ATTACHMENT_TEXT_MAX, OPERATION_BYTES_MAX
-from quire.core.operation import Attachment, Post, encode_operation
+from quire.core.operation import Attachment, Post
+from quire.core.operation_form import encode_operation
 from quire.errors import MalformedError
 from quire.store import ingest, keeping, parking, placing, rights
 from quire.sync import messages, session

@@ -36,14 +36,14 @@ from quire.core.file_record import open_file_piece
 from quire.core.heights import LogHeight, digest, is_well_formed
 from quire.core.ids import ChannelId, DeviceId, IdentityId, log_prefix, message_id_text, parse_message_id
 from quire.core.invite import open_request, parse_link
-from quire.core.operation import decode_operation, encode_operation
+from quire.core.operation_form import decode_operation, encode_operation
 from quire.core.relay_frames import Open, decode_from_device, decode_from_relay, encode_frame
 from quire.core.relay_items import assembled, name_of_mark, open_need, part_of
 from quire.core.sealed_file import PIECE_SIZE, check_outline, check_piece, open_piece, piece_hash
 from quire.core.segment import read_record
 from quire.core.welcome import open_welcome
 from quire.errors import MalformedError, QuireError, UnauthorisedError
-from quire.relay.server import signed
+from quire.relay.connection import signed
 from quire.store.local import LocalStore
 from quire.sync.messages import decode_message, encode_message
 from quire.sync.session import Parted, Send, Session, Take

@@ -13,7 +13,8 @@ from quire.core.commit import Commit, commit_id, content_root, decode_commit, de
 from quire.core.control import Create
 from quire.core.crypto.keys import verify
 from quire.core.encoding import encode
-from quire.core.operation import SALT_SIZE, Post, encode_operation
+from quire.core.operation import SALT_SIZE, Post
+from quire.core.operation_form import encode_operation
 from quire.errors import MalformedError
 from quire.testing.authors import Author, Channel
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from quire.core.commit import decode_commit, decode_head
 from quire.core.encoding import Codec, encode
-from quire.core.operation import Post, decode_operation, encode_operation
+from quire.core.operation import Post
+from quire.core.operation_form import decode_operation, encode_operation
 from quire.errors import MalformedError
 
 codec = Codec(tuple[int, str], "pair")

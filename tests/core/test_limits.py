@@ -38,9 +38,8 @@ from quire.core.operation import (
     React,
     ReadMarker,
     Topic,
-    decode_operation,
-    encode_operation,
 )
+from quire.core.operation_form import decode_operation, encode_operation
 from quire.core.query import parse_query
 from quire.errors import MalformedError, QuireError
 

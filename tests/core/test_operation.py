@@ -63,12 +63,10 @@ from quire.core.operation import (
     Unbookmark,
     Unpin,
     Unreact,
-    decode_operation,
-    decode_operations,
-    encode_operation,
     is_control,
     stored_operation,
 )
+from quire.core.operation_form import decode_operation, decode_operations, encode_operation
 from quire.errors import MalformedError
 
 A, B, CHANNEL = b"a" * 16, b"b" * 16, b"c" * 32

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from quire.errors import FormatError, NotFoundError
-from quire.exchange import sources
-from quire.exchange.sources import TarSource, open_source
+from quire.exchange import tars
+from quire.exchange.sources import open_source
+from quire.exchange.tars import TarSource
 from tests.exchange.packing import pack
 
 
@@ -50,7 +51,7 @@ def test_a_look_larger_than_what_is_kept_is_fetched(tmp_path: Path, passes: list
 def test_metadata_near_the_root_is_not_crowded_out(
     tmp_path: Path, passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "KEPT_BYTES", 4000)
+    monkeypatch.setattr(tars, "KEPT_BYTES", 4000)
     files = {f"x/room/{number}.json": "m" * 500 for number in range(20)} | {"x/users.json": "u" * 1500}
     with open_source(pack(tmp_path, files, "tar.gz")) as source:
         source.names()

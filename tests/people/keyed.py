@@ -32,7 +32,8 @@ from quire.core.crypto.keys import certify, consent_to
 from quire.core.crypto.sealing import public_of
 from quire.core.ids import ChannelId, DeviceId, IdentityId
 from quire.core.membership import ControlCommit, Graph, Membership
-from quire.core.operation import SALT_SIZE, encode_operation
+from quire.core.operation import SALT_SIZE
+from quire.core.operation_form import encode_operation
 from quire.errors import MalformedError
 from quire.store import epochs, group
 from tests.core.membership.people import START_MS, id_of, prefix_of, signing_key

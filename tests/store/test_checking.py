@@ -22,7 +22,8 @@ from quire.core.commit import Commit, decode_commit, encode_commit, peek_commit,
 from quire.core.control import HASH_SIZE, Link, Seal, decode_control
 from quire.core.crypto.cards import fingerprint
 from quire.core.crypto.keys import SigningKey
-from quire.core.operation import SALT_SIZE, Post, encode_operation, is_control
+from quire.core.operation import SALT_SIZE, Post, is_control
+from quire.core.operation_form import encode_operation
 from quire.core.retention import Keeping
 from quire.errors import FormatError, UsageError
 from quire.store import wallclock

@@ -13,7 +13,8 @@ from quire.core.control import Create, Device
 from quire.core.crypto import keys
 from quire.core.encoding import encode
 from quire.core.ids import MessageId
-from quire.core.operation import Origin, Post, React, encode_operation
+from quire.core.operation import Origin, Post, React
+from quire.core.operation_form import encode_operation
 from quire.errors import MalformedError, PeerError, UnauthorisedError
 from quire.storage import log
 from quire.store import keeping, parking, placing, wallclock

@@ -24,10 +24,10 @@ from quire.core.operation import (
     Profile,
     React,
     ReadMarker,
-    encode_operation,
     stored_operation,
 )
 from quire.core.operation import EpochKey as EpochKeyOperation
+from quire.core.operation_form import encode_operation
 from quire.errors import CorruptError
 from quire.storage import log, search
 from quire.store.findings import PROBLEMS_MAX

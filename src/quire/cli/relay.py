@@ -72,7 +72,8 @@ def relay(
         return
     from quire.relay.backend import SqliteBackend
     from quire.relay.limits import Limits
-    from quire.relay.server import JsonLines, Relay
+    from quire.relay.logs import JsonLines
+    from quire.relay.server import Relay
     from quire.transports.interface import parse_address
 
     address = parse_address(listen, port=8440)

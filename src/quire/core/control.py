@@ -13,7 +13,7 @@ import msgspec
 
 from quire.core import limits
 from quire.core.encoding import Codec
-from quire.core.operation import check_source, require
+from quire.core.operation_form import check_source, require
 
 KIND_NAMES = ("channel", "private", "group", "direct", "self")
 HISTORY_ALL, HISTORY_JOINED = 0, 1  # what a newcomer may read; anything larger is a date, Unix ms

@@ -22,7 +22,8 @@ from typing import Any, BinaryIO, cast
 from quire.errors import FormatError
 from quire.exchange.jsonin import Prefixed
 from quire.exchange.loose_json import decode
-from quire.exchange.sources import BROKEN, HEAD_BYTES, TEXTS, FileSource, Source, suffix_of
+from quire.exchange.sources import HEAD_BYTES, TEXTS, FileSource, Source, suffix_of
+from quire.exchange.streams import BROKEN
 
 ENDING = re.compile(r"(?<!\.tar)\.(?:gz|bz2|xz)$", re.I)
 TEXT_ENDINGS = TEXTS - {""}

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from quire.errors import FormatError, NotFoundError
-from quire.exchange.sources import MEMBERS_MAX, Source, guarded_stream
+from quire.exchange.sources import MEMBERS_MAX, Source
+from quire.exchange.streams import guarded_stream
 from quire.exchange.text import clean
 
 __all__ = ["CutZipSource"]

@@ -24,7 +24,8 @@ from quire.core.commit import (
 )
 from quire.core.control import Create
 from quire.core.ids import CommitId, DeviceId, Incarnation, log_prefix, message_id
-from quire.core.operation import KINDS, SALT_SIZE, Post, decode_operation, decode_operations
+from quire.core.operation import KINDS, SALT_SIZE, Post
+from quire.core.operation_form import decode_operation, decode_operations
 from quire.errors import MalformedError, PeerError
 from quire.storage import backlog, log
 from quire.storage.erasures import is_missing_any, missing_places

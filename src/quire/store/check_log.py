@@ -20,7 +20,8 @@ from quire.core.commit import Head, commit_id
 from quire.core.control import AddDevice, ControlOperation, Create, kind_of
 from quire.core.crypto.keys import decode_certificate, verify
 from quire.core.ids import channel_id_text, log_prefix, message_id
-from quire.core.operation import SALT_SIZE, Operation, Post, decode_operation, encode_operation
+from quire.core.operation import SALT_SIZE, Operation, Post
+from quire.core.operation_form import decode_operation, encode_operation
 from quire.core.segment import decode_reference
 from quire.errors import CorruptError, MalformedError, UnreachableError
 from quire.storage import heights, log

@@ -13,7 +13,8 @@ from quire.core import clock, commit
 from quire.core.control import Role
 from quire.core.ids import channel_id_text
 from quire.core.membership import Graph
-from quire.core.operation import KINDS, SALT_SIZE, decode_operation
+from quire.core.operation import KINDS, SALT_SIZE
+from quire.core.operation_form import decode_operation
 from quire.core.rights import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError, UsageError
 from quire.storage import keychain, log, retention

@@ -1,7 +1,7 @@
-"""The lines of a signed export against what was signed: the vault that took its commits tells its channels, and each line must say
-the same.
+"""The lines of a signed export against what was signed.
 
-Both are in the order of each channel, and are walked side by side; what is out of step waits, within bounds.
+The vault that took its commits tells its channels, and each line must say the same. Both are in the order of each channel, and
+are walked side by side; what is out of step waits, within bounds.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from quire.core import clock, commit
 from quire.core.control import ControlOperation, kind_of
 from quire.core.ids import MessageId
 from quire.core.limits import OPERATIONS_PER_COMMIT_MAX
-from quire.core.operation import Operation, encode_operation
+from quire.core.operation import Operation
+from quire.core.operation_form import encode_operation
 from quire.core.rights import MAY_ALL
 from quire.storage import controls, log
 from quire.storage.database import fault

@@ -16,7 +16,8 @@ import msgspec
 
 from quire.core.commit import decode_head
 from quire.core.limits import ERASED_PER_OPERATION_MAX
-from quire.core.operation import KINDS, SALT_SIZE, Edit, Erase, Gone, Post, Remains, encode_operation
+from quire.core.operation import KINDS, SALT_SIZE, Edit, Erase, Gone, Post, Remains
+from quire.core.operation_form import encode_operation
 from quire.core.rights import MAY_POST
 from quire.core.timeline import Erasure, goes_with, remaining_post, standing_erasure
 from quire.storage import aboard, erasures, heights, log

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from quire.core import commit, limits
-from quire.core.operation import ACTION, BROADCAST, NOTICES, Attachment, Origin, Post, encode_operation
+from quire.core.operation import ACTION, BROADCAST, NOTICES, Attachment, Origin, Post
+from quire.core.operation_form import encode_operation
 from quire.errors import MalformedError
 from quire.exchange import model
 from quire.storage import log, search

@@ -23,7 +23,7 @@ import apsw
 import msgspec
 
 from quire.core.ids import MessageId
-from quire.core.operation import encode_operation
+from quire.core.operation_form import encode_operation
 from quire.core.reports import ImportSummary
 from quire.errors import FormatError, MalformedError
 from quire.exchange import model

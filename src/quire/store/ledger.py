@@ -21,7 +21,8 @@ from quire.core.crypto.secrets import Secret
 from quire.core.ids import ChannelId, DeviceId, IdentityId, Incarnation, MessageId, log_prefix, message_id
 from quire.core.limits import CONTROL_HEADS_MAX
 from quire.core.membership import Graph
-from quire.core.operation import Operation, encode_operation
+from quire.core.operation import Operation
+from quire.core.operation_form import encode_operation
 from quire.core.rights import MAY_ALL, MAY_POST
 from quire.core.timeline import lacks_right
 from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError, callers_mistake

@@ -23,9 +23,9 @@ from quire.core.operation import (
     Delete,
     Erase,
     Post,
-    encode_operation,
     stored_operation,
 )
+from quire.core.operation_form import encode_operation
 from quire.core.views import Archived, Author, Deletion, Message, Reaction, Thread
 from quire.errors import CorruptError, NotFoundError, StorageError
 from quire.storage import cold, log, pending

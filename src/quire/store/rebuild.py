@@ -19,7 +19,8 @@ import apsw
 from quire.core import clock, commit
 from quire.core.control import Create
 from quire.core.membership import Graph
-from quire.core.operation import SALT_SIZE, Operation, decode_operation
+from quire.core.operation import SALT_SIZE, Operation
+from quire.core.operation_form import decode_operation
 from quire.core.rights import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError
 from quire.storage import backlog, cold, controls, erasures, heights, keychain, log, retention, schema, search

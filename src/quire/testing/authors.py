@@ -43,7 +43,8 @@ from quire.core.crypto.epochs import EpochKey, epoch_id, seal_to
 from quire.core.crypto.keys import DeviceCertificate, SigningKey, certify, consent_to, decode_certificate
 from quire.core.crypto.sealing import public_of
 from quire.core.ids import ChannelId, DeviceId, IdentityId, Incarnation, MessageId, log_prefix, message_id
-from quire.core.operation import Operation, encode_operation
+from quire.core.operation import Operation
+from quire.core.operation_form import encode_operation
 from quire.storage.meta import get_meta
 from quire.store.local import LocalStore
 

@@ -34,7 +34,8 @@ from quire.core.crypto.epochs import EpochKey, epoch_id, seal_to
 from quire.core.crypto.keys import SigningKey
 from quire.core.ids import ChannelId, DeviceId, Incarnation
 from quire.core.limits import BODY_BYTES_MAX, SEQ_MAX
-from quire.core.operation import Delete, Edit, Pin, Post, React, encode_operation
+from quire.core.operation import Delete, Edit, Pin, Post, React
+from quire.core.operation_form import encode_operation
 from quire.storage import contents, log
 from quire.testing.authors import Author, Pen
 
