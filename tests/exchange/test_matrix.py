@@ -92,8 +92,8 @@ def test_messages_replies_threads_and_edits(tmp_path: Path) -> None:
     assert (four.thread, four.reply_to) == ("$1", "")
     assert (seven.thread, one.body) == ("", "1")
     assert only(found, EditEvent) == [
-        EditEvent(ROOM, "$1", Edit(1_600_000_005_000, "new", ANN, "$5")),
-        EditEvent(ROOM, "$1", Edit(1_600_000_006_000, "newer", ANN, "$6")),
+        EditEvent(ROOM, "$1", Edit(1_600_000_005_000, "new", ANN, "$5"), own=True, stands=True),
+        EditEvent(ROOM, "$1", Edit(1_600_000_006_000, "newer", ANN, "$6"), own=True, stands=True),
     ], "an edit of an edit changes the message"
 
 
@@ -308,3 +308,30 @@ def test_what_was_encrypted_beside_what_it_says(tmp_path: Path) -> None:
     )
     assert [message.body for message in messages(found)] == ["1"]
     assert not only(found, Skipped)
+
+
+def test_an_event_that_does_not_name_its_room_is_of_the_room_of_its_file(tmp_path: Path) -> None:
+    lone = {key: value for key, value in event("2").items() if key != "room_id"}
+    found = read(tmp_path, event("1"), lone)
+    assert [message.channel for message in messages(found)] == [ROOM, ROOM]
+
+
+def test_what_element_could_not_open_is_counted_with_what_is_encrypted(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        event("1", content={"msgtype": "m.bad.encrypted", "body": "** Unable to decrypt **"}),
+        event("2"),
+    )
+    assert [message.body for message in messages(found)] == ["2"]
+    assert only(found, NotCarried) == [NotCarried("encrypted messages without their keys", 1)]
+
+
+@pytest.mark.parametrize("field", ["json", "event_json", "event"])
+def test_rows_of_a_servers_table_hold_events(tmp_path: Path, field: str) -> None:
+    inner = {key: value for key, value in event("1").items() if key not in ("event_id", "room_id")}
+    value = inner if field == "event" else json.dumps(inner)
+    row = json.dumps({"event_id": "$1", "room_id": ROOM, field: value})
+    path = pack(tmp_path, {"dump.jsonl": row + "\n"}, "file")
+    assert certainty(matrix, path) == 3
+    (message,) = messages(records(matrix, path))
+    assert (message.channel, message.id, message.body) == (ROOM, "$1", "1")

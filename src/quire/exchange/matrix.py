@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
@@ -34,13 +35,15 @@ NOTICES_ARE_MESSAGES = False
 EDITS_ARE_MARKED = True
 
 ARRAYS = frozenset(["", "messages", "chunk", "events", "state"])
+ROWS = ("event_json", "json", "event")
 WRAPS = ("chunk", "events", "messages")
+EVENT_MAX = 1 << 16  # bytes of one event: servers allow no more
 LINE_MAX = 16 << 20  # bytes: a first line may name all users
 LOOK_BYTES = 256 << 10
 PEEKED = 8  # files looked at to recognise the format
 
-EVENTS = re.compile(rb'"(?:origin_server_ts|event_id)"\s*:')
-EVENT_TYPE = re.compile(rb'"type"\s*:\s*"(?:m|org\.matrix|io\.element)\.[a-z]')
+EVENTS = re.compile(rb'"(?:origin_server_ts|event_id)\\?"\s*:')
+EVENT_TYPE = re.compile(rb'"type\\?"\s*:\s*\\?"(?:m|org\.matrix|io\.element)\.[a-z]')
 SYNC_TOKEN = re.compile(rb'"?[a-z]?\d+(?:[-_~.]\w+)+"?\s*')
 PAGE = re.compile(r"(?:events?|messages?|chunk|page|state|result|export|sync|timeline)?[-_. ]?\d*", re.I)
 CANDIDATE = re.compile(r"\.(?:json|jsonl|ndjson|txt|log)$|(?:^|/)[^./]+$", re.I)
@@ -100,6 +103,7 @@ def _file(
     name: str, stream: BinaryIO, rooms: dict[str, Room], people: People, options: Options
 ) -> Iterator[Record]:
     lined, head, stream = document_or_lines(stream)
+    lined = lined or _is_one_event(head)
     if not lined and head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"["):
         return  # some other file
     room_name: dict[str, str] = {}
@@ -108,6 +112,7 @@ def _file(
         if key in ("room_name", "topic", "room_id") and isinstance(value, str):
             room_name[key] = string(value)
 
+    said_rooms: set[str] = set()
     items = _lines(stream) if lined else objects(stream, ARRAYS, seen)
     for place, (path, item) in enumerate(items, start=1):
         where = f"line {place}" if lined else f"item {place}"
@@ -116,13 +121,13 @@ def _file(
             continue
         if "type" not in item:  # as the library of Element keeps what was encrypted
             item = mapping(item.get("decrypted")) or mapping(item.get("encrypted")) or item
+        item = _unpacked(item)
         if "type" in item or "event_id" in item:
-            key = (
-                string(item.get("room_id"))
-                or _room_in(path)
-                or room_name.get("room_id", "")
-                or _file_room(name)
-            )
+            said = string(item.get("room_id")) or _room_in(path) or room_name.get("room_id", "")
+            if said:
+                said_rooms.add(said)
+            # Where all others of a file are of one room, so is an event that does not say.
+            key = said or (next(iter(said_rooms)) if len(said_rooms) == 1 else "") or _file_room(name)
             room = rooms.get(key)
             if room is None:
                 shown = options.channel or room_name.get("room_name") or _shown(key)
@@ -140,6 +145,32 @@ def _file(
             _learn_names(item, people)
         else:
             yield Skipped(name, where, "this is no event")
+
+
+def _is_one_event(head: bytes) -> bool:
+    """A file of one event, which is a document and a line."""
+    if len(head) >= EVENT_MAX:
+        return False
+    try:
+        found = mapping(decode(head))
+    except ValueError:
+        return False
+    return "content" in (found := _unpacked(found)) and "type" in found
+
+
+def _unpacked(item: dict[str, Any]) -> dict[str, Any]:
+    """An event that a row of a server's table holds: as text, or as an object, beside its id and room."""
+    if "type" in item and "content" in item:
+        return item
+    for field in ROWS:
+        inner = item.get(field)
+        if isinstance(inner, str) and inner.startswith("{"):
+            with suppress(ValueError):
+                inner = decode(inner.encode("utf-8", "replace"))
+        if isinstance(inner, dict) and "type" in inner:
+            beside = {key: item[key] for key in ("event_id", "room_id") if isinstance(item.get(key), str)}
+            return {**beside, **inner}
+    return item
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -99,6 +99,9 @@ def _message(room: Room, event: dict[str, Any], sender: str, time: int) -> Itera
     if not content or (_redacted(event) and "body" not in content):
         yield Message(room.channel.key, key, time, sender, "", deleted=True)
         return
+    if content.get("msgtype") == "m.bad.encrypted":  # how Element keeps what it could not open
+        room.lost["encrypted messages without their keys"] += 1
+        return
     target = string(relation.get("event_id"))
     kind = relation.get("rel_type")
     if kind == "m.replace" and target and target != key:
@@ -108,7 +111,9 @@ def _message(room: Room, event: dict[str, Any], sender: str, time: int) -> Itera
             return
         target = room.edits.get(target, target)  # an edit of an edit changes the message
         _remember(room.edits, key, target)
-        yield EditEvent(room.channel.key, target, Edit(time, _edited_body(content), sender, key))
+        yield EditEvent(
+            room.channel.key, target, Edit(time, _edited_body(content), sender, key), own=True, stands=True
+        )
         return
     in_thread = kind in ("m.thread", "io.element.thread") and target != key
     answered = string(mapping(relation.get("m.in_reply_to")).get("event_id"))

@@ -110,6 +110,8 @@ class EditEvent(msgspec.Struct, frozen=True, gc=False):
     target: str  # original id of the message
     edit: Edit
     target_time_ms: int | None = None
+    own: bool = False  # void unless it is by who wrote the message
+    stands: bool = False  # where its message is in no file, it is kept as the message
 
 
 class ReactionEvent(msgspec.Struct, frozen=True, gc=False):

@@ -121,7 +121,11 @@ class Additions:
             match event:
                 case model.EditEvent(edit=edit):
                     key = rows.author(self._db, row.author)[0]
-                    self._edit(row, edit, key if self._origins.whole else key.partition(":")[2], target)
+                    author = key if self._origins.whole else key.partition(":")[2]
+                    if event.own and edit.author != author:
+                        self._tally.note(model.NotCarried("edits of what somebody else wrote"))
+                    else:
+                        self._edit(row, edit, author, target)
                 case model.ReactionEvent(reaction=reaction, time_ms=time_ms, removed=False):
                     self._react(row, reaction, time_ms)
                 case model.ReactionEvent(reaction=reaction, time_ms=time_ms):

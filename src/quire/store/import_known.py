@@ -12,6 +12,7 @@ import apsw
 from quire.core.operation import Post, stored_operation
 from quire.core.timeline import erased_mark
 from quire.exchange import model
+from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.cold import whole
 from quire.store.import_places import Place
@@ -57,6 +58,14 @@ class Known:
                 if like is None or says == (like.body, self._origins.of(like.author)[1]):
                     return bytes(id)
         return None
+
+    def search(self, db: apsw.Connection, channel: log.ChannelRow, key: str, originals: set[str]) -> None:
+        """Look for messages of earlier runs by their original ids alone, through the whole channel."""
+        found: Any = db.execute(f"SELECT id, {whole('op')} FROM message WHERE channel = ?", (channel.n,))
+        for id, op in found:
+            post = stored_operation(op)
+            if isinstance(post, Post) and post.origin and post.origin.id in originals:
+                self.ids[hash((key, post.origin.id))] = bytes(id)
 
     def target(
         self, db: apsw.Connection, place: Place, key: str, original: str, time_ms: int | None

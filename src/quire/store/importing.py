@@ -34,6 +34,7 @@ from quire.storage import timeline as rows
 from quire.store.additions import Additions, Event, actors
 from quire.store.attachments import sealing
 from quire.store.draft import Draft
+from quire.store.import_absent import unfound, with_stand_ins
 from quire.store.import_files import ImportFiles, Spool
 from quire.store.import_known import Known
 from quire.store.import_places import Place, Places
@@ -174,9 +175,21 @@ class ImportRun:
         """Write what waited for its target until the end, with or without it."""
         waiting, self._waiting = self._waiting, []
         if waiting:
+            self._find_by_name(waiting)
+            waiting = with_stand_ins(waiting, self._known.ids)
             self._write(self._preparing.prepare(list(waiting)), last=True, meanwhile=None)
         if not self._places.named:
             self._store.ledger.run(self._places.name_anew)
+
+    def _find_by_name(self, waiting: list[model.Message | Event]) -> None:
+        """What an earlier run brought and is named without its time is looked for through its whole channel, once."""
+        if self._dry_run:
+            return
+        db = self._store.database.reader
+        for key, names in unfound(waiting, self._known.ids).items():
+            row = log.channel_by_origin(db, *self._places.origin(key, self._places.channels.get(key)))
+            if row is not None:
+                self._known.search(db, row, key, names)
 
     def _write(self, prepared: Prepared, *, last: bool, meanwhile: Callable[[], None] | None) -> None:
         if self._dry_run:

@@ -74,7 +74,7 @@ class Tally:
 
     def additions(self, message: model.Message) -> None:
         """What stands with a new message."""
-        target = (message.channel, message.id)
+        target = (message.channel, message.ref or message.id)  # as events name it
         if message.edits or message.edited_ms is not None:
             self.edited(target, len(message.edits))
         if message.deleted:
