@@ -14,7 +14,7 @@ import pytest
 
 from quire.errors import FormatError
 from quire.exchange import irc, jsonl
-from quire.exchange.detect import detect, open_export
+from quire.exchange.detect import Importer, detect, importers, open_export
 from quire.exchange.model import Message, Options, Skipped
 from quire.exchange.sources import open_source
 from tests.exchange.packing import PACKINGS, messages, only, pack, records
@@ -122,3 +122,13 @@ def test_a_file_is_what_it_holds_whatever_it_is_called(
         found = list(importer.read(source, Options()))
     assert messages(found)
     assert not [one for one in found if isinstance(one, Skipped)]
+
+
+@pytest.mark.parametrize("importer", importers(), ids=lambda importer: importer.NAME)
+@pytest.mark.parametrize("name", ["", "a.txt", "a.html"])
+def test_a_format_that_is_asked_for_and_is_not_there_is_an_error(
+    tmp_path: Path, importer: Importer, name: str
+) -> None:
+    path = pack(tmp_path, {name: "nothing here\n"} if name else {})
+    with open_source(path) as source, pytest.raises(FormatError):
+        list(importer.read(source, Options()))

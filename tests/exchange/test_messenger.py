@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from quire.errors import FormatError
 from quire.exchange import messenger
 from quire.exchange.model import NOBODY, Attachment, Author, Channel, Options, Reaction, Skipped
 from tests.corpora import corpus, expected
@@ -133,7 +134,8 @@ def test_other_json_is_not_messenger(tmp_path: Path) -> None:
         tmp_path, {"result.json": {"name": "x", "messages": [{"id": 1, "text": "y", "date": "2020"}]}}
     )
     assert certainty(messenger, path) == 0
-    assert records(messenger, path) == []
+    with pytest.raises(FormatError):
+        records(messenger, path)
 
 
 def test_the_sample() -> None:
@@ -163,3 +165,29 @@ def test_the_title_behind_the_messages_names_the_channel_before_them(tmp_path: P
         (channel,) = only(found, Channel)
         assert (channel.key, channel.name) == ("hill_1", "Hill walkers")  # type: ignore[attr-defined]
         assert messages(found)[0].time_ms == 1_500_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "notice"),
+    [("Reacted 😂 to your message ", "other"), ("Ana set the emoji to 👍.", "other"),
+     ("Ana set her own nickname to An.", "other"),
+     ("You set the nickname for Bob to B.", "other"), ("Ana changed the theme to Love.", "other"),
+     ("Ana pinned a message.", "other"),
+     ("Ana created a poll: Where?", "other"), ("Ana missed your video call.", "other"), ("Ana named the group Trip.", "name"),
+     ("Ana set the table", ""), ("set the emoji to 👍.", ""), ("Bob pinned a message.", ""), ("Ana created a mess", "")],
+)  # fmt: skip
+def test_what_the_service_says_that_somebody_did_is_a_notice(tmp_path: Path, text: str, notice: str) -> None:
+    mojibake = text.encode().decode("latin-1")
+    one = {"sender_name": "Ana", "timestamp_ms": 1_600_000_000_000, "content": mojibake}
+    chat = {"participants": [{"name": "Ana"}, {"name": "Bob"}], "messages": [one], "title": "Bob"}
+    (message,) = messages(records(messenger, pack(tmp_path, {"inbox/bob_1/message_1.json": chat})))
+    assert (message.body, message.notice) == (text, notice)
+
+
+def test_one_part_alone_is_the_conversation_of_its_folder(tmp_path: Path) -> None:
+    one = {"sender_name": "Ana", "timestamp_ms": 1_600_000_000_000, "content": "hi"}
+    chat = {"participants": [{"name": "Ana"}], "messages": [one], "title": "Bob"}
+    folder = pack(tmp_path, {"bob_1/message_1.json": chat})
+    whole = messages(records(messenger, folder))
+    assert messages(records(messenger, folder / "bob_1" / "message_1.json")) == whole
+    assert whole[0].channel == "bob_1"

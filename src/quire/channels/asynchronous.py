@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from quire.exchange.exported import ExportSummary
     from quire.exchange.model import Options
     from quire.store.attachments import NewFile
-    from quire.store.importing import ImportProgress
+    from quire.store.importing_all import ImportProgress
 
 THREADS = 4  # each may fill a read cache of 16 MiB
 BATCH = 200  # messages fetched by one trip to a thread

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from quire.core.reports import ImportSummary
     from quire.exchange.model import Options
     from quire.store.attachments import NewFile
-    from quire.store.importing import ImportProgress
+    from quire.store.importing_all import ImportProgress
 
 When = Place | datetime
 
@@ -278,7 +278,7 @@ class ChannelManager(People, Changing, Marks, Keeper, Attachments, Exporting, Er
 
         Raises: NotFoundError, FormatError, StorageError.
         """
-        from quire.store.importing import import_export  # the importers are many
+        from quire.store.importing_all import import_export  # the importers are many
 
         return import_export(self.store, path, format, options, dry_run, progress)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from datetime import date as calendar_date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,7 @@ from quire.cli.periods import duration_text
 from quire.cli.progress import Meter
 from quire.cli.session import Session, opened, output_of
 from quire.cli.text import bytes_text, line, plural
-from quire.errors import UsageError
+from quire.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -68,6 +69,7 @@ def import_(
     Slack, Discord, Zulip, Telegram, Matrix, IRC logs and more: see --formats.
     Zips and tars are read in place. Messages keep their times, threads, reactions, edits and authors, and the
     files that lie in the export.
+    A folder of several archives gives each of them in turn.
     Importing the same export again, or one that overlaps it, adds only what is new, so after an
     interruption the same command goes on. Nothing is downloaded.
 
@@ -101,13 +103,19 @@ def import_(
 
 def _announce(session: Session, path: Path, format: str) -> str:
     """Say what was found before anything is written; return the format's title."""
-    from quire.exchange.detect import open_export
+    from quire.exchange.detect import exports_in, open_export
 
-    with open_export(path, format) as (source, importer):
-        sizes = source.sizes()
-    size = f"{plural(len(sizes), 'file')}, {bytes_text(sum(sizes.values()))}"
-    session.out.note(f"{line(source.path.name)}: {importer.TITLE}; {size}")
-    return importer.TITLE
+    titles: dict[str, None] = {}
+    for one in exports_in(path, format):
+        with (
+            suppress(FormatError) if titles else nullcontext(),
+            open_export(one, format) as (source, importer),
+        ):
+            sizes = source.sizes()
+            size = f"{plural(len(sizes), 'file')}, {bytes_text(sum(sizes.values()))}"
+            session.out.note(f"{line(source.path.name)}: {importer.TITLE}; {size}")
+            titles[importer.TITLE] = None
+    return ", ".join(titles)
 
 
 def _warn(session: Session) -> None:

@@ -16,7 +16,7 @@ from quire.cli.text import line
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from quire.store.importing import ImportProgress
+    from quire.store.importing_all import ImportProgress
 
 __all__ = ["Meter"]
 

@@ -14,7 +14,8 @@ from quire.exchange.model import Options, Record
 from quire.exchange.sources import FileSource, Source, ZipSource, archives_in, open_source, suffix_of
 
 CERTAIN = 3
-ARCHIVES_MAX = 20  # in a folder that are looked into
+ARCHIVES_MAX = 20  # beside an export that are looked into
+EXPORTS_MAX = 1000  # archives in a folder that are imported one after the other
 ARCHIVES = ("zip", "tar", "tgz", "gz", "bz2", "xz", "7z", "rar", "zst")
 UNPACK = "it is an archive of a kind that Quire does not read ({}): unpack it, and import the folder"
 FOREIGN = {  # what a file begins with -> what to do
@@ -96,6 +97,32 @@ def open_export(path: str | PathLike[str], format: str = "") -> Iterator[tuple[S
         if not score:
             raise _unknown(source, archives)
         yield source, importer
+
+
+def exports_in(path: str | PathLike[str], format: str = "") -> list[Path]:
+    """The exports that `path` stands for: itself, or, of a folder that is none, the archives of exports in it.
+
+    Raises: NotFoundError if nothing is there; FormatError if it is unreadable.
+    """
+    with open_source(path) as source:
+        if not source.path.is_dir():
+            return [source.path]
+        archives = archives_in(source.path)[:EXPORTS_MAX]
+        if len(archives) < 2 or (sure := _certainty(source, format)) == CERTAIN:
+            return [source.path]
+    found = [archive for archive in archives if _certainty_of(archive, format) > sure]
+    return found or [source.path]
+
+
+def _certainty_of(archive: Path, format: str) -> int:
+    """0, too, for one that cannot be opened."""
+    with suppress(FormatError), open_source(archive) as inner:
+        return _certainty(inner, format)
+    return 0
+
+
+def _certainty(source: Source, format: str) -> int:
+    return named(format).recognise(source) if format else _surest(source, "")[0]
 
 
 def detect(source: Source) -> Importer:

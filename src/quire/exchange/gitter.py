@@ -66,13 +66,15 @@ def recognise(source: Source) -> int:
 
 
 def read(source: Source, options: Options) -> Iterator[Record]:
-    """Every room, in the order of the files."""
+    """Every room, in the order of the files. Raises FormatError if there is none."""
     people = _people(source)
     names: dict[str, str] = {}  # Author.key -> name, as already yielded
     rooms: set[str] = set()
+    found = False
     for name, stream in source.walk(lambda n: _is_table(n) or _is_json(n)):
         rows = _table(name, stream, people) if _is_table(name) else _pages(name, stream, options)
         for record in guarded(name, rows):
+            found = True
             match record:
                 case Author(key=key, name=shown):
                     if names.get(key) == shown:
@@ -85,6 +87,8 @@ def read(source: Source, options: Options) -> Iterator[Record]:
                 case _:
                     pass
             yield record
+    if not found:
+        raise FormatError(f"{source.path.name} holds no Gitter room", rule="no_messages")
 
 
 def _is_table(name: str) -> bool:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
+from quire.errors import FormatError
 from quire.exchange.jsonin import document_or_lines, objects
 from quire.exchange.jsonpull import Broken
 from quire.exchange.lines import decode as decode_text
@@ -59,11 +60,16 @@ def recognise(source: Source) -> int:
 
 
 def read(source: Source, options: Options) -> Iterator[Record]:
-    """Every event of every file."""
+    """Every event of every file. Raises FormatError if there is none."""
     people = People()
     rooms: dict[str, Room] = {}
+    found = False
     for name, stream in source.walk(_may_hold_events):
-        yield from guarded(name, _file(name, stream, rooms, people, options))
+        for record in guarded(name, _file(name, stream, rooms, people, options)):
+            found = True
+            yield record
+    if not found:
+        raise FormatError(f"{source.path.name} holds no Matrix events", rule="no_messages")
     lost: Counter[str] = Counter()
     for room in rooms.values():
         lost += room.lost

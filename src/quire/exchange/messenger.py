@@ -54,7 +54,16 @@ FILES = ("photos", "videos", "audio_files", "files", "gifs")
 MEDIA_TYPES = {"photos": "image", "videos": "video", "audio_files": "audio", "gifs": "image/gif"}
 
 NOTICE_TYPES = {"Subscribe": "join", "Unsubscribe": "leave"}
-LIKED = re.compile(r"(?:Liked|Reacted .{1,40} to|Disliked|Loved|Laughed at) (?:a|your|the) message$", re.I)
+LIKED = re.compile(r"(?:Liked|Reacted .{1,40} to|Disliked|Loved|Laughed at) (?:a|your|the) message\s*$", re.I)
+DONE = re.compile(  # behind the sender's name or "You": what the service says that somebody did
+    r" (?:set (?:the (?:emoji|quick reaction)|(?:.{1,80} own|your|the|.{1,80}[’']s)? ?nickname)\b.{0,200}"
+    r"|(?:cleared|removed) (?:the|your|.{1,80}) nickname.{0,100}|changed the (?:chat )?(?:theme|group photo|colou?rs?)\b.{0,200}"
+    r"|changed the photo\b.{0,100}|(?:pinned|unpinned) a message\.?|created a poll: .{1,300}"
+    r"|voted for .{1,300} in the poll: .{1,300}"
+    r"|started (?:a|the) (?:video |audio )?(?:call|chat)\.?|missed (?:a|your) (?:video |audio )?(?:call|chat).{0,60}"
+    r"|turned (?:on|off) (?:disappearing|vanish|end-to-end).{0,200})$",
+    re.I | re.S,
+)
 JOINED = re.compile(
     r".{1,200} (?:added .{1,300} to the group|joined the (?:group|video chat|call)|created the group)\.?$",
     re.S,
@@ -77,10 +86,15 @@ def recognise(source: Source) -> int:
 
 
 def read(source: Source, options: Options) -> Iterator[Record]:
-    """Every conversation, part by part."""
+    """Every conversation, part by part. Raises FormatError if there is none."""
     reader = _Reader(options.channel)
+    found = False
     for name, stream in source.walk(_may_be_chat):
-        yield from guarded(name, reader.file(name, stream, source.path.stem))
+        for record in guarded(name, reader.file(name, stream, source.path.absolute().parent.name)):
+            found = True
+            yield record
+    if not found:
+        raise FormatError(f"{source.path.name} holds no conversation", rule="no_messages")
     for what, count in sorted(reader.lost.items()):
         yield NotCarried(what, count)
 
@@ -108,11 +122,13 @@ class _Reader:
         self.ids: dict[str, LineIds] = {}
         self.lost: Counter[str] = Counter()
 
-    def file(self, name: str, stream: BinaryIO, source_name: str) -> Iterator[Record]:
+    def file(self, name: str, stream: BinaryIO, above: str) -> Iterator[Record]:
         """The records of one file, the channel's first: its title stands behind the messages, so they are held back."""
         facts: dict[str, Any] = {}
         path = PurePosixPath(uncopied(name))
-        key = path.parent.name if PART.search(uncopied(name)) and path.parent.name else path.stem
+        key = path.stem
+        if PART.search(uncopied(name)):  # a conversation is its folder, also where one part is imported alone
+            key = path.parent.name or above or key
         held: list[Record] | None = []
         damage: FormatError | None = None
         try:
@@ -183,7 +199,7 @@ class _Reader:
             or item.get("isUnsent") is True
             or (not files and UNSENT.match(body) is not None)
         )
-        notice = "" if unsent else self.notice(item, body)
+        notice = "" if unsent else self.notice(item, author, body)
         if author and author not in self.known:
             self.known.add(author)
             yield Author(author, author)
@@ -198,7 +214,7 @@ class _Reader:
             deleted=unsent,
         )  # fmt: skip
 
-    def notice(self, item: dict[str, Any], body: str) -> str:
+    def notice(self, item: dict[str, Any], author: str, body: str) -> str:
         kind = item.get("type")
         if isinstance(kind, str) and kind in NOTICE_TYPES:
             return NOTICE_TYPES[kind]
@@ -210,7 +226,10 @@ class _Reader:
             return "join"
         if LEFT.match(body):
             return "leave"
-        return "name" if RENAMED.match(body) else ""
+        if RENAMED.match(body):
+            return "name"
+        rest = next((body[len(name) :] for name in (author, "You") if name and body.startswith(name)), "")
+        return "other" if DONE.match(rest) else ""
 
     def name(self, channel: str, time: int, author: str, item: dict[str, Any]) -> str:
         """Not from files: their paths differ from one download to the next."""

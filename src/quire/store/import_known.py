@@ -24,8 +24,10 @@ REMEMBERED_MAX = 1_000_000  # messages of a run that are remembered: about 100 M
 class Known:
     """The messages that are known to be here."""
 
-    def __init__(self, origins: Origins) -> None:
-        self.ids: dict[int, bytes] = {}  # hash of (channel key, original id) -> message id
+    def __init__(self, origins: Origins, ids: dict[int, bytes] | None = None) -> None:
+        self.ids: dict[int, bytes] = (
+            {} if ids is None else ids
+        )  # hash of (channel key, original id) -> message id
         self._origins = origins
 
     def stored(self, db: apsw.Connection, place: Place, message: model.Message, slot: int) -> bytes | None:

@@ -13,29 +13,21 @@ Those are added, as operations like any other.
 from __future__ import annotations
 
 import itertools
-import time as wall
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from os import PathLike
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import apsw
-import msgspec
 
 from quire.core.ids import MessageId
 from quire.core.operation_form import encode_operation
-from quire.core.reports import ImportSummary
-from quire.errors import FormatError, MalformedError
+from quire.errors import MalformedError
 from quire.exchange import model
-from quire.exchange.detect import left_aside, open_export
-from quire.exchange.inside import Watched
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.store.additions import Additions, Event, actors
-from quire.store.attachments import sealing
 from quire.store.draft import Draft
 from quire.store.import_absent import unfound, with_stand_ins
-from quire.store.import_files import ImportFiles, Spool
+from quire.store.import_files import ImportFiles
 from quire.store.import_known import Known
 from quire.store.import_places import Place, Places
 from quire.store.import_ready import Group, Plain, Prepared, Preparing, Ready, hangs, people_of, skip, some_of
@@ -49,80 +41,6 @@ BATCH = 10_000  # records in a transaction
 WAITING_MAX = 100_000  # records of a run that wait for their target
 
 
-class ImportProgress(msgspec.Struct, frozen=True):
-    """How far an import is."""
-
-    messages: int
-    duplicates: int
-    channel: str
-    seconds: float
-
-
-def import_export(
-    store: LocalStore,
-    path: str | PathLike[str],
-    format: str,
-    options: model.Options | None,
-    dry_run: bool,
-    progress: Callable[[ImportProgress], None] | None,
-) -> ImportSummary:
-    """See `ChannelManager.import_`."""
-    began = wall.monotonic()
-    with open_export(path, format) as (source, importer):
-        tally = Tally(importer.NOTICES_ARE_MESSAGES)
-        chosen = options or model.Options()
-        with ExitStack() as held:
-            files = _files(store, Watched(source), tally, dry_run, held) if chosen.files else None
-            run = ImportRun(store, importer.NAME, tally, dry_run, files, importer.EDITS_ARE_MARKED)
-            if not dry_run:
-                held.enter_context(store.database.bulk())
-            records = importer.read(source if files is None else files.source, chosen)
-            for _ in run.take_all(_batches(records if files is None else files.watched(records))):
-                if progress:
-                    seconds = wall.monotonic() - began
-                    progress(ImportProgress(tally.messages, tally.duplicates, run.channel_name, seconds))
-        for text in [] if format else left_aside(source, importer):
-            tally.warn(text)
-        if source.damage:
-            tally.skip(model.Skipped(source.path.name, "the rest of the archive", source.damage))
-    return tally.summary(importer.NAME, str(path), dry_run, wall.monotonic() - began)
-
-
-def _files(
-    store: LocalStore, source: Watched, tally: Tally, dry_run: bool, held: ExitStack
-) -> ImportFiles | None:
-    """What takes the export's files in, if it has any that can be."""
-    if len(source.file_sizes()) < 2:
-        return None
-    if dry_run:
-        return ImportFiles(source, None, tally, source.open_file)
-    seal, open_file = held.enter_context(sealing(store)), source.open_file
-    if source.forwards_only:
-        spool = Spool(store, source, tally)
-        held.callback(spool.close)
-        open_file = spool.open
-    return ImportFiles(source, seal, tally, open_file)
-
-
-def _batches(records: Iterable[model.Record]) -> Iterator[list[model.Record]]:
-    """Records in lists; a file that breaks off ends the stream with a report, and keeps what came before."""
-    iterator = iter(records)
-    first = True
-    while True:
-        batch: list[model.Record] = []
-        try:
-            batch.extend(itertools.islice(iterator, BATCH))
-        except FormatError as error:
-            if first and not batch:
-                raise
-            yield [*batch, model.Skipped(str(error.details.get("file", "")), "the rest", str(error))]
-            return
-        if not batch:
-            return
-        first = False
-        yield batch
-
-
 class ImportRun:
     """One import: takes records, writes operations."""
 
@@ -134,7 +52,9 @@ class ImportRun:
         dry_run: bool = False,
         files: ImportFiles | None = None,
         edits_are_marked: bool = True,
+        known: dict[int, bytes] | None = None,
     ) -> None:
+        """known   see `Known.ids`; runs of one import, of one format, share it"""
         self._store = store
         self._edits_are_marked = edits_are_marked
         self._origins = Origins(source)
@@ -142,7 +62,7 @@ class ImportRun:
         self._dry_run = dry_run
         self._files = files
         self._places = Places(store, self._origins, tally, source)
-        self._known = Known(self._origins)
+        self._known = Known(self._origins, known)
         self._preparing = Preparing(store, self._places, self._known, self._origins, tally, files)
         self._waiting: list[model.Message | Event] = []
         self.channel_name = ""

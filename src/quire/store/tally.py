@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+import msgspec
+
 from quire.core.reports import ImportSummary
 from quire.exchange import model
 
@@ -161,3 +163,23 @@ class Tally:
             last_ms=self._last_ms,
             seconds=round(seconds, 3),
         )
+
+
+def added_up(summaries: Sequence[ImportSummary]) -> ImportSummary:
+    """The summaries of one import's formats as one; a single one as it is."""
+    first, *others = summaries
+    for other in others:
+        changes: dict[str, Any] = {"format": f"{first.format}, {other.format}"}
+        for field in first.__struct_fields__:
+            one, two = getattr(first, field), getattr(other, field)
+            if field in ("first_ms", "last_ms"):
+                known = [time for time in (one, two) if time is not None]
+                changes[field] = (min if field == "first_ms" else max)(known, default=None)
+            elif isinstance(one, dict):
+                changes[field] = dict(Counter(one) + Counter(two))
+            elif isinstance(one, tuple):
+                changes[field] = (one + two)[:LISTED_MAX]
+            elif type(one) is int:
+                changes[field] = one + two
+        first = msgspec.structs.replace(first, **changes)
+    return first
