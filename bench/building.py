@@ -20,7 +20,7 @@ from bench.peers import Peer, peers
 from quire.exchange import model
 
 PART = "import"
-ROUNDS = {10_000: 5, 100_000: 3}  # histories built, of which the median counts; larger ones once
+ROUNDS = {10_000: 9, 100_000: 7}  # histories built, of which the median counts; larger ones once
 BY_CHANNEL_MAX = 100_000  # messages that are sorted in memory
 
 

@@ -7,7 +7,7 @@ behind the one its time asks for (`spill`).
 from __future__ import annotations
 
 from array import array
-from itertools import repeat
+from operator import lt, sub
 from typing import Any
 
 import apsw
@@ -32,16 +32,14 @@ class DocNumbers:
     def take(self, db: apsw.Connection, channel: int, times: list[int]) -> tuple[list[int], list[int]]:
         """Reserve a row for a message of each of these hybrid times (ascending): its number, and how far it spilled over."""
         self._free_to = 0
-        docs = _ascending([time >> DOC_SHIFT for time in times])
+        bases = [time >> DOC_SHIFT for time in times]
+        docs = _ascending(bases)
         taken = self._taken_of(db, docs)
         if taken:
             docs = self._around(db, docs, taken)
         self._remember(docs)
-        spills = [doc - (time >> DOC_SHIFT) for doc, time in zip(docs, times, strict=True)]
-        db.executemany(
-            "INSERT INTO doc(n, channel, spill) VALUES(?, ?, ?)",
-            zip(docs, repeat(channel), spills, strict=False),
-        )
+        spills = list(map(sub, docs, bases))
+        _insert(db, channel, docs, spills)
         if (widest := max(spills)) > self._widest:
             self._widest = note_spill(db, (1 << widest.bit_length()) - 1)  # a bound; so it is seldom moved
         return docs, spills
@@ -105,8 +103,24 @@ class DocNumbers:
         return free
 
 
+def _insert(db: apsw.Connection, channel: int, docs: list[int], spills: list[int]) -> None:
+    """Nearly all lie where their time asks: those go in by one statement."""
+    exact = docs
+    if any(spills):
+        exact = [doc for doc, spill in zip(docs, spills, strict=True) if not spill]
+        moved = [(doc, channel, spill) for doc, spill in zip(docs, spills, strict=True) if spill]
+        db.executemany("INSERT INTO doc(n, channel, spill) VALUES(?, ?, ?)", moved)
+    if exact:
+        db.execute(
+            "INSERT INTO doc(n, channel, spill) SELECT value, ?, 0 FROM carray(?)",
+            (channel, apsw.carray(array("q", exact))),
+        )
+
+
 def _ascending(bases: list[int]) -> list[int]:
     """Each its own number, not before its base."""
+    if all(map(lt, bases, bases[1:])):
+        return bases
     last = -1
     docs = []
     for base in bases:

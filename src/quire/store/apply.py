@@ -268,7 +268,7 @@ class Applier:
         rows.insert_posts(
             db, zip(repeat(channel), times, ids, spills, authors, flags, roots, salted, strict=False)
         )
-        if any(flag & rows.ERASED for flag in flags):  # nobody is to find them
+        if any(flag & rows.ERASED for flag in set(flags)):  # nobody is to find them
             standing = [at for at, flag in enumerate(flags) if not flag & rows.ERASED]
             docs, ids = [docs[at] for at in standing], [ids[at] for at in standing]
             authors, entries = [authors[at] for at in standing], [entries[at] for at in standing]

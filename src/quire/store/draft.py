@@ -100,10 +100,13 @@ class Draft:
 
     def _fitting(self, salted: Sequence[bytes], first: int) -> int:
         """Up to where operations fit into the open commit; one always fits an empty one."""
-        room = OPERATIONS_PER_COMMIT_MAX - len(self._open)
-        size = self._size
-        last = first
-        for bytes_ in salted[first : first + room]:
+        some = salted[first : first + OPERATIONS_PER_COMMIT_MAX - len(self._open)]
+        size = self._size + sum(map(len, some))
+        if size <= COMMIT_BYTES_TARGET:  # nearly always
+            self._size = size
+            return first + len(some)
+        size, last = self._size, first
+        for bytes_ in some:
             size += len(bytes_)
             if size > COMMIT_BYTES_TARGET and (self._open or last > first):
                 break

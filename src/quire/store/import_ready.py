@@ -45,6 +45,7 @@ class Plain(msgspec.Struct, gc=False):
     posts: Posts
     people: list[str]  # who wrote or reacted, each once
     hung: list[int]  # where those are that something hangs on
+    are_new: bool  # each is here once, and this run has brought none of them yet
 
 
 class Group(msgspec.Struct, gc=False):
@@ -157,7 +158,7 @@ class Preparing:
 
     def _plain(self, ready: list[tuple[int, model.Message, Post, bytes]]) -> Plain:
         slots, messages, posts, encoded = (list(column) for column in zip(*ready, strict=True))
-        key = self._origins.key
+        key, known = self._origins.key, self._known.ids
         salted = commit.with_salts(encoded, os.urandom)
         return Plain(
             slots,
@@ -172,6 +173,7 @@ class Preparing:
             ),
             people_of(messages),
             [at for at, message in enumerate(messages) if hangs(message)],
+            len(set(slots)) == len(slots) and known.keys().isdisjoint(slots),
         )
 
     def post(self, message: model.Message, root: bytes | None, reply_to: bytes | None, slot: int) -> Post:
@@ -212,7 +214,7 @@ def some_of(plain: Plain, places: list[int]) -> Plain:
     hung = set(plain.hung)
     return Plain(
         take(plain.slots), take(plain.messages), take(plain.commitments), plain.posts.some(places), plain.people,
-        [now for now, at in enumerate(places) if at in hung],
+        [now for now, at in enumerate(places) if at in hung], plain.are_new,
     )  # fmt: skip
 
 

@@ -117,11 +117,12 @@ class ImportRun:
             if meanwhile:
                 meanwhile()
             return
+        written: list[tuple[list[model.Message], str]] = []  # and the names of their channels
 
         def work(db: apsw.Connection) -> None:
             for key, group in prepared.messages.items():
                 if place := self._places.place(db, key):
-                    self._write_messages(db, place, key, group, last)
+                    written.append((self._write_messages(db, place, key, group, last), place.name))
                 else:
                     self._tally.duplicates += len(group.others) + (
                         len(group.plain.slots) if group.plain else 0
@@ -130,7 +131,13 @@ class ImportRun:
                 if place := self._places.place(db, key):
                     self._write_events(db, place, key, events, last)
 
-        self._store.ledger.run(work, meanwhile)
+        def beside() -> None:
+            for messages, name in written:
+                self._tally.messages_written(messages, name)
+            if meanwhile:
+                meanwhile()
+
+        self._store.ledger.run(work, beside)
 
     def _count(self, prepared: Prepared, last: bool) -> None:
         """A dry run: what would be written to an empty vault."""
@@ -163,7 +170,10 @@ class ImportRun:
 
     # Messages
 
-    def _write_messages(self, db: apsw.Connection, place: Place, key: str, group: Group, last: bool) -> None:
+    def _write_messages(
+        self, db: apsw.Connection, place: Place, key: str, group: Group, last: bool
+    ) -> list[model.Message]:
+        """Those that are new."""
         self.channel_name = place.name
         group = self._without_expired(db, place, group)
         draft = self._store.ledger.draft(db, place.row)
@@ -178,7 +188,6 @@ class ImportRun:
             self._put_plain(db, draft, place, plain, written, hung, again)
         if group.others:
             self._put_others(db, draft, place, key, group.others, last, written, hung, again)
-        self._tally.messages_written(written, place.name)
         additions = Additions(self._store.ledger, db, place.row, self._origins, self._tally, draft)
         for message, id in hung:
             additions.of_new(message, id)
@@ -192,6 +201,7 @@ class ImportRun:
             for message, known_id in again:
                 news.of_repeated(message, known_id)
             news.finish()
+        return written
 
     def _without_expired(self, db: apsw.Connection, place: Place, group: Group) -> Group:
         """Without what the channel's retention let go: the same export brings none of it again."""
@@ -225,7 +235,7 @@ class ImportRun:
     ) -> None:  # fmt: skip
         """Give a channel's plain messages to the draft, but for those that are here."""
         known, slots = self._known.ids, plain.slots
-        if not place.fresh or len(set(slots)) < len(slots) or not known.keys().isdisjoint(slots):
+        if not place.fresh or not plain.are_new:
             fresh: dict[int, int] = {}  # slot -> where it stands
             twice: list[int] = []
             for at, (slot, message) in enumerate(zip(slots, plain.messages, strict=True)):
