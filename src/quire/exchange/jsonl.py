@@ -34,8 +34,9 @@ from quire.exchange.model import (
     Warn,
     WholeKeys,
 )
+from quire.exchange.moments import FROM_MS
 from quire.exchange.sources import Source
-from quire.exchange.text import iso_ms, millis, string, time_ms
+from quire.exchange.text import iso_ms, millis, string, time_ms, valid_time_ms
 
 NAME = "jsonl"
 TITLE = "Quire JSONL: one object a line, for everything else"
@@ -43,6 +44,9 @@ NOTICES_ARE_MESSAGES = True
 EDITS_ARE_MARKED = True
 
 VERSION = 1
+MICROS_FROM = 100_000_000_000_000
+NANOS_FROM = 100_000_000_000_000_000
+NANOS_END = 10_000_000_000_000_000_000
 MILLIS_FROM = 100_000_000_000  # a larger number is milliseconds: as seconds it would be the year 5138
 NUMBER = re.compile(r"\d+(?:\.\d*)?", re.ASCII)
 EQUALS_MAX = 100_000  # messages without an id, remembered to tell equal ones apart
@@ -101,6 +105,10 @@ def read(source: Source, options: Options) -> Iterator[Record]:
             yield Skipped(name, "the rest of the file", str(error)[:200])
     if not reader.used:
         raise FormatError(f"{source.path.name} holds no line of Quire's JSONL", rule="no_messages")
+    if reader.early:
+        yield Warn(
+            f"{reader.early:,} messages are from before 1990: are their times in another unit, or unknown?"
+        )
     if reader.unknown_fields:
         yield NotCarried("fields that this format does not have", reader.unknown_fields)
 
@@ -126,6 +134,7 @@ class _Reader:
         self.export = self.lacks_its_end = False  # of the file that is being read
         self.used = 0
         self.unknown_fields = 0
+        self.early = 0  # messages written before 1990
         self.opened: set[str] = set()
         self.introduced: set[str] = set()
         self.equals: dict[bytes, int] = {}
@@ -199,6 +208,7 @@ class _Reader:
         when = _time(item, "time")
         if when is None:
             raise Refused("a message without a valid time")
+        self.early += not self.export and when < FROM_MS
         channel = self._in_channel(item, out)
         author, body = self.key(item.get("author")), string(item.get("body"))
         notice = string(item.get("notice"))
@@ -341,6 +351,8 @@ def _moment(value: object) -> int | None:
     number = float(value[:400]) if isinstance(value, str) else value
     if isinstance(number, bool) or not isinstance(number, int | float):
         return None
+    if number >= MICROS_FROM and number < NANOS_END:
+        return valid_time_ms(int(number) // (1000 if number < NANOS_FROM else 1_000_000))
     return millis(value) if number >= MILLIS_FROM else time_ms(value)
 
 

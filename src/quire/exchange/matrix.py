@@ -27,8 +27,9 @@ from quire.exchange.lines import guarded, is_clutter, raw_lines, uncopied
 from quire.exchange.loose_json import decode, mapping
 from quire.exchange.matrix_events import Room, records
 from quire.exchange.model import Author, Channel, NotCarried, Options, Record, Skipped
+from quire.exchange.moments import Moments
 from quire.exchange.sources import Source
-from quire.exchange.text import millis, string
+from quire.exchange.text import string
 
 NAME = "matrix"
 TITLE = "Matrix rooms (Element JSON export, API pages, or events a line)"
@@ -70,6 +71,7 @@ def read(source: Source, options: Options) -> Iterator[Record]:
             yield record
     if not found:
         raise FormatError(f"{source.path.name} holds no Matrix events", rule="no_messages")
+    yield from people.moments.warnings()
     lost: Counter[str] = Counter()
     for room in rooms.values():
         lost += room.lost
@@ -81,6 +83,7 @@ class People:
     """Who is called what: from the profile changes in the rooms, the newest holding."""
 
     def __init__(self) -> None:
+        self.moments = Moments("ms")
         self._names: dict[str, tuple[str, int]] = {}
         self._told: dict[str, str] = {}
 
@@ -203,7 +206,7 @@ def _learn_names(table: dict[str, Any], people: People) -> None:
     for user, value in table.items():
         shown = value if isinstance(value, str) else mapping(value).get("displayname")
         if isinstance(shown, str):
-            people.learn(string(user), string(shown), millis(0) or 0)
+            people.learn(string(user), string(shown), 0)
 
 
 def _room_in(path: tuple[str, ...]) -> str:

@@ -33,7 +33,8 @@ from quire.exchange.model import (
     Record,
     Skipped,
 )
-from quire.exchange.text import millis, string, valid_time_ms
+from quire.exchange.moments import Moments
+from quire.exchange.text import string
 
 RECENT_MAX = 50_000  # reactions, and edits, remembered so that their redaction is understood
 
@@ -47,6 +48,8 @@ SETTINGS = re.compile(r"m\.room\.(?!message$|encrypted$|redaction$)|m\.space\.|i
 
 
 class Names(Protocol):
+    moments: Moments
+
     def learn(self, user: str, name: str, time_ms: int) -> None: ...
     def name(self, user: str) -> str: ...
     def told(self, user: str) -> Author | None: ...
@@ -70,9 +73,7 @@ def records(room: Room, event: dict[str, Any], file: str, where: str) -> Iterato
     if not isinstance(kind, str) or not kind:
         return
     sender = string(event.get("sender")) or string(event.get("user_id"))
-    time = valid_time_ms(event.get("origin_server_ts"))
-    if time is None:
-        time = millis(event.get("origin_server_ts"))
+    time = room.people.moments.ms(event.get("origin_server_ts"))
     if time is None or not sender:
         if kind in KINDS:
             yield Skipped(file, where, "no time" if time is None else "no sender")
@@ -190,7 +191,7 @@ def _bundled(room: Room, event: dict[str, Any]) -> tuple[tuple[Edit, ...], int |
     if mapping(relations.get("m.annotation")):
         room.lost["reaction counts beside the reactions"] += 1
     edit = mapping(relations.get("m.replace"))
-    time = millis(edit.get("origin_server_ts"))
+    time = room.people.moments.ms(edit.get("origin_server_ts"))
     if time is None:
         return (), None
     content = mapping(edit.get("content"))

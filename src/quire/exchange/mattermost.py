@@ -30,8 +30,9 @@ from quire.exchange.model import (
     Skipped,
     Warn,
 )
+from quire.exchange.moments import Moments
 from quire.exchange.sources import Source
-from quire.exchange.text import clean, millis, string
+from quire.exchange.text import clean, string
 
 NAME = "mattermost"
 TITLE = "Mattermost: bulk export (JSONL, zip or folder)"
@@ -81,6 +82,7 @@ def read(source: Source, options: Options) -> Iterator[Record]:
         raise FormatError(f"{source.path.name} holds no Mattermost export", rule="no_messages")
     if not reader.users:
         yield Warn("no users in the export: names are usernames")
+    yield from reader.moments.warnings()
     for what, count in reader.not_carried.items():
         yield NotCarried(what, count)
 
@@ -111,6 +113,7 @@ class _Reader:
         self.opened: set[str] = set()
         self.texts: dict[tuple[str, int, str], list[int]] = {}
         self.not_carried: Counter[str] = Counter()
+        self.moments = Moments("ms")
 
     def file(self, name: str, stream: BinaryIO) -> Iterator[Record]:
         before = self.lines
@@ -221,7 +224,7 @@ class _Reader:
         self, post: dict[str, Any], channel: str, root: Message | None, name: str, where: str
     ) -> Generator[Record, None, Message | None]:
         """Yield the message and those it introduces; return it."""
-        when = millis(post.get("create_at"))
+        when = self.moments.ms(post.get("create_at"))
         author = _username(post.get("user"))
         if not when or not author:
             yield Skipped(name, where, "a post without a time" if not when else "a post without an author")
@@ -235,7 +238,7 @@ class _Reader:
             if key not in self.introduced:
                 self.introduced.add(key)
                 yield Author(key, self.users.get(key, key), key in self.bots)
-        edited = millis(post.get("edit_at"))
+        edited = self.moments.ms(post.get("edit_at"))
         message = Message(
             channel, self._id(channel, when, author, text), when, author,
             body=_body(text, props),
@@ -246,7 +249,7 @@ class _Reader:
             mentions=mentions,
             reactions=reactions,
             edited_ms=edited or None,
-            deleted=bool(millis(post.get("delete_at"))),
+            deleted=bool(self.moments.ms(post.get("delete_at"))),
             pinned=post.get("is_pinned") is True,
             action=post.get("type") == "me",
         )  # fmt: skip

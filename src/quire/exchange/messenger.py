@@ -36,8 +36,9 @@ from quire.exchange.model import (
     Record,
     Skipped,
 )
+from quire.exchange.moments import Moments
 from quire.exchange.sources import Source
-from quire.exchange.text import millis, string, time_ms
+from quire.exchange.text import string, time_ms
 
 NAME = "messenger"
 TITLE = "Facebook Messenger or Instagram (JSON)"
@@ -95,6 +96,7 @@ def read(source: Source, options: Options) -> Iterator[Record]:
             yield record
     if not found:
         raise FormatError(f"{source.path.name} holds no conversation", rule="no_messages")
+    yield from reader.moments.warnings()
     for what, count in sorted(reader.lost.items()):
         yield NotCarried(what, count)
 
@@ -121,6 +123,7 @@ class _Reader:
         self.known: set[str] = set()
         self.ids: dict[str, LineIds] = {}
         self.lost: Counter[str] = Counter()
+        self.moments = Moments("ms")
 
     def file(self, name: str, stream: BinaryIO, above: str) -> Iterator[Record]:
         """The records of one file, the channel's first: its title stands behind the messages, so they are held back."""
@@ -183,9 +186,11 @@ class _Reader:
             return
         old = "senderName" not in item
         text = mended if old else _sound
-        time = millis(item.get("timestamp_ms"))
+        time = self.moments.ms(item.get("timestamp_ms"))
         if time is None:
-            time = millis(item.get("timestamp")) if not old else time_ms(item.get("timestamp"))  # of 2017
+            time = (
+                time_ms(item.get("timestamp")) if old else self.moments.ms(item.get("timestamp"))
+            )  # old: of 2017
         if time is None:
             yield Skipped(file, f"item {place}", "no time")
             return

@@ -36,9 +36,10 @@ from quire.exchange.model import (
     Record,
     Skipped,
 )
+from quire.exchange.moments import Moments
 from quire.exchange.sources import Source, until_broken
 from quire.exchange.telegram_text import NOTICES, action_text, markdown, mentioned, stand_in
-from quire.exchange.text import iso_ms, string, time_ms
+from quire.exchange.text import iso_ms, string
 
 NAME = "telegram"
 TITLE = "Telegram Desktop JSON (result.json, its folder or zip)"
@@ -76,6 +77,7 @@ def read(source: Source, options: Options) -> Iterator[Record]:
     export = _Export(options)
     records = (export.file(name, stream) for name, stream in source.walk(_wanted))
     yield from until_broken(source, itertools.chain.from_iterable(records))
+    yield from export.moments.warnings()
     for what, count in export.not_carried.items():
         yield NotCarried(what, count)
     if not export.files:
@@ -129,6 +131,7 @@ class _Export:
         self.files = 0
         self.authors: dict[str, Author] = {}
         self.not_carried: Counter[str] = Counter()
+        self.moments = Moments("s")
 
     def file(self, name: str, stream: BinaryIO) -> Iterator[Record]:
         try:
@@ -202,7 +205,7 @@ class _Export:
         if type(item) is not dict:
             return None
         number = item.get("id")
-        when = time_ms(item.get("date_unixtime"))
+        when = self.moments.ms(item.get("date_unixtime"))
         if when is None:
             when = iso_ms(string(item.get("date")), self.zone)
         if when is None or type(number) is not int:
@@ -262,7 +265,7 @@ class _Export:
         return body
 
     def edited(self, item: dict[str, Any]) -> int | None:
-        when = time_ms(item.get("edited_unixtime"))
+        when = self.moments.ms(item.get("edited_unixtime"))
         if when is None:
             when = iso_ms(string(item.get("edited")), self.zone)
         return None if when is None or when <= DAY_MS else when
