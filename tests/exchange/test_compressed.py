@@ -132,3 +132,27 @@ def test_a_format_that_is_asked_for_and_is_not_there_is_an_error(
     path = pack(tmp_path, {name: "nothing here\n"} if name else {})
     with open_source(path) as source, pytest.raises(FormatError):
         list(importer.read(source, Options()))
+
+
+ROOM_EVENT = {"type": "m.room.message", "event_id": "$1", "sender": "@a:x", "origin_server_ts": 1600000000000,
+              "content": {"msgtype": "m.text", "body": "grün"}}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("how", ["file", *PACKINGS])
+@pytest.mark.parametrize(
+    ("name", "content", "format"),
+    [("result.json", TELEGRAM, "telegram"), ("events.jsonl", EVENTS, "slack"), ("_chat.txt", CHAT, "whatsapp"),
+     ("room.json", json.dumps({"messages": [ROOM_EVENT]}), "matrix")],
+)  # fmt: skip
+def test_a_text_in_utf_16_is_what_it_is_in_utf_8(
+    tmp_path: Path, name: str, content: str, format: str, how: str, encoding: str
+) -> None:
+    plain, wide = tmp_path / "plain", tmp_path / "wide"
+    plain.mkdir()
+    wide.mkdir()
+    pack(plain, {name: content}, how)
+    path = pack(wide, {name: content.encode(encoding)}, how)
+    with open_export(next(plain.iterdir())) as (_, importer), open_export(path) as (_, other):
+        assert importer.NAME == other.NAME == format
+    assert messages(records(importer, path)) == messages(records(importer, next(plain.iterdir()))) != []

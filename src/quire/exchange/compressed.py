@@ -3,7 +3,7 @@
 The ending goes from the name, so no importer ever sees it; the content decides, so a file that only is called
 so stays what it is, and a text that is compressed without saying so is read as well. gzip, bzip2 and xz, of any
 number of parts. A file by itself that is called a text and holds JSON, or the other way round, is shown under the
-ending that it should have: importers know files by it.
+ending that it should have: importers know files by it. Texts that an editor saved in UTF-16 come as UTF-8.
 """
 
 from __future__ import annotations
@@ -125,6 +125,8 @@ class _Uncompressed(Source):
             except FormatError:
                 return stream  # it says so again to who reads it
             stream = cast(BinaryIO, _Whole(head, stream))
+            if encoding := _wide(head):
+                return cast(BinaryIO, _Utf8(stream, encoding))
             if not head.startswith((GZIP, XZ, BZIP2)):
                 return stream
         return cast(BinaryIO, _Plain(stream, name))
@@ -139,7 +141,11 @@ class _Uncompressed(Source):
         self.sizes()
         if name not in self._real:
             head = self._inner.peek(name, size)
-            if not head.startswith((GZIP, XZ, BZIP2)) or suffix_of(name) not in TEXT_ENDINGS:
+            if suffix_of(name) not in TEXT_ENDINGS:
+                return head
+            if encoding := _wide(head):
+                return head.decode(encoding, "ignore").removeprefix("\ufeff").encode("utf-8", "replace")
+            if not head.startswith((GZIP, XZ, BZIP2)):
                 return head
         head = self._inner.peek(self._real.get(name, name), max(size, HEAD_BYTES))
         try:
@@ -171,6 +177,53 @@ class _Whole(Prefixed):
     def close(self) -> None:
         with contextlib.suppress(Exception):
             self._rest.close()
+        super().close()
+
+
+def _wide(head: bytes) -> str:
+    """The encoding of a text in UTF-16, by its mark or, of ASCII, by its zeros; "" if it is none."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    zeros = [at for at, byte in enumerate(head[:4]) if byte == 0]
+    return "utf-16-le" if zeros == [1, 3] else "utf-16-be" if zeros == [0, 2] else ""
+
+
+class _Utf8(io.RawIOBase):
+    """A text in UTF-16 as UTF-8."""
+
+    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
+        self._left = b""
+        self._done = False
+
+    def read(self, size: int = -1) -> bytes:
+        """As of any file: less than `size` only at the end, or before damage."""
+        while not self._done and (size < 0 or len(self._left) < size):
+            try:
+                piece = self._stream.read(HEAD_BYTES)
+            except FormatError:
+                if self._left:  # said again when it is asked for more
+                    break
+                raise
+            self._done = not piece
+            text = self._decoder.decode(piece, final=self._done)
+            self._left += text.encode("utf-8", "replace")
+        size = len(self._left) if size < 0 else size
+        found, self._left = self._left[:size], self._left[size:]
+        return found
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._stream.close()
         super().close()
 
 
