@@ -92,6 +92,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "import-telegram": {"chat": TELEGRAM},
         "import-telegram-html": {"page": TELEGRAM_HTML},
         "import-matrix": {"element": MATRIX, "lines": MATRIX_LINES},
+        "import-element": {"page": ELEMENT},
         "import-gitter": {"room": GITTER},
         "import-mattermost": {"bulk": MATTERMOST},
         "import-messenger": {"old": MESSENGER},
@@ -277,6 +278,10 @@ hello
 https://cdn.discordapp.com/attachments/1/2/y.png
 
 """
+ELEMENT = """<html><ol class="mx_RoomView_MessageList"><li><h2 class="mx_DateSeparator_dateHeading">Thu, Jan 2, 2020</h2></li>
+<div class="mx_Export_EventWrapper" id="$2"><li class="mx_EventTile" data-event-id="$2"><div><span class="mx_DisambiguatedProfile_displayName">
+Ann</span></div><div class="mx_EventTile_line"><a href="https://matrix.to/#/!room:x/$2"><span class="mx_MessageTimestamp">10:01</span></a>
+<div class="mx_MTextBody"><div class="mx_EventTile_body">see <strong>this</strong></div></div></div></li></div></ol></html>"""
 TELEGRAM = """{"name": "Trip", "type": "private_group", "id": 7, "messages": [
  {"id": 1, "type": "message", "date": "2020-09-13T14:26:40", "date_unixtime": "1600000001", "from": "Ann", "from_id": "user1",
   "text": ["see ", {"type": "bold", "text": "this"}, {"type": "link", "text": "https://example.org"}],

@@ -394,6 +394,7 @@ BESIDE: dict[str, tuple[str, dict[str, str]]] = {
     "telegram": ("result.json", {}),
     "telegram-html": ("messages.html", {}),
     "matrix": ("room.json", {}),
+    "element": ("messages.html", {}),
     "gitter": ("room.tsv", {}),
     "mattermost": ("bulk.jsonl", {}),
     "messenger": ("messages/inbox/ann_1/message_1.json", {}),

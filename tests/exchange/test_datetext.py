@@ -27,6 +27,9 @@ from quire.exchange.text import iso_ms
         ("05.07.2019 16:55:32 UTC-03:30", "2019-07-05T20:25:32"),
         ("05.07.2019 16:55:32 UTC", "2019-07-05T16:55:32"),
         ("3 May 2020", "2020-05-03T00:00"),
+        ("Friday, 9 December 2022 12:35", "2022-12-09T12:35"),
+        ("Fri, 16 Apr 2021, 17:20:00", "2021-04-16T17:20"),
+        ("Sat 1 May 2021 at 9:05 am", "2021-05-01T09:05"),
     ],
 )
 def test_printed_dates(text: str, iso: str) -> None:

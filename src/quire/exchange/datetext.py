@@ -25,6 +25,7 @@ _OFFSET = re.compile(r"(?:UTC|GMT)\s*(?:([+-])\s*(\d{1,2})(?::?(\d{2}))?)?|([+-]
 _NAMED = re.compile(
     r"(?:(\d{1,2})(?:st|nd|rd|th)?[\s./-]+)?([A-Za-z]{3,9})\.?[\s./,-]+(\d{1,4})(?:,?[\s./-]+(\d{4}))?"
 )
+_WEEKDAY = re.compile(r"\b(?:mon|tue|tues|wed|wednes|thu|thur|thurs|fri|sat|satur|sun)(?:day)?\b\.?,?", re.I)
 _NUMBERED = re.compile(r"(\d{1,4})[-/.](\d{1,2})[-/.](\d{1,4})")
 
 
@@ -63,7 +64,7 @@ def _offset_ms(found: re.Match[str]) -> int:
 
 def _date(text: str, order: str) -> tuple[int, int, int, str] | None:
     """Year, month, day, and the piece of text that says so."""
-    for found in _NAMED.finditer(text):
+    for found in _NAMED.finditer(_WEEKDAY.sub("", text)):
         month = MONTHS.get(found[2][:3].lower())
         if month and found[1]:  # 9 December 2022
             return _year(int(found[3])), month, int(found[1]), _piece(found, 3)

@@ -55,6 +55,7 @@ def importers() -> list[Importer]:
         discord_html,
         discord_json,
         discord_text,
+        element,
         gitter,
         irc,
         jsonl,
@@ -72,7 +73,7 @@ def importers() -> list[Importer]:
     )
 
     return [
-        zulip_archive, slack, zulip, discord_json, discord_html, discord_text, telegram_json, telegram_html, matrix,
+        zulip_archive, slack, zulip, discord_json, discord_html, discord_text, telegram_json, telegram_html, matrix, element,
         gitter, mattermost, messenger, jsonl, whatsapp, signal, mbox, irc,
     ]  # fmt: skip
 
