@@ -5,6 +5,8 @@ reactions as `(- Ann: 👍 -)`, files as Markdown links, quotes as Markdown quot
 `2020-01-31 18:05 Ann: text` with `[reply to ..., edited, 2 attachments]`. signalbackup-tools:
 `[Jan 31, 2020 18:05:00] <Ann> text`. sigtop's long form is blocks of fields: signal_sigtop.py.
 
+The same tools' JSON, and signal-cli's, is in signal_json.py.
+
 A message runs to the next line that begins as the file's first one did. None has ids or a zone: ids
 come from time, sender and text (lines.py), the zone is `options.timezone` or UTC.
 """
@@ -30,11 +32,12 @@ from quire.exchange.model import (
     Record,
     Skipped,
 )
+from quire.exchange.signal_json import JsonReader, kind_of, may_be_json
 from quire.exchange.signal_sigtop import is_long_form, long_form
 from quire.exchange.sources import Source
 
 NAME = "signal"
-TITLE = "Signal conversations (text or Markdown of signal-export, sigtop, signalbackup-tools)"
+TITLE = "Signal conversations (signal-export, sigtop, signalbackup-tools, signal-cli: text or JSON)"
 NOTICES_ARE_MESSAGES = False
 EDITS_ARE_MARKED = True
 
@@ -69,6 +72,10 @@ OWN_KIND = re.compile(r"\[[a-z0-9-]+ message\]$")
 SENT_FILE = re.compile(
     r'<(?P<who>[^<>\n]{1,120})> sent (?:file )?(?:"(?P<name>[^"\n]+)"|of type (?P<type>\S+))'
 )
+MISSING = re.compile(r"\((?P<kind>media|attachment) not exported\)[ ]{0,2}")
+CALL = re.compile(
+    r"(?:Incoming|Outgoing|Missed) (?:voice |video |group |adhoc )?call(?: \([^()\n]{1,80}\))?$"
+)
 DELETED = "(This message was deleted)"
 NOBODY = "No-Sender"
 
@@ -93,13 +100,21 @@ def recognise(source: Source) -> int:
             best = max(best, sure)
         elif lines and SHORT.match(lines[0]):
             best = max(best, 2)
-    return best
+    names = [name for name in source.names() if may_be_json(name)][:PEEKED]
+    return 3 if any(kind_of(source, name) for name in names) else best
 
 
 def read(source: Source, options: Options) -> Iterator[Record]:
     """Each conversation. Raises FormatError if there is none."""
     clock = WallClock(options.timezone)
     found = 0
+    kinds = {name: kind_of(source, name) for name in source.names() if may_be_json(name)}
+    tables = JsonReader(options.channel, clock)
+    for name, stream in source.walk(lambda name: bool(kinds.get(name))):
+        for record in guarded(name, tables.file(name, stream, kinds[name])):
+            found += isinstance(record, Channel)
+            yield record
+    yield from tables.moments.warnings()
     for name, stream in source.walk(_may_be_chat):
         for record in guarded(name, _file(source, name, stream, options, clock)):
             found += isinstance(record, Channel)
@@ -210,7 +225,7 @@ class _Chat:
             file = Attachment(sent["name"] or "file", media_type=sent["type"] or "")
             yield Message(self.channel, key, begin.time_ms, sent["who"], "", attachments=(file,))
             return
-        if begin.starred or not begin.who or begin.who == NOBODY or OWN_KIND.match(text):
+        if begin.starred or not begin.who or begin.who == NOBODY or OWN_KIND.match(text) or CALL.match(text):
             author = "" if begin.who in ("", NOBODY) else begin.who
             if author:
                 yield from self.author(author)
@@ -232,6 +247,8 @@ class _Chat:
             text = text[: listed.start()] + text[listed.end() :]
             reactions = _reactions(listed["list"])
         files += [Attachment(match["name"] or "file", match["path"]) for match in FILE.finditer(text)]
+        files += [Attachment(match["kind"]) for match in MISSING.finditer(text)]
+        text = MISSING.sub("", text)
         body = STICKER.sub(r"\n\g<emoji>", FILE.sub("", text)).strip()
         yield Message(
             self.channel, key, begin.time_ms, begin.who, body,
