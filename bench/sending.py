@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import statistics
 import threading
 import time
@@ -14,14 +15,15 @@ from quire.core.ids import ChannelId
 from quire.storage import timeline as rows
 
 PART = "send"
-SENDS = 300
-WRITERS, SENDS_EACH, ROUNDS = 32, 30, 3
+SENDS = 600
+WRITERS, SENDS_EACH, ROUNDS = 32, 30, 7
 CHANNEL = "talk"
 
 
 def measure(built: Built) -> list[Row]:
     """Rates of durable sends into this history."""
     bodies = [message.body for message in itertools.islice(built.history.messages(built.size), SENDS)]
+    os.sync()  # what earlier parts left to write, or to give back, is nobody's message
     channel = built.ours.manager.create_channel(CHANNEL).id
     built.ours.send(channel, bodies[0])  # the first one makes the pen
     single = _one_by_one(built, channel, bodies)

@@ -1,4 +1,7 @@
-"""Whose turn it is to write: callers hand in requests, and whoever finds nobody writing leads, for all that wait."""
+"""Whose turn it is to write: callers hand in requests, and whoever finds nobody writing leads, for all that wait.
+
+Who leads first waits for those who were written with the last one, a moment (docs/decisions/0018-company.md).
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from quire.core.operation import Operation
 from quire.storage import log
 
 GROUP_MAX = 1_000  # requests in one transaction
+PATIENCE_SECONDS = (
+    0.001  # how long who leads waits for company at most: about what a good disk takes for a commit
+)
 
 Prepare = Callable[[apsw.Connection, log.ChannelRow], Sequence[Operation]]
 
@@ -44,7 +50,11 @@ class Turns:
     def __init__(self) -> None:
         self._waiting: deque[Request] = deque()
         self._led = False  # is someone writing?
-        self._mutex = threading.Lock()  # over the two above
+        self._company = 1  # how many were written together last
+        self._awaited = 0  # how many who leads still waits for
+        self._mutex = threading.Lock()  # over those above
+        self._come = threading.Lock()  # opens when they have come
+        self._come.acquire()
 
     @contextmanager
     def taken_by(self, request: Request) -> Iterator[None]:
@@ -57,6 +67,10 @@ class Turns:
             self._waiting.append(request)
             if not self._led:
                 self._led = request.leads = True
+            elif self._awaited:
+                self._awaited -= 1
+                if not self._awaited:
+                    self._come.release()
         try:
             if not request.leads:
                 request.gate.acquire()
@@ -80,9 +94,25 @@ class Turns:
     def together(self) -> list[Request]:
         """The requests that wait and may be written in one transaction, the oldest first. They leave the queue when
         they are settled, so an interrupt loses none."""
+        self._await_company()
         with self._mutex:
             waiting = [request for request in list(self._waiting)[:GROUP_MAX] if not request.done]
-        return list(itertools.takewhile(lambda request: not request.alone, waiting))
+            group = list(itertools.takewhile(lambda request: not request.alone, waiting))
+            self._company = len(group)
+        return group
+
+    def _await_company(self) -> None:
+        """Writers who were let go together come back together, one after the other: whoever began with the first of them
+        would have the disk for one message, and all others wait for it. Who writes alone waits for nobody."""
+        try:
+            with self._mutex:
+                self._awaited = max(0, self._company - len(self._waiting))
+            if self._awaited:
+                self._come.acquire(timeout=PATIENCE_SECONDS)
+        finally:
+            with self._mutex:
+                self._awaited = 0
+                self._come.acquire(blocking=False)  # closed again, though they came
 
 
 def release(group: list[Request]) -> None:
