@@ -183,7 +183,12 @@ def test_what_is_not_carried_is_counted_and_stood_in_for(tmp_path: Path) -> None
         '<div class="chatlog__embed"><div class="chatlog__embed-title"><a href="https://ci.example/1">Build</a></div>'
         '<div class="chatlog__embed-description"><div class="chatlog__markdown">failed</div></div></div>'
     )
-    forward = '<div class="chatlog__forwarded"><div class="chatlog__forwarded-content">old\nwords</div></div>'
+    name = '<div class="chatlog__attachment-generic-name"><a href="x/a.zip">a.zip</a></div>'
+    file = f'<div class="chatlog__attachment-generic">{name}</div>'
+    forward = (
+        '<div class="chatlog__forwarded"><div class="chatlog__forwarded-content">old\nwords</div>'
+        f'<div class="chatlog__forwarded-attachments">{file}</div></div><div class="chatlog__attachment">{file}</div>'
+    )
     text = page(
         box(1, unknown + header() + content("a")),
         box(2, command + header() + content("b") + embed),
@@ -192,6 +197,7 @@ def test_what_is_not_carried_is_counted_and_stood_in_for(tmp_path: Path) -> None
         box(5, header() + forward),
     )
     found = records(importer, pack(tmp_path, {"a.html": text}))
+    assert [len(m.attachments) for m in messages(found)] == [0, 0, 0, 0, 2]
     bodies = [m.body for m in messages(found)]
     assert bodies == [
         "a",

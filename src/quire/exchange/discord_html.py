@@ -61,6 +61,7 @@ NAMES = {  # a class of any template -> what it is here
     "chatlog__reply": "reply", "chatlog__reference": "reply",
     "chatlog__reply-link": "link", "chatlog__reference-link": "link",
     "chatlog__attachment": "file", "chatlog__forwarded-attachment": "file",
+    "chatlog__attachment-generic": "generic",
     "chatlog__forwarded-content": "forwarded",
     "chatlog__reaction": "reaction",
     "chatlog__sticker": "sticker",
@@ -235,7 +236,7 @@ class _Export:
             notice=_notice(parts) if "notice" in parts else "",
             reply_to=answered,
             reply_to_time_ms=snowflake_ms(link) if answered else None,
-            attachments=tuple(map(_attachment, parts.get("file", ()))),
+            attachments=tuple(map(_attachment, _boxes(parts))),
             mentions=tuple(dict.fromkeys(filter(None, mentions))),
             reactions=reactions,
             edited_ms=_edited(parts["edited"][0], when, shift, page) if "edited" in parts else None,
@@ -347,6 +348,13 @@ def _inside(parts: dict[str, list[Element]], what: str) -> list[Element]:
     """Those in the message's own content, not in what it quotes or answers."""
     content = parts.get("content", ())[:1]
     return [element for element in parts.get(what, ()) if any(e in content for e in element.iterancestors())]
+
+
+def _boxes(parts: dict[str, list[Element]]) -> list[Element]:
+    """The files' boxes; a forwarded file of no kind that is shown has none but its own."""
+    files = parts.get("file", [])
+    alone = [e for e in parts.get("generic", ()) if not any(above in files for above in e.iterancestors())]
+    return files + alone
 
 
 def _notice(parts: dict[str, list[Element]]) -> str:
