@@ -228,3 +228,50 @@ def test_the_samples_of_date_orders(order: str) -> None:
 
 test_spoiled_chats = fuzz(whatsapp, CHAT.encode(), "WhatsApp Chat with T.txt", 150)
 test_spoiled_iphone_chats = fuzz(whatsapp, b"".join(f"{b}Ann: x\n".encode() for b in BEGINNINGS), "_chat.txt")
+
+
+def test_a_file_that_names_no_chat_is_called_as_its_first_line_says(tmp_path: Path) -> None:
+    words = "Messages and calls are end-to-end encrypted."
+    text = f"{LRM}[25.02.20, 13:05:00] Trip 🏖: {LRM}{words}\n[25.02.20, 13:06:00] Ann: hi\n"
+    path = pack(tmp_path, {"_chat.txt": text}, "file")
+    assert [c.name for c in only(records(whatsapp, path), Channel)] == ["Trip 🏖"]  # type: ignore[attr-defined]
+    inside = pack(tmp_path, {"_chat.txt": text}, "zip", "WhatsApp Chat - Rome")
+    assert [c.name for c in only(records(whatsapp, inside), Channel)] == ["Rome"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "name", ["与Ann的 WhatsApp 聊天", "Ann के साथ WhatsApp चैट", "Annとのトーク", "WhatsApp Chat with Ann"]
+)
+def test_a_chats_name_in_other_languages(tmp_path: Path, name: str) -> None:
+    path = pack(tmp_path, {f"{name}.txt": "25/02/2020, 13:05 - Ann: hi\n"}, "file")
+    assert [c.name for c in only(records(whatsapp, path), Channel)] == ["Ann"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "words", ["यह मैसेज मिटाया गया", "Це повідомлення видалено", "ข้อความนี้ถูกลบ", "Táto správa bola odstránená",
+              "Poruka je izbrisana",
+              "S'ha suprimit aquest missatge", "این پیام حذف شده است", "Mesej ini telah dipadam", "Wiadomość usunięta",
+              "您已删除此消息",
+              "Сообщение удалено", "You deleted this message as admin"],
+)  # fmt: skip
+def test_deleted_in_more_languages(tmp_path: Path, words: str) -> None:
+    text = f"25/02/2020, 13:05 - Ann: hi\n25/02/2020, 13:06 - Ann: {words}\n"
+    assert [m.deleted for m in messages(records(whatsapp, pack(tmp_path, {"c.txt": text})))] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["<Medij je izostavljen>", "<S'ha omès el fitxer>", "<رسانه حذف شده>", "<Мултимедијата је изостављена>"],
+)
+def test_files_left_out_in_more_languages(tmp_path: Path, words: str) -> None:
+    text = f"25/02/2020, 13:05 - Ann: hi\n25/02/2020, 13:06 - Ann: {words}\n"
+    assert [len(m.attachments) for m in messages(records(whatsapp, pack(tmp_path, {"c.txt": text})))] == [
+        0,
+        1,
+    ]
+
+
+def test_a_document_that_was_left_out_keeps_its_name(tmp_path: Path) -> None:
+    text = f"[25.02.20, 13:05:00] Ann: hi\n[25.02.20, 13:06:00] Bob: {LRM}Plan.pdf • {LRM}3 Seiten {LRM}Dokument weggelassen\n"
+    found = messages(records(whatsapp, pack(tmp_path, {"_chat.txt": text})))[1]
+    assert (found.attachments, found.body) == ((Attachment("Plan.pdf"),), "")

@@ -30,6 +30,7 @@ from quire.exchange.whatsapp_words import (
     ATTACHED_TAG,
     ATTACHED_WORDS,
     CHAT_NAME,
+    CHAT_NAME_INSIDE,
     EDITED_TAG,
     EDITED_WORDS,
     MARKS,
@@ -50,6 +51,8 @@ TEXT_MAX = 1 << 20  # characters of one message; WhatsApp itself allows 65,536
 UNREADABLE_MAX = 50  # reported one by one
 PEEKED = 8
 
+NAMELESS = ("chat", "whatsapp chat", "")  # files that all chats are called alike
+
 _M = f"[{MARKS}]*"
 _HALF = r"(?:[^\W\d_][^\W\d_]{0,11}(?:\.?[ \u00a0\u202f]?[^\W\d_]{1,6})?\.?)"
 HEADER = re.compile(
@@ -63,6 +66,7 @@ HEADER = re.compile(
 SENDER = re.compile(r"(?P<name>[^:\n]{1,120}?):(?:[ \u00a0](?P<text>.*)|(?P<tight>(?!//).*))$", re.S)
 APPROXIMATE = re.compile(r"^~[\s\u00a0\u202f]*")  # before the name of someone not among the contacts
 MENTION = re.compile("@\u2068~?[\u00a0\u202f ]?([^\u2068\u2069\n]{1,120})\u2069")
+DOCUMENT = re.compile(r"[\u200e\u200f]?(?P<name>[^\n•/\\]{1,200}\.[A-Za-z0-9]{1,8}) • ")
 QUOTES = re.compile('["“”«»]')
 IRC = re.compile(r"<[^<>\s]{1,40}>\s|(?:-\*-|-->|<--|<->|-!-|[*→←⇐⇒—]|\*{3})\s")
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.S)
@@ -90,6 +94,7 @@ class Survey(msgspec.Struct):
     order: str = ""
     sure: bool = True
     group: bool = False
+    title: str = ""  # who an iPhone's first line, WhatsApp's own, is said to be of: the chat itself
     odd_halves: bool = False  # a word beside the time that is no morning and no afternoon we know
 
 
@@ -123,6 +128,8 @@ def read(source: Source, options: Options) -> Iterator[Record]:
     for name, stream in source.walk(lambda n: n in surveys):
         survey = surveys[name]
         shown = options.channel if options.channel and len(surveys) == 1 else _chat_name(source, name)
+        if shown.strip("_ ").lower() in NAMELESS:
+            shown = survey.title or shown
         yield Channel(shown, shown, kind="group" if survey.group else "direct")
         if not survey.sure:
             yield Warn(f"{name}: the dates read two ways; {survey.order} was taken (see --date-order)")
@@ -147,9 +154,11 @@ def _chat_name(source: Source, name: str) -> str:
     """The chat's name from its file's, or from the archive's or folder's where all files are `_chat.txt`."""
     path = PurePosixPath(name)
     stem = path.stem
-    if stem.strip("_ ").lower() in ("chat", "whatsapp chat", ""):
+    if stem.strip("_ ").lower() in NAMELESS:
         stem = path.parent.name or re.sub(r"\.(?:zip|tar|txt)(?:\.\w+)?$", "", source.path.name, flags=re.I)
     stem = re.sub(r"(?:[ _-]*\(\d+\)|[ _]copy)$", "", stem)
+    if inside := CHAT_NAME_INSIDE.match(stem):
+        return str(inside[inside.lastgroup or 0]).strip()
     return CHAT_NAME.sub("", stem).strip() or stem or "WhatsApp"
 
 
@@ -178,6 +187,7 @@ def _survey(lines: Iterator[str | None], options: Options) -> Survey | None:
     orders = {style: Orders() for style in styles}
     senders: set[str] = set()
     american = odd = group = False
+    title = ""
     total = 0
     for line in lines:
         total += 1
@@ -186,6 +196,9 @@ def _survey(lines: Iterator[str | None], options: Options) -> Survey | None:
                 return None
             continue
         styles[style] += 1
+        if style == "open" and sum(styles.values()) == 1:
+            first, said = _sender(line[match.end() :])
+            title = first if said.startswith("\u200e") else ""
         parts = (int(match["a"]), int(match["b"]), int(match["c"]))
         orders[style].take(parts)
         if half := match["before"] or match["after"]:
@@ -199,7 +212,7 @@ def _survey(lines: Iterator[str | None], options: Options) -> Survey | None:
     if not styles[style]:
         return None
     order, sure = orders[style].best(options.date_order, american)
-    return Survey(style, order, sure, group or len(senders) > 2, odd)
+    return Survey(style, order, sure, group or len(senders) > 2, title, odd)
 
 
 class _Chat:
@@ -320,6 +333,8 @@ def _file(text: str) -> tuple[str, bool, str] | None:
     if (match := OMITTED_TAG.match(text)) and OMITTED_WORDS.search(match["word"]):
         return match["word"].strip(MARKS + " "), False, text[match.end() :]
     if marked and (match := OMITTED_LINE.match(text)):
+        if (page := DOCUMENT.match(match["word"])) is not None:  # `plan.pdf • 3 pages document omitted`
+            return page["name"], False, ""
         return match["word"].strip(MARKS + " "), False, ""
     return None
 

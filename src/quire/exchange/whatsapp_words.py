@@ -27,6 +27,12 @@ CHAT_NAME = re.compile(
     r"|(?:whatsapp[ _-]*)?chat[ _]+(?:with|mit|con|com)[ _]+)",
     re.I,
 )
+CHAT_NAME_INSIDE = re.compile(  # where the language puts the name before "WhatsApp"
+    r"^[与與和](?P<zh>.+?)的\s?WhatsApp\s?(?:聊天|對話|对话).*$|^(?P<hi>.+?) के साथ WhatsApp.*$"
+    r"|^(?P<ja>.+?)との(?:WhatsApp)?トーク.*$"
+    r"|^(?P<ko>.+?)님과 WhatsApp.*$|^WhatsApp\s?(?:ile|ve) (?P<tr>.+?) (?:sohbeti|arasındaki sohbet).*$",
+    re.I,
+)
 
 ATTACHED = re.compile(
     r"^\u200e?(?P<name>[^\n<>"
@@ -45,12 +51,13 @@ OMITTED_TAG = re.compile(r"^\u200e?<(?P<word>[^<>\n/=]{4,60})>\s*(?:\n|$)")
 OMITTED_WORDS = re.compile(
     r"medi[aeo]|mídia|média|medya|mediá|multim|omitted|omitid|omess|omis|ocult|weggela|ausgeschl"
     r"|медиа|медіа|без файл|файл проп"
+    r"|медиј|мултимедиј|мультимеди|medij|media|mèdia|fitxer|رسانه|میڈیا|ausgelassen|izostavlj|geen media|maudhui|meediu"
     r"|メディア|媒体|媒體|미디어|وسائط|מדיה|मीडिया|สื่อ|phương tiện|πολυμέσ",
     re.I,
 )
 OMITTED_LINE = re.compile(
     r"^(?P<word>[^\n]{0,120}?[\u200e\u200f]?[^\n\u200e\u200f]{0,40}?(?:omitted|omitid[ao]|ocult[ao]|ocultad[ao]"
-    r"|omess[ao]|weggelassen|weggelaten|absente?"
+    r"|omess[ao]|weggelassen|ausgelassen|weggelaten|absente?"
     r"|omise?s?|пропущен[ао]?|отсутствует|dahil edilmedi|pominięt[aoye]|utelämnad|utelatt|udeladt"
     r"|kihagyva|vynechán[ao]?"
     r"|省略|略去|忽略|除外されました|생략됨|생략|jätettiin pois|παραλείφθηκε|ละเว้น|tidak disertakan|omis[ăe]|خارج الملف|הושמט[ה]?"
@@ -65,7 +72,7 @@ EDITED_WORDS = re.compile(
     r"edited|bearbeitet|editad|editó|modifi[ée]|modificat|bewerkt|изменен|змінен|отредакт|düzenlen"
     r"|diedit|disunting|edytowan"
     r"|redigera|redigert|redigeret|muokat|επεξεργ|editat|upraven|szerkeszt|編集|編輯|编辑|수정"
-    r"|تعديل|נערכ|संपादित|แก้ไข|chỉnh sửa",
+    r"|編集済|تعديل|ویرایش|נערכ|संपादित|बदला गया|แก้ไข|chỉnh sửa|upraven|uređen|редагован|редактиран|editat|muudet|rediġ|gewysig",
     re.I,
 )
 
@@ -150,6 +157,60 @@ DELETED = frozenset(
     आपने यह मैसेज मिटा दिया
     tin nhắn này đã bị xóa
     ข้อความนี้ถูกลบแล้ว
+    ข้อความนี้ถูกลบ
+    คุณลบข้อความนี้
+    यह मैसेज मिटाया गया
+    यह मैसेज डिलीट किया गया
+    आपने इस मैसेज को मिटाया
+    you deleted this message as admin
+    это сообщение удалено
+    сообщение удалено
+    вы удалили это сообщение
+    це повідомлення видалено
+    повідомлення видалено
+    táto správa bola odstránená
+    túto správu ste odstránili
+    tuto zprávu jste smazali
+    tuto zprávu jste odstranili
+    poruka je izbrisana
+    ova je poruka izbrisana
+    izbrisali ste ovu poruku
+    ova poruka je obrisana
+    обрисали сте ову поруку
+    ова порука је обрисана
+    това съобщение бе изтрито
+    това съобщение е изтрито
+    вие изтрихте това съобщение
+    s'ha suprimit aquest missatge
+    has suprimit aquest missatge
+    mensaxe eliminada
+    این پیام حذف شده است
+    این پیام حذف شد
+    شما این پیام را حذف کردید
+    یہ پیغام حذف کر دیا گیا تھا
+    mesej ini telah dipadam
+    mesej ini telah dipadamkan
+    anda telah memadam mesej ini
+    bạn đã xóa tin nhắn này
+    ez az üzenet törölve lett
+    wiadomość usunięta
+    usunięto wiadomość
+    esborrat aquest missatge
+    ujumbe huu umefutwa
+    ulifuta ujumbe huu
+    hierdie boodskap is geskrap
+    jy het hierdie boodskap geskrap
+    此消息已被撤回
+    您已删除此消息
+    你删除了这条消息
+    此訊息已被刪除
+    see sõnum kustutati
+    kustutasid selle sõnumi
+    šis ziņojums tika dzēsts
+    ši žinutė ištrinta
+    to sporočilo je bilo izbrisano
+    izbrisali ste to sporočilo
+    ky mesazh u fshi
     """.splitlines()
     if line.strip()
 )
