@@ -330,3 +330,17 @@ def test_the_corpus_counts_as_it_should() -> None:
 
 
 test_spoiled_logs = fuzz(irc, "".join(STYLES.values()).encode(), "#chan.2020-01-02.log", 150)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("libera/#dev/2020-01-02.log", "oftc/#dev/2020-01-02.log"), ("irc.libera.#dev.weechatlog", "irc.oftc.#dev.weechatlog"),
+     ("logs/irc.libera.chat/#dev.log", "logs/irc.oftc.net/#dev.log")],
+)  # fmt: skip
+def test_channels_of_one_name_on_two_networks_are_two(tmp_path: Path, names: tuple[str, str]) -> None:
+    line = "2020-01-02 10:00:00\tann\thello\n"
+    found = records(irc, pack(tmp_path, dict.fromkeys(names, line)))
+    assert sorted(c.name[:5] for c in found if isinstance(c, Channel)) == ["dev (", "dev ("]
+    assert len({(message.channel, message.id) for message in messages(found)}) == 2
+    years = pack(tmp_path, {"libera/2020/#dev.log": line, "libera/2021/#dev.log": line}, name="years")
+    assert [c.name for c in records(irc, years) if isinstance(c, Channel)] == ["dev"]

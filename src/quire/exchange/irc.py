@@ -68,6 +68,11 @@ PERIOD = re.compile(
 )  # a folder of a year, a month or of all
 NAMED_MONTH = re.compile(r"[._-](?:19|20)\d\d(?:[-_.]?(?:0[1-9]|1[0-2]))?$")
 EXTENSION = re.compile(r"\.(?:txt|log|weechatlog|irclog|raw|ascii|\d+)$", re.I)
+NETWORK = re.compile(  # the large ones, and whatever looks like a server
+    r"(?<![a-z])(?:libera|freenode|oftc|efnet|undernet|quakenet|ircnet|dalnet|rizon|snoonet|hackint|esper(?:net)?|gimpnet|gamesurge"
+    r"|geekshed|swiftirc|chatspike|slashnet|spotchat|tilde(?:chat)?|euirc|mozilla|moznet|w3c|twitch|bitlbee|ircnow)(?![a-z])"
+    r"|(?<![a-z0-9.-])(?:irc|chat)\.(?:[a-z0-9-]+\.)+[a-z]{2,24}|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
+)
 ADDRESSED = re.compile(r"([^\s:,<>]{1,32})[:,](?:\s|$)")
 
 
@@ -93,21 +98,27 @@ def read(source: Source, options: Options) -> Iterator[Record]:
     ids: dict[str, LineIds] = {}
     nicks: set[str] = set()
     undated = carried = 0
+    channels = {
+        name: _channel(name, head, survey, options, source.path) for name, head in survey.heads.items()
+    }
+    networks: dict[str, set[str]] = {}  # of each channel: two networks may have one of the same name
+    for name, channel in channels.items():
+        networks.setdefault(channel.lower(), set()).update({_network(name)} - {""})
     for name, stream in source.walk(lambda n: n in survey.heads):
         head = survey.heads[name]
-        channel = _channel(name, head, survey, options, source.path)
+        channel = channels[name]
         day = head.day or _named_day(name) or _asked_day(options)
         if day is None and not head.dated:
             undated += 1
             yield Skipped(name, "line 1", "nothing says on which day this log was written")
             continue
         carried += 1
-        key = channel.lower()
+        key, shown = channel.lower(), channel.lstrip("#") or channel
+        if len(networks[key]) > 1 and (network := _network(name)):
+            key, shown = f"{network}/{key}", f"{shown} ({network})"
         if key not in ids:
             ids[key] = LineIds()
-            yield Channel(
-                key, channel.lstrip("#") or channel, kind="channel" if channel.startswith("#") else "group"
-            )
+            yield Channel(key, shown, kind="channel" if channel.startswith("#") else "group")
         if not head.order_sure:
             yield Warn(f"{name}: the dates read two ways; {head.order} was taken (see --date-order)")
         log = _Log(name, key, head, clock, day, options, ids[key], nicks)
@@ -340,6 +351,15 @@ def _named_channel(name: str) -> str:
         channel = part[part.find("#") :].split()[0] if "#" in part else ""
         if channel.strip("#"):
             return channel
+    return ""
+
+
+def _network(name: str) -> str:
+    """The network that a path names: a folder, or what stands before the channel in the file's name."""
+    *folders, file = name.lower().split("/")
+    for part in (file.partition("#")[0] if "#" in file else "", *folders[::-1]):
+        if found := NETWORK.search(part):
+            return found[0]
     return ""
 
 

@@ -296,7 +296,7 @@ def _wanted(name: str) -> bool:
 def _looks_right(head: str) -> bool:
     if "page_wrap" in head and "chat_page" in head:
         return True
-    ours = "tg-archive" in head or "t.me/" in head or 'class="dayline' in head
+    ours = "tg-archive" in head or "t.me/" in head or 'class="dayline' in head or "message type-" in head
     return ours and 'class="messages"' in head
 
 
