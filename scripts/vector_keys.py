@@ -11,7 +11,7 @@ from tests.vectors import VALID
 from vector_parts import CERTIFICATE, CREATED_MS, DEVICE, IDENTITY, Case, certificate, fixed, raw
 
 from quire.core.crypto.keys import Label, SigningKey, derive_key
-from quire.core.crypto.slots import HEADER
+from quire.core.crypto.slots_file import HEADER
 
 
 def certificates() -> Iterator[Case]:

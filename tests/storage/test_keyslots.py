@@ -28,6 +28,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quire.core.crypto import slots as form
+from quire.core.crypto import slots_file
 from quire.core.crypto.secrets import (
     DatabaseKey,
     KeyFile,
@@ -203,7 +204,7 @@ def test_slots_are_bounded(vault: Path, tmp_path: Path) -> None:
     slots = made(vault, *(create_key_file(tmp_path / f"key{n}") for n in range(form.SLOTS_MAX)))
     assert refusal(UsageError, lambda: slots.add(PHRASE)).rule == "slots_full"
     slots.begin_rekey(NEW_KEY)
-    assert (vault / "slots").stat().st_size < form.FILE_BYTES_MAX
+    assert (vault / "slots").stat().st_size < slots_file.FILE_BYTES_MAX
     slots.finish_rekey()
     assert opened(vault, KeyFile(tmp_path / "key31")) == NEW_KEY
 
@@ -372,11 +373,11 @@ def test_each_clause_of_the_format_has_its_rule(good_file: bytes) -> None:
     for encoded, rule in [
         (b"", "slots_length"),
         (good_file[:42], "slots_length"),
-        (good_file + bytes(form.FILE_BYTES_MAX), "slots_length"),
+        (good_file + bytes(slots_file.FILE_BYTES_MAX), "slots_length"),
         (resealed(foreign), "slots_magic"),
         (good_file[:-1] + b"\0", "slots_checksum"),
-        (resealed(form.MAGIC + b"\0\2" + b"whatever comes next"), "slots_version"),
-        (resealed(form.HEADER + b"\xc1"), "slots_form"),
+        (resealed(slots_file.MAGIC + b"\0\2" + b"whatever comes next"), "slots_version"),
+        (resealed(slots_file.HEADER + b"\xc1"), "slots_form"),
         (resealed(good_file[:-32] + b"\0"), "slots_form"),
     ]:
         with pytest.raises(MalformedError) as failure:
@@ -385,7 +386,7 @@ def test_each_clause_of_the_format_has_its_rule(good_file: bytes) -> None:
 
 
 def test_a_newer_file_asks_for_an_upgrade(vault: Path) -> None:
-    newer = form.MAGIC + b"\0\2" + b"anything at all"
+    newer = slots_file.MAGIC + b"\0\2" + b"anything at all"
     (vault / "slots").write_bytes(newer + hashlib.sha256(newer).digest())
     error = refusal(SchemaError, lambda: opened(vault, PHRASE))
     assert "upgrade" in error.hint
@@ -403,7 +404,7 @@ def test_a_missing_or_unreadable_file(vault: Path) -> None:
 def packed(body: object, mac: bytes = bytes(32), mac_next: bytes = b"") -> bytes:
     """A file with a right trailer around whatever somebody put in it."""
     inner = msgspec.msgpack.encode(body)
-    whole = form.HEADER + msgspec.msgpack.encode([inner, mac, mac_next])
+    whole = slots_file.HEADER + msgspec.msgpack.encode([inner, mac, mac_next])
     return whole + hashlib.sha256(whole).digest()
 
 

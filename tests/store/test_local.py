@@ -14,7 +14,10 @@ import apsw
 import pytest
 
 from quire.channels.manager import ChannelManager
+from quire.core.contents import Attachment
 from quire.core.crypto.secrets import DatabaseKey, KeyFile, Passphrase, RawKey
+from quire.core.ids import ChannelId
+from quire.core.plain import plain_post
 from quire.errors import (
     CorruptError,
     FullError,
@@ -28,8 +31,12 @@ from quire.errors import (
 from quire.storage import schema
 from quire.storage.database import PAGE_SIZE, Database
 from quire.storage.outside import create_key_file
+from quire.store import messages
 from quire.store.local import LocalStore
+from quire.store.messages import decoded_posts
+from quire.store.reader import Reader
 from tests import vaults
+from tests.vaults import ROOT
 
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffdb") + random.Random(1).randbytes(9_000)
 
@@ -216,33 +223,85 @@ NOT_FOR_READING = {
     "channels", "core.clock", "core.commit", "core.control", "core.heights", "core.membership", "core.query", "core.reports",
     "core.timeline", "core.words", "core.crypto.slot_changes", "storage.attachments", "storage.backlog", "storage.erasures",
     "storage.files", "storage.outside", "storage.retention", "storage.search", "storage.unlocking", "store.ledger",
-    "store.pruning", "store.wallclock",
+    "store.pruning", "store.wallclock", "core.operation", "core.encoding", "core.crypto.slots", "core.crypto.keys",
 }  # fmt: skip
+# Importing msgspec, with what it imports, takes longer than all the rest.
+SLOW_TO_IMPORT = {
+    "msgspec", "typing_extensions", "inspect", "uuid", "decimal", "dataclasses", "cryptography", "asyncio", "pathlib",
+    "json", "base64", "logging", "sqlite3", "typer", "rich",
+}  # fmt: skip
+FIRST_PAGE = """if True:
+    import sys
+    from quire import DatabaseKey, LocalStore, RawKey
+    with LocalStore.open(sys.argv[1], RawKey(DatabaseKey(bytes.fromhex(sys.argv[2])))) as store:
+        page = store.get_channel_messages_paginated(bytes.fromhex(sys.argv[3]), limit=50)
+    print(repr(page))
+    print(*(name for name in sys.modules))
+"""
+
+
+def first_page(folder: Path, store: LocalStore, channel: ChannelId) -> tuple[str, set[str]]:
+    """The newest page as a fresh process reads it, and the modules that it has loaded by then."""
+    key = store.database.key.reveal().hex()
+    ran = subprocess.run(
+        [sys.executable, "-c", FIRST_PAGE, str(folder), key, channel.hex()],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    page, loaded = ran.stdout.splitlines()
+    return page, set(loaded.split())
 
 
 def test_a_fresh_process_loads_for_reading_only_what_reading_needs(folder: Path) -> None:
     """Each module that is loaded for nothing is a hundredth of the time to the first page."""
     with vaults.opened(folder) as store:
-        channel = ChannelManager(store).get_channel("general").id
-        key = store.database.key.reveal().hex()
-    program = """if True:
-        import sys
-        from quire import DatabaseKey, LocalStore, RawKey
-        with LocalStore.open(sys.argv[1], RawKey(DatabaseKey(bytes.fromhex(sys.argv[2])))) as store:
-            [message] = store.get_channel_messages_paginated(bytes.fromhex(sys.argv[3]), limit=50).messages
-        print(message.body, *(name for name in sys.modules))
-    """
-    ran = subprocess.run(
-        [sys.executable, "-c", program, str(folder), key, channel.hex()],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    body, *loaded = ran.stdout.split()
-    assert body == "here"
+        page, loaded = first_page(folder, store, ChannelManager(store).get_channel("general").id)
+    assert "body='here'" in page
     assert "quire.store.reader" in loaded
-    assert not {f"quire.{name}" for name in NOT_FOR_READING} & set(loaded)
-    assert not {"cryptography", "asyncio", "pathlib", "json", "base64"} & set(loaded)
+    assert not {f"quire.{name}" for name in NOT_FOR_READING} & loaded
+    assert not SLOW_TO_IMPORT & loaded
+
+
+def test_a_fresh_process_reads_all_that_a_message_can_have_without_what_is_slow_to_import(
+    store: LocalStore, manager: ChannelManager
+) -> None:
+    """Its page is the one that a program reads which has all of that; so both ways of reading posts agree."""
+    channel = manager.create_channel("rich").id
+    names = ("plain", "edited", "deleted", "pinned", "root", "carries")
+    carried = Attachment("a.txt", "https://example.org/a", "text/plain", 70_000)
+    sent = {name: manager.send_message(channel, name) for name in names[:-1]}
+    manager.send_message(channel, "carries", attachments=[carried], mentions=["quire:" + "0" * 64])
+    manager.send_message(channel, "é" * 40_000, reply_to=sent["plain"].id)
+    manager.send_message(channel, "in a thread", thread=sent["root"].id, broadcast=True)
+    manager.edit_message(sent["edited"].id, "its second text")
+    manager.delete_message(sent["deleted"].id, "why")
+    manager.pin(sent["pinned"].id)
+    manager.add_reaction(sent["plain"].id, "👍")
+    manager.import_(ROOT / "demo" / "pyscript-discord.zip")
+    for info in manager.list_channels():
+        page, loaded = first_page(store.folder, store, info.id)
+        expected = store.get_channel_messages_paginated(info.id, limit=50)
+        assert len(expected.messages) > 3
+        assert page == repr(expected)
+        assert not SLOW_TO_IMPORT & loaded
+
+
+def test_after_some_pages_what_decodes_many_posts_at_once_is_imported(
+    manager: ChannelManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = manager.create_channel("general").id
+    for number in range(4):
+        manager.send_message(channel, str(number))
+    assert decoded_posts([]) == []  # it has all that it imports
+    monkeypatch.delitem(sys.modules, "quire.core.operation")
+    reader = Reader(manager.store.database, manager.store.own_key)
+    monkeypatch.setattr(reader, "_plain_left", 10)
+    monkeypatch.setattr(messages, "plain_post", lambda salted: read.append("plain") or plain_post(salted))
+    monkeypatch.setattr(messages, "decoded_posts", lambda salted: read.append("all") or decoded_posts(salted))
+    read: list[str] = []
+    for _ in range(4):
+        page = reader.page(reader.number(channel), None, None, 50, 0)
+        assert [one.body for one in page.messages] == ["3", "2", "1", "0"]
+    assert read == ["plain"] * 8 + ["all"] * 2
 
 
 class Ended(threading.Event):

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from quire.core.ids import MessageId
@@ -229,7 +228,7 @@ def test_a_message_that_lies_about_a_file_keeps_nobody_from_the_true_one(
     assert true.file
     size = len(LARGE) - 1 if forge in ("size", "both") else len(LARGE)  # of as many pieces
     key = os.urandom(32) if forge in ("key", "both") else true.file.key
-    lie = msgspec.structs.replace(true, size_bytes=size, file=msgspec.structs.replace(true.file, key=key))
+    lie = true._replace(size_bytes=size, file=true.file._replace(key=key))
     ada.chat.send_message("team", "a lie", attachments=[lie])
     sync(ada, bob)
     bob.chat.fetch_attachment(id)
@@ -254,7 +253,7 @@ def test_a_file_that_no_key_opens_is_not_kept(
     ada, bob = two
     true = ada.chat.get_message(post(ada, b"small", "b.txt")).attachments[0]
     assert true.file
-    forged = msgspec.structs.replace(true, file=msgspec.structs.replace(true.file, key=os.urandom(32)))
+    forged = true._replace(file=true.file._replace(key=os.urandom(32)))
     ada.chat.create_channel("other")
     bob.chat.join_channel(ada.chat.create_invite("other").text())
     ada.chat.remove_member("team", bob.identity)
@@ -294,7 +293,7 @@ def test_who_may_not_read_the_message_gets_no_file(tmp_path: Path, two: tuple[Pe
     for id in (early, hidden):
         [one] = ada.chat.get_message(id).attachments
         assert one.file
-        named = msgspec.structs.replace(one, file=msgspec.structs.replace(one.file, key=os.urandom(32)))
+        named = one._replace(file=one.file._replace(key=os.urandom(32)))
         eve.chat.send_message("team", "I know its name", attachments=[named])
         _, hers = sync(ada, eve)
         assert hers.files.came == 0

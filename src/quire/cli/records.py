@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from quire.core.contents import Origin
 from quire.core.ids import ChannelId, MessageId, message_id_text
-from quire.core.operation import Origin
+from quire.core.values import Value, fields
 from quire.core.views import ChannelInfo, Hit, Message, Page, Thread, Version
 
 if TYPE_CHECKING:
@@ -45,7 +46,20 @@ def iso(time_ms: int | None) -> str | None:
 
 def plain(view: object) -> Any:
     """A view that holds no ids, as it is."""
-    return msgspec.to_builtins(view)
+    return msgspec.to_builtins(_opened(view))
+
+
+def _opened(view: Any) -> Any:
+    """What is a `Value` in it, as a dict: to msgspec it is a tuple."""
+    if isinstance(view, Value):
+        return {name: _opened(one) for name, one in fields(view).items()}
+    if isinstance(view, msgspec.Struct):
+        return {name: _opened(getattr(view, name)) for name in view.__struct_fields__}
+    if isinstance(view, tuple | list):
+        return [_opened(one) for one in view]
+    if isinstance(view, dict):
+        return {key: _opened(one) for key, one in view.items()}
+    return view
 
 
 def message(view: Message) -> Record:

@@ -11,48 +11,16 @@ from typing import TypeAlias
 
 import msgspec
 
+from quire.core.contents import ACTION as ACTION
+from quire.core.contents import BROADCAST as BROADCAST
+from quire.core.contents import NOTICES as NOTICES
+from quire.core.contents import SALT_SIZE as SALT_SIZE
+from quire.core.contents import Attachment as Attachment
+from quire.core.contents import File as File
+from quire.core.contents import Origin as Origin
 from quire.core.encoding import Codec
 
-NOTICES = ("", "join", "leave", "topic", "name", "pin", "other")  # Post.notice is an index into this
-SALT_SIZE = 16
 OWN_SOURCE = "quire"  # author keys of people here begin so; no import may
-
-# Post.flags
-ACTION = 1
-BROADCAST = 2
-
-
-class Origin(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Where an imported operation comes from."""
-
-    source: str  # "slack", "irc" …
-    author: str  # original author id
-    id: str  # original id, unique in its channel; "" if the format gives none
-    time_ms: int  # original time, Unix ms
-    edited_ms: int | None = None  # marked as edited then, with no older text kept
-
-
-class File(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Where an attachment's bytes are: a sealed file of its own (core/sealed_file.py), and the key to it."""
-
-    id: bytes  # 32
-    key: bytes  # 32, of this file alone: without it the file is noise
-    preview: bytes = (
-        b""  # a small JPEG, if it is a picture; its author says so, a reader decodes it with care
-    )
-
-    def __repr__(self) -> str:
-        return f"File({self.id.hex()})"
-
-
-class Attachment(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A file that belongs to a message; without `file`, only its name and where it was."""
-
-    name: str
-    url: str = ""
-    media_type: str = ""
-    size_bytes: int | None = None
-    file: File | None = None
 
 
 class Post(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
-
+from quire.core.contents import Attachment, Origin
 from quire.core.ids import ChannelId, MessageId
-from quire.core.operation import Attachment, Origin
+from quire.core.values import Value
 
 Notice = Literal["", "join", "leave", "topic", "name", "pin", "other"]
 
 
-class Author(msgspec.Struct, frozen=True, gc=False):
+class Author(Value):
     """Who wrote. Imported authors are names in a file, not members."""
 
     id: str  # "quire:<identity, hex>" or "<source>:<original id>"
@@ -25,7 +24,7 @@ class Author(msgspec.Struct, frozen=True, gc=False):
     own: bool = False  # is it us?
 
 
-class Reaction(msgspec.Struct, frozen=True, gc=False):
+class Reaction(Value):
     """All reactions with one emoji on one message."""
 
     emoji: str
@@ -34,7 +33,7 @@ class Reaction(msgspec.Struct, frozen=True, gc=False):
     people: tuple[str, ...]  # names, oldest first; at most 20, and none where a format only counts
 
 
-class Deletion(msgspec.Struct, frozen=True, gc=False):
+class Deletion(Value):
     """Who took a message back, when (Unix ms), and why ("" = not said)."""
 
     by: Author
@@ -43,7 +42,7 @@ class Deletion(msgspec.Struct, frozen=True, gc=False):
     erased: bool = False  # for good: its bytes are gone, not only hidden
 
 
-class Thread(msgspec.Struct, frozen=True, gc=False):
+class Thread(Value):
     """A thread in short."""
 
     root: MessageId
@@ -57,7 +56,7 @@ class Thread(msgspec.Struct, frozen=True, gc=False):
     preview: str  # start of the last reply's text, one line
 
 
-class Archived(msgspec.Struct, frozen=True, gc=False):
+class Archived(Value):
     """Where the text of a message is that cannot be read now."""
 
     segment: str  # the file's name; "" if nothing is known of it
@@ -65,7 +64,7 @@ class Archived(msgspec.Struct, frozen=True, gc=False):
     damaged: bool = False  # it is there, and not what was written
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
+class Message(Value):
     """One message as it stands now."""
 
     id: MessageId
@@ -101,7 +100,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         return f"{self.time:x}.{self.id.hex()}"
 
 
-class AttachmentView(msgspec.Struct, frozen=True, gc=False):
+class AttachmentView(Value):
     """An attachment as one device sees it."""
 
     number: int  # among those of its message, from 1
@@ -114,7 +113,7 @@ class AttachmentView(msgspec.Struct, frozen=True, gc=False):
     has_preview: bool = False
 
 
-class Page(msgspec.Struct, frozen=True, gc=False):
+class Page(Value):
     """A page of messages, newest first (a thread's: oldest first)."""
 
     messages: tuple[Message, ...]
@@ -122,7 +121,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     newer: str | None  # cursor for `after`, None when nothing is newer
 
 
-class Version(msgspec.Struct, frozen=True, gc=False):
+class Version(Value):
     """One version of a message's text."""
 
     number: int  # 1 = as first written
@@ -135,7 +134,7 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     archived: Archived | None = None  # its text is in the archive, out of reach; `body` is ""
 
 
-class Hit(msgspec.Struct, frozen=True, gc=False):
+class Hit(Value):
     """A message found, and where its text matches."""
 
     message: Message
@@ -143,14 +142,14 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
     spans: tuple[tuple[int, int], ...]  # [start, end) in characters of message.body, in order
 
 
-class Hits(msgspec.Struct, frozen=True, gc=False):
+class Hits(Value):
     """A page of search results, newest first."""
 
     hits: tuple[Hit, ...]
     older: str | None  # cursor for the next page
 
 
-class ChannelInfo(msgspec.Struct, frozen=True, gc=False):
+class ChannelInfo(Value):
     """A channel in short."""
 
     id: ChannelId
@@ -168,7 +167,7 @@ class ChannelInfo(msgspec.Struct, frozen=True, gc=False):
     role: str = "none"  # what we may do in it here: "none" if we, or this device, are out
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
+class Event(Value):
     """Something became durable. `message` is the one it is about, if any."""
 
     # message | attachment (its bytes came) | edit | delete | erase | reaction | pin | channel | fork

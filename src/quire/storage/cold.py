@@ -16,8 +16,8 @@ from typing import Any
 from weakref import ref
 
 import apsw
-import msgspec
 
+from quire.core.values import Value, fields
 from quire.errors import CorruptError, MalformedError, StorageError, UnreachableError
 
 FOLDER = "archive"  # in the vault's
@@ -31,7 +31,7 @@ MAKING, WHOLE, DOOMED = 0, 1, 2  # being written; holds what references name; ho
 REFERENCE_SIZE, MARKED_AT = 65, 17  # of core/segment.py, which reading what is not archived need not import
 
 
-class SegmentRow(msgspec.Struct, frozen=True, gc=False):
+class SegmentRow(Value):
     """One row of `segment`."""
 
     n: int
@@ -163,10 +163,11 @@ def is_live(db: apsw.Connection, row: SegmentRow) -> bool:
 
 def put_segment(db: apsw.Connection, row: SegmentRow) -> int:
     """Note a new segment; its number. `row.n` is not looked at."""
-    marks = ",".join("?" * (len(row.__struct_fields__) - 1))
+    _, *values = fields(row).values()
+    marks = ",".join("?" * len(values))
     db.execute(
         f"INSERT INTO segment({_COLUMNS.removeprefix('n, ')}) VALUES({marks})",
-        [getattr(row, name) for name in row.__struct_fields__[1:]],
+        values,
     )
     return int(db.last_insert_rowid())
 

@@ -25,10 +25,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-from msgspec.structs import replace
-
-from quire.core.crypto import slots as form
+from quire.core.crypto import slots_file
 from quire.core.crypto.secrets import (
     DatabaseKey,
     KeyFile,
@@ -38,6 +35,7 @@ from quire.core.crypto.secrets import (
     Unlock,
 )
 from quire.core.limits import NAME_CHARS_MAX, TIME_MS_MAX
+from quire.core.values import Value
 from quire.errors import (
     CorruptError,
     MalformedError,
@@ -50,6 +48,7 @@ from quire.errors import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from quire.core.crypto import slots as form
     from quire.core.crypto.slot_changes import Draft
     from quire.storage.files import FileLock
 
@@ -59,7 +58,7 @@ LOCK_NAME = "slots.lock"
 _RESTORE_HINT = "put the file `slots` back from a backup of the vault folder"
 
 
-class Slot(msgspec.Struct, frozen=True):
+class Slot(Value):
     """What may be shown of a slot."""
 
     id: int
@@ -71,9 +70,13 @@ class Slot(msgspec.Struct, frozen=True):
 class KeySlots:
     """The slots of one vault, in the hands of someone who has its database key."""
 
-    def __init__(self, folder: str, body: form.SlotsBody, key: DatabaseKey) -> None:
+    def __init__(self, folder: str, of: form.SlotsBody | slots_file.SlotsFile, key: DatabaseKey) -> None:
+        """`of` is what stands in the slots; or their file, which is read further when more is asked for."""
         self._folder = folder
-        self._body = body
+        self._of = of
+        self._vault_id, self._generation = (
+            of.outline() if isinstance(of, slots_file.SlotsFile) else (of.vault_id, of.generation)
+        )
         self._key = key
         self._next_key: DatabaseKey | None = None
         self._rekey_lock: FileLock | None = None
@@ -97,6 +100,8 @@ class KeySlots:
 
         Raises: UsageError (rule "slots_exist", "no_unlock", "raw_key_differs" or of an unlock), StorageError.
         """
+        from quire.core.crypto import slots as form
+
         if not 1 <= len(vault_id) <= form.VAULT_ID_BYTES_MAX:
             raise UsageError("a vault id is 1 to 64 bytes", rule="vault_id_length")
         if not unlocks:
@@ -131,7 +136,7 @@ class KeySlots:
         (rule "slots_missing", ...), BusyError while another process changes the database key.
         """
         path = os.fspath(folder)
-        file = _read(path)
+        file = _read(path, whole=not isinstance(unlock, RawKey))
         slots = cls._opened_amid_rekey(path, unlock) if file.rekeying else cls._opened(path, file, unlock)
         return slots, slots._key
 
@@ -170,13 +175,14 @@ class KeySlots:
         Nobody need be asked for anything: each slot's public key is in the other file.
         """
         from quire.core.crypto.slot_changes import moved
+        from quire.core.crypto.slots import encode_slots
 
         slots = cls(os.fspath(folder), moved(like._body, key, vault_id), key)
-        _replace(slots._folder, form.encode_slots(slots._body, key))
+        _replace(slots._folder, encode_slots(slots._body, key))
         return slots
 
     @classmethod
-    def _opened(cls, folder: str, file: form.SlotsFile, unlock: Unlock) -> KeySlots:
+    def _opened(cls, folder: str, file: slots_file.SlotsFile, unlock: Unlock) -> KeySlots:
         if isinstance(unlock, RawKey):
             return cls._opened_raw(folder, file, unlock.key)
         from quire.storage.unlocking import matching_slot
@@ -189,14 +195,19 @@ class KeySlots:
         return slots
 
     @classmethod
-    def _opened_raw(cls, folder: str, file: form.SlotsFile, key: DatabaseKey) -> KeySlots:
+    def _opened_raw(cls, folder: str, file: slots_file.SlotsFile, key: DatabaseKey) -> KeySlots:
         """By the current key; or, amid a rekey, by the next one, which leads to the current one."""
         if file.is_under(key):
-            return cls(folder, file.body, key)
+            try:
+                return cls(folder, file, key)
+            except MalformedError as error:
+                raise _damaged(error, folder) from error
         if not (file.rekeying and file.is_next_under(key)):
             raise UnlockError("this is not the vault's key", rule="wrong_key", hint="give another key")
+        from quire.core.crypto.slots import open_link
+
         try:
-            slots = cls(folder, file.body, form.open_link(file.body.link, key, file.body.vault_id))
+            slots = cls(folder, file.body, open_link(file.body.link, key, file.body.vault_id))
         except MalformedError as error:
             raise _forged() from error
         slots._next_key = key
@@ -217,13 +228,21 @@ class KeySlots:
                 lock.release()
 
     @property
+    def _body(self) -> form.SlotsBody:
+        return self._of.body if isinstance(self._of, slots_file.SlotsFile) else self._of
+
+    @_body.setter
+    def _body(self, body: form.SlotsBody) -> None:
+        self._of, self._vault_id, self._generation = body, body.vault_id, body.generation
+
+    @property
     def vault_id(self) -> bytes:
-        return self._body.vault_id
+        return self._vault_id
 
     @property
     def generation(self) -> int:
         """Grows with every change: a vault that remembers it notices an old slots file put back."""
-        return self._body.generation
+        return self._generation
 
     @property
     def rekeying(self) -> bool:
@@ -324,7 +343,7 @@ class KeySlots:
         self._rekey_lock.release()
         self._rekey_lock, self._next_key, self._key = None, None, key
 
-    def _amid_rekey(self) -> form.SlotsFile:
+    def _amid_rekey(self) -> slots_file.SlotsFile:
         if self._rekey_lock is None or not self._rekey_lock.held:
             raise UsageError("no change of the database key is under way", rule="no_rekey")
         file = _read(self._folder)
@@ -340,7 +359,7 @@ class KeySlots:
         with _locked(self._folder):
             self._write(change(self._current().body), self._key)
 
-    def _current(self) -> form.SlotsFile:
+    def _current(self) -> slots_file.SlotsFile:
         """The file as it is now, written by someone with our key. Call it under the lock."""
         file = _read(self._folder)
         self._check(file)
@@ -348,21 +367,26 @@ class KeySlots:
             raise _rekey_unfinished()
         return file
 
-    def _check(self, file: form.SlotsFile) -> None:
+    def _check(self, file: slots_file.SlotsFile) -> None:
         """Nothing in the file counts before this: a slot in it may be planted."""
         right = file.is_under(self._key) and (not self._next_key or file.is_next_under(self._next_key))
         if not right:
             raise _forged()
 
     def _write(self, body: form.SlotsBody, key: DatabaseKey, next_key: DatabaseKey | None = None) -> None:
+        from msgspec.structs import replace
+
+        from quire.core.crypto.slots import encode_slots
+
         body = replace(body, generation=body.generation + 1)
-        _replace(self._folder, form.encode_slots(body, key, next_key))
+        _replace(self._folder, encode_slots(body, key, next_key))
         self._body = body
 
     def _draft(self, unlock: Unlock, label: str, now_ms: int | None, argon2_memory_kib: int | None) -> Draft:
         """All of a new slot that can be made before the lock is taken (Argon2id takes its time)."""
         from quire.core.crypto.sealing import public_of
         from quire.core.crypto.slot_changes import Draft
+        from quire.core.crypto.slots import SALT_SIZE
         from quire.storage.unlocking import argon2_cost, is_opened_by, kind_of, seed_of
 
         kind = kind_of(unlock)
@@ -378,7 +402,7 @@ class KeySlots:
         cost = argon2_cost(argon2_memory_kib) if kind == "passphrase" else None
         if cost is None and any(is_opened_by(slot, secret) for slot in self._body.slots if slot.kind == kind):
             raise UsageError("this key opens the vault already", rule="slot_exists")
-        salt = self._random(form.SALT_SIZE)
+        salt = self._random(SALT_SIZE)
         public = public_of(seed_of(kind, secret, salt, cost))
         return Draft(kind, label, created_ms, salt, cost, public)
 
@@ -416,11 +440,12 @@ def _replace(folder: str, encoded: bytes) -> None:
 _SlotList = list[Slot]  # inside the class, `list` is the method
 
 
-def _read(folder: str, name: str = FILE_NAME) -> form.SlotsFile:
+def _read(folder: str, name: str = FILE_NAME, whole: bool = True) -> slots_file.SlotsFile:
+    """The file; `whole` if what stands in the slots is read too, and not only when it is asked for."""
     path = os.path.join(folder, name)
     try:
         with open(path, "rb") as file:
-            encoded = file.read(form.FILE_BYTES_MAX + 1)
+            encoded = file.read(slots_file.FILE_BYTES_MAX + 1)
     except FileNotFoundError:
         message = "the vault's key slots are missing"
         raise StorageError(message, rule="slots_missing", hint=_RESTORE_HINT, path=path) from None
@@ -429,20 +454,27 @@ def _read(folder: str, name: str = FILE_NAME) -> form.SlotsFile:
         hint = "check the permissions of the vault's folder"
         raise StorageError(message, rule="slots_unreadable", hint=hint, path=path) from error
     try:
-        return form.decode_slots(encoded)
+        found = slots_file.read_slots(encoded)
+        if whole:
+            _ = found.body
+        return found
     except MalformedError as error:
         if error.rule == "slots_version":
             message = "the key slots were written by a newer Quire"
             raise SchemaError(message, rule="slots_newer", hint="upgrade Quire", path=path) from error
-        message = "the key slots are not the bytes that were written"
-        raise CorruptError(
-            message, rule="slots_damaged", hint=_RESTORE_HINT, path=path, clause=error.rule
-        ) from error
+        raise _damaged(error, path) from error
+
+
+def _damaged(error: MalformedError, path: str) -> CorruptError:
+    message = "the key slots are not the bytes that were written"
+    return CorruptError(message, rule="slots_damaged", hint=_RESTORE_HINT, path=path, clause=error.rule)
 
 
 def _open_sealed(sealed: bytes, seed: bytes, body: form.SlotsBody, slot: form.SlotRecord) -> DatabaseKey:
+    from quire.core.crypto.slots import open_key
+
     try:
-        return form.open_key(sealed, seed, body.vault_id, slot.id)
+        return open_key(sealed, seed, body.vault_id, slot.id)
     except MalformedError as error:
         raise _forged() from error
 

@@ -7,15 +7,15 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
-import msgspec
 
 from quire.core.ids import ChannelId, CommitId, DeviceId, Incarnation, log_prefix
 from quire.core.limits import TIME_MS_MAX
 from quire.core.rights import MAY_ALL
+from quire.core.values import Value
 from quire.storage.database import inconsistent
 
 
-class ChannelRow(msgspec.Struct, frozen=True, gc=False):
+class ChannelRow(Value):
     """One row of `channel`, in table order."""
 
     n: int
@@ -41,7 +41,7 @@ class ChannelRow(msgspec.Struct, frozen=True, gc=False):
         return tuple(self.heads[at : at + 32] for at in range(0, len(self.heads), 32))
 
 
-class LogRow(msgspec.Struct, frozen=True, gc=False):
+class LogRow(Value):
     """One row of `log`."""
 
     n: int

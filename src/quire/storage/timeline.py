@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
-import msgspec
 
-from quire.core.operation import Post, stored_operation
+from quire.core.values import Value
 from quire.storage.cold import opened, whole
 from quire.storage.database import inconsistent
+
+if TYPE_CHECKING:
+    from quire.core.operation import Post
 
 # message.flags; the lowest three bits are an index into core.operation.NOTICES
 DELETED = 1 << 3
@@ -36,7 +38,7 @@ Row = tuple[Any, ...]
 MESSAGE_COLUMNS = "m.channel, m.time, m.id, m.author, m.flags, m.root, m.edit, m.op"
 
 
-class MessageRow(msgspec.Struct, frozen=True, gc=False):
+class MessageRow(Value):
     """The columns of `message` that deciding needs."""
 
     channel: int
@@ -73,6 +75,8 @@ def get_row(db: apsw.Connection, id: bytes) -> MessageRow | None:
 
 def post_of(db: apsw.Connection, row: MessageRow) -> Post:
     """What a message's row holds. Raises: UnreachableError, CorruptError of an archived one."""
+    from quire.core.operation import Post, stored_operation  # reading a page never needs it
+
     post = stored_operation(opened(db, row.op))
     assert isinstance(post, Post)
     return post

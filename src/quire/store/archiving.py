@@ -23,6 +23,7 @@ from quire.core import limits
 from quire.core.ids import ChannelId
 from quire.core.operation import KINDS, Edit
 from quire.core.segment import HEADER_SIZE, ID_SIZE, SECRET_SIZE, check_header, decode_reference
+from quire.core.values import replace
 from quire.errors import BusyError, MalformedError, StorageError
 from quire.storage import cold, freeing, log, search
 from quire.storage import timeline as rows
@@ -188,7 +189,7 @@ def _one_segment(
         search.index_tail(db)  # a search is not to need what is archived
         return cold.put_segment(db, made)
 
-    made = msgspec.structs.replace(made, n=store.ledger.run(note))
+    made = replace(made, n=store.ledger.run(note))
     path = store.database.blocks.path(made)
     fault("segment_noted")
     file = NewSegment(path, made.n, made.id, made.key)
@@ -199,7 +200,7 @@ def _one_segment(
             if file.size >= limits.SEGMENT_BYTES or len(moving) >= limits.SEGMENT_OPERATIONS:
                 break
         digest = file.finish()
-        made = msgspec.structs.replace(
+        made = replace(
             made, state=WHOLE, size=file.size, digest=digest, operations=len(moving), first=found.first,
             last=found.last,
         )  # fmt: skip

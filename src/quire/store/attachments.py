@@ -124,7 +124,7 @@ def fitting(attachments: Sequence[Attachment]) -> list[Attachment]:
     for one in attachments:
         room -= len(one.file.preview) if one.file else 0
         if one.file and room < 0:
-            one = msgspec.structs.replace(one, file=msgspec.structs.replace(one.file, preview=b""))
+            one = one._replace(file=one.file._replace(preview=b""))
         found.append(one)
     return found
 

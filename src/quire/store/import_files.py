@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import apsw
-import msgspec
 
 from quire.core.limits import FILE_BYTES_MAX
 from quire.core.operation import Attachment, Post
@@ -195,9 +194,7 @@ def _with_bytes(one: Attachment, sealed: Sealed | None) -> Attachment:
     if sealed is None:
         return one
     made = sealed.attachment
-    return msgspec.structs.replace(
-        one, media_type=made.media_type, size_bytes=made.size_bytes, file=made.file
-    )
+    return one._replace(media_type=made.media_type, size_bytes=made.size_bytes, file=made.file)
 
 
 def _reason(error: QuireError) -> str:

@@ -19,7 +19,6 @@ import apsw
 
 from quire.core.crypto.secrets import Passphrase, RecoveryPhrase, Unlock
 from quire.core.ids import ChannelId, DeviceId, MessageId
-from quire.core.operation import Attachment, Operation, Post
 from quire.core.views import Hits, Message, Page
 from quire.errors import NotFoundError, UsageError
 from quire.storage import log
@@ -36,6 +35,8 @@ from quire.store.witness import Witness
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from quire.core.contents import Attachment
+    from quire.core.operation import Operation, Post
     from quire.core.reports import Stats
     from quire.storage.keyslots import KeySlots
     from quire.storage.sealed_files import SealedFiles
@@ -219,6 +220,7 @@ class LocalStore(Care, Dues):
 
         Raises: NotFoundError, UsageError (a limit), StorageError.
         """
+        from quire.core.operation import Post
 
         posts: list[Post] = []
         if sealed:

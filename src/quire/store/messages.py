@@ -7,25 +7,17 @@ says where it is.
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from quire.core.encoding import Codec
+from quire.core.contents import ACTION, BROADCAST, NOTICES, SALT_SIZE
 from quire.core.ids import ChannelId
-from quire.core.operation import (
-    ACTION,
-    BROADCAST,
-    KINDS,
-    NOTICES,
-    SALT_SIZE,
-    Delete,
-    Erase,
-    Post,
-    stored_operation,
-)
-from quire.core.operation_form import encode_operation
+from quire.core.plain import edit_body, plain_post, reason
 from quire.core.views import Archived, Author, Deletion, Message, Reaction, Thread
 from quire.errors import CorruptError, NotFoundError, StorageError
 from quire.storage import cold, log, pending
@@ -39,10 +31,9 @@ AUTHORS_CACHED_MAX = 20_000
 PEOPLE_SHOWN_MAX = 20  # names with a reaction
 # Flags that make a message more than its post.
 SPECIAL = rows.DELETED | rows.PINNED | rows.REACTED | rows.THREADED | rows.EDITED | rows.CONCURRENT
-_posts = Codec(
-    list[Post], "operation"
-)  # rows of `message` hold nothing else: no need to look for what they are
-WITHOUT_TEXT = bytes(SALT_SIZE) + encode_operation(Post(""))
+PLAIN_POSTS_MAX = 1_000  # read one by one before what decodes many at once is worth its import
+WITHOUT_TEXT = bytes(SALT_SIZE) + bytes.fromhex("9a01a0c0c00000a09090c0")  # salt || the encoding of Post("")
+DELETE = 3  # core/operation.py: its tag
 _UNSALTED = slice(SALT_SIZE, None)  # made once: half the time of cutting
 
 
@@ -56,6 +47,7 @@ class Messages:
         self._local = threading.local()
         self._channels: dict[int, ChannelId] = {}
         self._numbers: dict[ChannelId, int] = {}  # channels are never removed
+        self._plain_left = PLAIN_POSTS_MAX
         self._own: Author | None = None  # ourselves, once we were read
 
     def connection(self) -> apsw.Connection:
@@ -113,7 +105,7 @@ class Messages:
         away: dict[bytes, Archived] = {}
         if cold.REFERENCE_SIZE in map(len, salted):
             salted, away = self._opened(db, found)
-        for row, post in zip(found, decoded_posts(salted), strict=True):
+        for row, post in zip(found, self._posts(salted), strict=True):
             channel_n, time, id, author_n, flags, root, _, _ = row
             author = authors.get(author_n) or self.author(db, author_n)
             channel = channels.get(channel_n) or self.channel_of(db, channel_n)
@@ -129,6 +121,13 @@ class Messages:
                 )
             )  # fmt: skip
         return messages
+
+    def _posts(self, salted: list[bytes]) -> list[Any]:
+        """The posts in these; the first ones of a process that never wrote, without importing what decodes faster."""
+        if self._plain_left < len(salted) or "quire.core.operation" in sys.modules:
+            return decoded_posts(salted)
+        self._plain_left -= len(salted)
+        return [plain_post(one) for one in salted]
 
     def of_row(self, db: apsw.Connection, row: Any) -> Message:
         """The message of one such row."""
@@ -154,10 +153,10 @@ class Messages:
                 salted.append(WITHOUT_TEXT)
         return salted, away
 
-    def stored(self, db: apsw.Connection, stored: bytes) -> tuple[Any, Archived | None]:
-        """An operation; None if it cannot be read, and where it should be."""
+    def stored(self, db: apsw.Connection, stored: bytes) -> tuple[bytes | None, Archived | None]:
+        """An operation, as salt || operation; None if it cannot be read, and where it should be."""
         try:
-            return stored_operation(cold.opened(db, stored)), None
+            return cold.opened(db, stored), None
         except StorageError as error:
             return None, self._away(db, stored, error)
 
@@ -194,7 +193,7 @@ class Messages:
         if edit is not None:
             body, edited_ms = "", rows.operation_time(db, edit) >> 16
             shown, archived = self.stored(db, rows.stored_bytes(db, edit))
-            body = shown.body if shown is not None else ""
+            body = edit_body(shown) if shown is not None else ""
         if flags & rows.ERASED:
             body, deleted = "", self._erasure(db, row)
         elif flags & rows.DELETED:
@@ -218,12 +217,11 @@ class Messages:
         return in_short(self, db, root, channel, title)
 
     def _deletion(self, db: apsw.Connection, id: bytes) -> Deletion:
-        found = rows.targeting(db, id, [KINDS[Delete]])
+        found = rows.targeting(db, id, [DELETE])
         if not found:
             raise inconsistent("a deletion")
         _, _, time, author, op = found[0]
-        delete: Delete = stored_operation(op)  # type: ignore[assignment]
-        return Deletion(self.author(db, author), time >> 16, delete.reason)
+        return Deletion(self.author(db, author), time >> 16, reason(op))
 
     def _owed(self, db: apsw.Connection, row: Any) -> Deletion | None:
         """By what a message is erased that cannot be taken out of the archive yet."""
@@ -232,6 +230,7 @@ class Messages:
         return self._erasure(db, row) if owed_among(db, [row[2]]) else None
 
     def _erasure(self, db: apsw.Connection, row: Any) -> Deletion:
+        from quire.core.operation import Erase, stored_operation
         from quire.store import erasing  # with the bytes of commits, which most reading never needs
 
         channel, _, id, *_ = row
@@ -276,8 +275,17 @@ class Messages:
         return channel
 
 
+@cache
+def _decode() -> Callable[[bytes], Any]:
+    from quire.core.encoding import Codec
+    from quire.core.operation import Post
+
+    # Rows of `message` hold nothing else: no need to look for what they are.
+    return Codec(list[Post], "operation").trusted
+
+
 def decoded_posts(salted: list[bytes]) -> list[Any]:
     """The posts in rows' `op`, in one call: they are put together as MessagePack writes an array."""
     size = len(salted).to_bytes(4, "big")
-    posts: list[Any] = _posts.trusted(b"\xdd" + size + b"".join([one[_UNSALTED] for one in salted]))
+    posts: list[Any] = _decode()(b"\xdd" + size + b"".join([one[_UNSALTED] for one in salted]))
     return posts

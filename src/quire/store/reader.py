@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from quire.core.contents import ACTION, BROADCAST
 from quire.core.ids import ChannelId, MessageId
 from quire.core.limits import PAGE_MAX
-from quire.core.operation import ACTION, BROADCAST, Post
 from quire.core.views import Message, Page
 from quire.errors import NotFoundError, UsageError
 from quire.storage import timeline as rows
@@ -21,6 +21,7 @@ from quire.storage.database import guarded
 from quire.store.messages import Messages
 
 if TYPE_CHECKING:
+    from quire.core.operation import Post
     from quire.store.veiling import Veil
 
 VEILED_AT_ONCE = 1_000  # rows looked at for the next that are not hidden

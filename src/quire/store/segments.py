@@ -11,6 +11,7 @@ import msgspec
 
 from quire.core.ids import ChannelId
 from quire.core.segment import HEADER_SIZE, check_header, decode_reference
+from quire.core.values import replace
 from quire.errors import CorruptError, MalformedError, NotFoundError
 from quire.storage import cold, log
 from quire.storage.cold import DOOMED, MAKING, WHOLE, SegmentRow
@@ -152,7 +153,7 @@ def point(store: LocalStore, folder: str) -> list[Segment]:
     blocks, db = store.database.blocks, store.database.reader
     found = []
     for row in cold.segments(db):
-        there = msgspec.structs.replace(row, place=place)
+        there = replace(row, place=place)
         if row.state == WHOLE and row.place != place and _is_it(blocks.path(there), row):
             found.append(there)
     if not found and not any(row.place == place for row in cold.segments(db)):

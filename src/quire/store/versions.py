@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Any
+
+import apsw
 
 from quire.core.ids import MessageId
-from quire.core.operation import KINDS, Edit
-from quire.core.views import Version
+from quire.core.operation import KINDS, Edit, stored_operation
+from quire.core.values import replace
+from quire.core.views import Archived, Version
 from quire.errors import NotFoundError
 from quire.storage import erasures
 from quire.storage import timeline as rows
@@ -22,9 +25,9 @@ def versions(reader: Messages, id: MessageId) -> list[Version]:
         raise NotFoundError("there is no such message here", rule="no_message")
     if row.flags & rows.DELETED:
         return []
-    post, away = reader.stored(db, row.op)
+    post, away = _read(reader, db, row.op)
     edits = rows.targeting(db, id, [KINDS[Edit]])
-    read = [reader.stored(db, edit[4]) for edit in edits]
+    read = [_read(reader, db, edit[4]) for edit in edits]
     replaced = [edit.previous for edit, _ in read if edit is not None]
     hollow = bool(row.flags & rows.HOLLOW)
     first = Version(
@@ -44,6 +47,11 @@ def versions(reader: Messages, id: MessageId) -> list[Version]:
             later.append((of.time, erased, version))
     later.sort(key=lambda one: one[:2])
     return [first] + [
-        msgspec.structs.replace(version, number=number)
-        for number, (_, _, version) in enumerate(later, start=2)
+        replace(version, number=number) for number, (_, _, version) in enumerate(later, start=2)
     ]
+
+
+def _read(reader: Messages, db: apsw.Connection, stored: bytes) -> tuple[Any, Archived | None]:
+    """An operation; None if it cannot be read, and where it should be."""
+    op, away = reader.stored(db, stored)
+    return None if op is None else stored_operation(op), away

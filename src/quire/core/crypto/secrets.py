@@ -18,9 +18,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-import msgspec
-from msgspec.structs import force_setattr
-
+from quire.core.values import Value
 from quire.errors import UsageError
 
 __all__ = [
@@ -125,7 +123,7 @@ class RecoveryPhrase(Secret):
         return _mnemonic().to_mnemonic(self._value)
 
 
-class KeyFile(msgspec.Struct, frozen=True):
+class KeyFile(Value):
     """A file whose bytes are the secret; it belongs somewhere else than the vault."""
 
     path: str
@@ -134,22 +132,26 @@ class KeyFile(msgspec.Struct, frozen=True):
 
         def __init__(self, path: str | _PathLike) -> None: ...
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.path, str):
-            force_setattr(self, "path", self.path.__fspath__())
+    else:
+
+        def __new__(cls, path: str | _PathLike) -> KeyFile:
+            return super().__new__(cls, path if isinstance(path, str) else path.__fspath__())
 
 
-class Keyring(msgspec.Struct, frozen=True):
+class Keyring(Value):
     """The operating system's keyring holds the secret; `name` tells several of one vault apart."""
 
     name: str = ""
 
-    def __post_init__(self) -> None:
-        if len(self.name) > KEYRING_NAME_CHARS_MAX or not all(char.isprintable() for char in self.name):
-            raise UsageError("a keyring name is a short line of text", rule="keyring_name")
+    if not TYPE_CHECKING:
+
+        def __new__(cls, name: str = "") -> Keyring:
+            if len(name) > KEYRING_NAME_CHARS_MAX or not all(char.isprintable() for char in name):
+                raise UsageError("a keyring name is a short line of text", rule="keyring_name")
+            return super().__new__(cls, name)
 
 
-class RawKey(msgspec.Struct, frozen=True):
+class RawKey(Value):
     """The database key itself: for programs that keep it in a place of their own."""
 
     key: DatabaseKey

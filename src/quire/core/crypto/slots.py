@@ -16,24 +16,19 @@ a wrong MAC or seal. docs/spec/04-keys.md, section 5; why HPKE: docs/decisions/0
 
 # Types are evaluated here, not left as text: msgspec would compile each when it first decodes, in every fresh process.
 
-import hashlib
-import hmac
 from typing import Annotated, Literal
 
 import msgspec
 
-from quire.core.crypto.keys import Label, derive_key
+from quire.core.crypto.derivation import Label, derive_key
 from quire.core.crypto.sealing import OVERHEAD, PUBLIC_SIZE, open_sealed, seal
 from quire.core.crypto.secrets import KEY_SIZE, DatabaseKey, RandomBytes
+from quire.core.crypto.slots_file import SlotsFile as SlotsFile
+from quire.core.crypto.slots_file import mac_of, read_slots, write_slots
 from quire.core.limits import NAME_CHARS_MAX, TIME_MS_MAX
 from quire.errors import MalformedError
 
-MAGIC = b"\x89QSLOTS\n"  # the first byte is no text, the last shows a newline-mangling copy
-VERSION = 1
-HEADER = MAGIC + VERSION.to_bytes(2, "big")
-TRAILER_SIZE = 32
 SLOTS_MAX = 32  # a handful is normal; each costs a wrong passphrase one more Argon2id
-FILE_BYTES_MAX = 256 << 10  # 32 slots of under 4 KiB each, twice over
 
 SALT_SIZE = 16
 VAULT_ID_BYTES_MAX = 64
@@ -90,79 +85,41 @@ class SlotsBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
     link: Annotated[bytes, msgspec.Meta(max_length=LINK_SIZE)] = b""
 
 
-class _Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    body: bytes
-    mac: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-    mac_next: Annotated[bytes, msgspec.Meta(max_length=32)]
-
-
-class SlotsFile(msgspec.Struct, frozen=True):
-    """A file that is whole. Whether its writer had the key is what the two methods answer."""
-
-    body: SlotsBody
-    mac: bytes
-    mac_next: bytes
-    _body: bytes
-
-    @property
-    def rekeying(self) -> bool:
-        return bool(self.mac_next)
-
-    def is_under(self, key: DatabaseKey) -> bool:
-        """Whether a holder of `key`, as the current key, wrote this."""
-        return hmac.compare_digest(self.mac, _mac(key, self._body))
-
-    def is_next_under(self, key: DatabaseKey) -> bool:
-        """Whether a holder of `key`, as the next key, wrote this."""
-        return hmac.compare_digest(self.mac_next, _mac(key, self._body))
-
-
 def encode_slots(body: SlotsBody, key: DatabaseKey, next_key: DatabaseKey | None = None) -> bytes:
-    """The file: header || msgpack [body, mac, mac_next] || SHA-256 of all before.
-
-    Raises: MalformedError(rule="slots_form") for a body with values outside their limits.
-    """
+    """The slots file with this body. Raises: MalformedError(rule="slots_form") for values outside their limits."""
     encoded = msgspec.msgpack.encode(body)
-    mac_next = _mac(next_key, encoded) if next_key else b""
-    whole = HEADER + msgspec.msgpack.encode(_Envelope(encoded, _mac(key, encoded), mac_next))
-    file = whole + hashlib.sha256(whole).digest()
+    mac_next = mac_of(next_key, encoded) if next_key else b""
+    file = write_slots(SlotsFile(encoded, mac_of(key, encoded), mac_next))
     decode_slots(file)  # msgspec checks values only on reading, and what cannot be read would lock us out
     return file
 
 
 def decode_slots(encoded: bytes) -> SlotsFile:
-    """Raises: MalformedError with rule "slots_length", "slots_magic", "slots_checksum", "slots_version"
-    or "slots_form", tried in that order: a newer version keeps magic and trailer."""
-    if not len(HEADER) + TRAILER_SIZE < len(encoded) <= FILE_BYTES_MAX:
-        raise MalformedError("a slots file of impossible length", rule="slots_length")
-    if not encoded.startswith(MAGIC):
-        raise MalformedError("not a slots file", rule="slots_magic")
-    whole, trailer = encoded[:-TRAILER_SIZE], encoded[-TRAILER_SIZE:]
-    if hashlib.sha256(whole).digest() != trailer:
-        raise MalformedError("the slots file is damaged", rule="slots_checksum")
-    if whole[len(MAGIC) : len(HEADER)] != HEADER[len(MAGIC) :]:
-        raise MalformedError("a slots file of another version", rule="slots_version")
+    """The file, its body read. Raises: MalformedError, as `read_slots`, and for the body with rule "slots_form"."""
+    file = read_slots(encoded)
+    _ = file.body
+    return file
+
+
+def decode_body(encoded: bytes, rekeying: bool) -> SlotsBody:
+    """Raises: MalformedError(rule="slots_form")."""
     try:
-        envelope = msgspec.msgpack.decode(whole[len(HEADER) :], type=_Envelope)
-        body = msgspec.msgpack.decode(envelope.body, type=SlotsBody)
+        body = msgspec.msgpack.decode(encoded, type=SlotsBody)
     except msgspec.MsgspecError as error:
         raise MalformedError("the slots file breaks its format", rule="slots_form") from error
-    canonical = (msgspec.msgpack.encode(envelope), msgspec.msgpack.encode(body))
-    if canonical != (whole[len(HEADER) :], envelope.body) or not _agrees(body, envelope.mac_next):
+    if msgspec.msgpack.encode(body) != encoded or not _agrees(body, rekeying):
         raise MalformedError("the slots file breaks its format", rule="slots_form")
-    return SlotsFile(body, envelope.mac, envelope.mac_next, envelope.body)
+    return body
 
 
-def _agrees(body: SlotsBody, mac_next: bytes) -> bool:
+def _agrees(body: SlotsBody, rekeying: bool) -> bool:
     """What no single field shows."""
     ids = [slot.id for slot in body.slots]
-    rekeying = bool(mac_next)
     return (
         ids == sorted(set(ids))
         and all(number < body.next_id for number in ids)
         and all((slot.kind == "passphrase") == (slot.argon2 is not None) for slot in body.slots)
         and all(_is_affordable(slot.argon2) for slot in body.slots if slot.argon2)
-        and len(mac_next) == 32 * rekeying
         and len(body.link) == LINK_SIZE * rekeying
         and all(len(slot.sealed_next) == SEALED_SIZE * rekeying for slot in body.slots)
     )
@@ -170,10 +127,6 @@ def _agrees(body: SlotsBody, mac_next: bytes) -> bool:
 
 def _is_affordable(cost: Argon2Cost) -> bool:
     return cost.memory_kib * cost.iterations <= ARGON2_WORK_KIB_MAX
-
-
-def _mac(key: DatabaseKey, body: bytes) -> bytes:
-    return hmac.digest(derive_key(key.reveal(), Label.SLOTS_MAC), HEADER + body, "sha256")
 
 
 # The secrets of a slot.
