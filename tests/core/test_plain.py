@@ -30,9 +30,7 @@ def many(one: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, ...]
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    st.builds(Post, TEXT, ID, ID, NUMBER, NUMBER, TEXT, many(ATTACHMENT), many(TEXT), st.none() | ORIGIN)  # type: ignore[arg-type]
-)
+@given(st.builds(Post, TEXT, ID, ID, NUMBER, NUMBER, TEXT, many(ATTACHMENT), many(TEXT), st.none() | ORIGIN))
 def test_a_post_is_the_one_that_was_written(post: Post) -> None:
     read = plain.plain_post(SALT + encode(post))
     assert [(name, getattr(read, name)) for name in post.__struct_fields__] == [

@@ -295,12 +295,21 @@ def test_after_some_pages_what_decodes_many_posts_at_once_is_imported(
     monkeypatch.delitem(sys.modules, "quire.core.operation")
     reader = Reader(manager.store.database, manager.store.own_key)
     monkeypatch.setattr(reader, "_plain_left", 10)
-    monkeypatch.setattr(messages, "plain_post", lambda salted: read.append("plain") or plain_post(salted))
-    monkeypatch.setattr(messages, "decoded_posts", lambda salted: read.append("all") or decoded_posts(salted))
     read: list[str] = []
+
+    def one(salted: bytes) -> object:
+        read.append("plain")
+        return plain_post(salted)
+
+    def many(salted: list[bytes]) -> list[object]:
+        read.append("all")
+        return decoded_posts(salted)
+
+    monkeypatch.setattr(messages, "plain_post", one)
+    monkeypatch.setattr(messages, "decoded_posts", many)
     for _ in range(4):
         page = reader.page(reader.number(channel), None, None, 50, 0)
-        assert [one.body for one in page.messages] == ["3", "2", "1", "0"]
+        assert [message.body for message in page.messages] == ["3", "2", "1", "0"]
     assert read == ["plain"] * 8 + ["all"] * 2
 
 
