@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from bench import (
+    archiving,
     backing,
     building,
     chart,
@@ -46,6 +47,7 @@ PARTS = (
     syncing.PART,
     backing.PART,
     letting.PART,
+    archiving.PART,
     exporting.PART,
     erasing.PART,
 )
@@ -107,7 +109,10 @@ def run(
             if letting.PART in parts:
                 say(f"{size:,} messages: letting go")
                 keep(letting.measure(history, size, scratch))
-            if not set(parts) - {people.PART, syncing.PART, erasing.PART, letting.PART}:
+            if archiving.PART in parts:
+                say(f"{size:,} messages: archiving")
+                keep(archiving.measure(history, size, scratch))
+            if not set(parts) - {people.PART, syncing.PART, erasing.PART, letting.PART, archiving.PART}:
                 continue
             say(f"{size:,} messages: building")
             built, rows = building.build(history, size, scratch)

@@ -28,7 +28,7 @@ def measure(history: History, size: int, scratch: Path) -> list[Row]:
     ada.store.database.checkpoint()
     before = file.stat().st_size
     ada.chat.set_retention(team, Keeping(count=size // 2, exempt=0))
-    with _Posting(ada.chat, team) as posting:
+    with Posting(ada.chat, team) as posting:
         start = time.perf_counter()
         done = ada.chat.enforce_retention(team)
         seconds = time.perf_counter() - start
@@ -47,7 +47,7 @@ def measure(history: History, size: int, scratch: Path) -> list[Row]:
     ]
 
 
-class _Posting:
+class Posting:
     """Somebody who posts as long as it lasts."""
 
     def __init__(self, chat: ChannelManager, channel: ChannelId) -> None:
@@ -56,7 +56,7 @@ class _Posting:
         self._taken_ms: list[float] = []
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> _Posting:
+    def __enter__(self) -> Posting:
         self._thread.start()
         return self
 

@@ -20,6 +20,7 @@ TITLES = {
     "import": "Bulk import and disk", "send": "Durable sends", "read": "Reading and searching",
     "open": "Opening", "memory": "Peak memory", "people": "People", "sync": "Sync",
     "export": "Export", "backup": "Backup and restore", "retention": "Letting go",
+    "archive": "Archiving",
 }  # fmt: skip
 
 

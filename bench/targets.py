@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from bench import (
+    archiving,
     backing,
     building,
     erasing,
@@ -80,6 +81,8 @@ TARGETS = (
     Target(erasing.PART, "erase an author's 10,000 messages", "at most", 3),
     Target(letting.PART, "half let go", "at least", 8_333, size_min=100_000),
     Target(letting.PART, "a post meanwhile, the slowest", "at most", 50),
+    Target(archiving.PART, "a post while archiving, the slowest", "at most", 50),
+    Target(archiving.PART, "archiving and bringing back", "at most", 200),
 )
 
 

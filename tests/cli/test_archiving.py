@@ -22,6 +22,7 @@ def test_out_and_back(own_here: Quire, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     done = own_here("archive", "plans", "--before", AFTER, "--to", str(tmp_path / "disk"), "--json").json
     assert (done["messages"], done["segments"]) == (3, 1)
+    assert (done["freed_bytes"], done["free_bytes"]) == (0, 0)
     (segment,) = own_here("archive", "--list", "--json").json["segments"]
     assert (segment["state"], segment["place"]) == ("here", str(tmp_path / "disk"))
     assert ": here\n" in own_here("archive", "--check").out
@@ -111,3 +112,22 @@ def test_a_backup_says_what_it_could_not_read(own_here: Quire, tmp_path: Path) -
     own_here("erase", id, "--yes")
     assert own_here("backup", backup, "--json").json["ok"]
     assert own_here("backup", "--check", backup, "--json").json["ok"]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(3, "less in the vault, too little yet to free whole pages"), (60, "free in the vault's file")],
+)
+def test_a_small_archive_says_where_the_room_is(
+    own_here: Quire, tmp_path: Path, count: int, said: str
+) -> None:
+    lines = [
+        f'{{"channel": "plans", "id": "{n}", "time_ms": {1_500_000_000_000 + n}, "author": "u",'
+        f' "body": "{n} {LONG * 4}"}}\n'
+        for n in range(count)
+    ]
+    (tmp_path / "old.jsonl").write_text("".join(lines))
+    own_here("import", str(tmp_path / "old.jsonl"))
+    shown = " ".join(own_here("archive", "plans", "--before", AFTER).out.split())
+    assert said in shown
+    assert " 0 bytes" not in shown

@@ -7,12 +7,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from quire.channels.manager import ChannelManager
 from quire.core.retention import Keeping
+from quire.core.views import Message
 from quire.errors import CorruptError, FullError, NotFoundError, UnreachableError
-from quire.storage import cold
+from quire.storage import cold, database
+from quire.store import archiving, quota, segments
 from quire.store.digest import contents_digest, timeline_digest
 from tests import oracle, vaults
 from tests.security.scanning import found_in
@@ -303,3 +306,70 @@ def test_it_is_read_by_a_fresh_process(chat: ChannelManager) -> None:
         "answer = [one.body for one in manager.get_stored_messages('general')], len(found)",
     )
     assert found == [before, 40]
+
+
+def test_posts_go_on_between_steps_that_are_bounded(
+    chat: ChannelManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much is archived, each transaction changes a few rows, or few bytes, and others write between them."""
+    for number in range(4):
+        chat.send_message("general", f"{number} " + "of many words " * 1_000)
+    before = [one.body for one in all_of(chat)]
+    steps: list[tuple[int, int]] = []
+    refer, said = archiving._refer, 0
+
+    def counted(db: apsw.Connection, some: list[archiving._Moving]) -> tuple[int, int]:
+        steps.append((len(some), sum(one.length for one in some)))
+        return refer(db, some)
+
+    def posts(point: str) -> None:
+        nonlocal said
+        if point in ("segment_noted", "segment_read_back", "segment_step", "segment_back"):
+            said += 1
+            chat.send_message("general", f"meanwhile {said}")
+
+    monkeypatch.setattr(archiving, "STEP", 8)
+    monkeypatch.setattr(archiving, "STEP_BYTES", 20_000)
+    monkeypatch.setattr(archiving, "_refer", counted)
+    monkeypatch.setattr(database, "fault_hook", posts)
+    assert chat.archive("general", AFTER).operations == 44
+    assert sum(rows for rows, _ in steps) == 44
+    assert len(steps) >= 8
+    assert all(rows <= 8 and (size <= 20_000 or rows == 1) for rows, size in steps)
+    during = said
+    assert during >= len(steps) + 2
+    back = chat.unarchive("general")
+    assert back.operations >= 44
+    monkeypatch.undo()
+    assert said > during
+    assert [one.body for one in all_of(chat)] == before + [f"meanwhile {n}" for n in range(1, said + 1)]
+    assert chat.store.verify().problems == ()
+
+
+def all_of(chat: ChannelManager) -> list[Message]:
+    return list(chat.get_stored_messages("general"))
+
+
+def test_bringing_back_minds_the_hard_quota_before_anything_is_changed(chat: ChannelManager) -> None:
+    done = chat.archive("general", AFTER)
+    references_before = references(chat)
+    used = quota.view(chat.store.database.reader).used_bytes
+    chat.store.set_quota(hard=used + done.vault_bytes // 2)
+    with pytest.raises(FullError) as refused:
+        chat.unarchive("general")
+    assert (refused.value.rule, refused.value.details["more_bytes"]) == ("quota_hard", done.vault_bytes)
+    assert references(chat) == references_before
+    assert [one.state for one in chat.list_segments()] == ["here"]
+    chat.store.set_quota()
+    assert chat.unarchive("general").operations == 40
+
+
+def test_a_segment_that_nothing_refers_to_stays_while_somebody_archives(chat: ChannelManager) -> None:
+    chat.archive("general", AFTER)
+    for one in all_of(chat):
+        chat.erase_message(one.id)
+    with segments.segments_lock(chat.store):
+        segments.sweep(chat.store)
+        assert [one.state for one in chat.list_segments()] == ["here"]
+    segments.sweep(chat.store)
+    assert chat.list_segments() == []

@@ -152,8 +152,18 @@ def _words(done: ArchiveReport, *, dry_run: bool) -> str:
         )
     return (
         f"{plural(done.messages, 'message')} archived, {span}\n"
-        f"  {plural(done.segments, 'file')}, {bytes_text(done.segment_bytes)};"
-        f" {bytes_text(done.freed_bytes)} given back to the disk"
+        f"  {plural(done.segments, 'file')}, {bytes_text(done.segment_bytes)}; {_space(done)}"
+    )
+
+
+def _space(done: ArchiveReport) -> str:
+    """What became of the room in the vault's file."""
+    said = [f"{bytes_text(done.freed_bytes)} given back to the disk"] if done.freed_bytes else []
+    if done.free_bytes:
+        free = f"{bytes_text(done.free_bytes)} free in the vault's file for what comes"
+        said.append(f"{free} (quire compact gives it back)")
+    return ", ".join(said) or (
+        f"{bytes_text(done.vault_bytes)} less in the vault, too little yet to free whole pages of its file"
     )
 
 

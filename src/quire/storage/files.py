@@ -115,17 +115,17 @@ def write_error(path: Path, error: OSError) -> StorageError:
 class FileLock:
     """An exclusive lock between processes (and between threads), held until `release` or death.
 
-    Raises: BusyError(rule="locked") if another holds it for longer than `LOCK_WAIT_S`.
+    Raises: BusyError(rule="locked") if another holds it for longer than `wait_s`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wait_s: float = LOCK_WAIT_S) -> None:
         self._file: int | None = None
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise write_error(path, error) from error
         try:
-            _lock(file)
+            _lock(file, wait_s)
         except BaseException:
             os.close(file)
             raise
@@ -151,8 +151,8 @@ class FileLock:
         self.release()
 
 
-def _lock(file: int) -> None:
-    deadline = time.monotonic() + LOCK_WAIT_S
+def _lock(file: int, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
     while True:
         try:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import apsw
 import msgspec
@@ -24,14 +25,14 @@ from quire.core.ids import ChannelId
 from quire.core.operation import KINDS, Edit
 from quire.core.segment import HEADER_SIZE, ID_SIZE, SECRET_SIZE, check_header, decode_reference
 from quire.core.values import replace
-from quire.errors import BusyError, MalformedError, StorageError
+from quire.errors import FullError, MalformedError, StorageError
 from quire.storage import cold, freeing, log, search
 from quire.storage import timeline as rows
 from quire.storage.cold import MAKING, WHOLE, SegmentRow
 from quire.storage.database import fault
-from quire.storage.files import FileLock
 from quire.storage.segment_files import NewSegment, make_folder, remove
-from quire.store.segments import place_of, require, tidy
+from quire.store import quota
+from quire.store.segments import place_of, require, segments_lock, tidy
 from quire.store.wallclock import now_ms
 
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
     from quire.store.local import LocalStore
 
 LEAST = 96  # bytes of an operation (and its salt) that is worth a reference of 65
-STEP = 1_024  # rows changed in one transaction
+_Result = TypeVar("_Result")
+_Item = TypeVar("_Item")
+STEP = 256  # rows changed in one transaction, in about 10 ms: who posts meanwhile waits no longer …
+STEP_BYTES = 256 << 10  # … of at most so many bytes, or of one row
 BATCH = 500  # messages looked at together
 KEY_SIZE = 32
 
@@ -53,6 +57,10 @@ class ArchiveReport(msgspec.Struct):
     segments: int = 0
     segment_bytes: int = 0  # of the files
     freed_bytes: int = 0  # given back to the file system
+    free_bytes: int = (
+        0  # of the vault's file, that hold nothing now: for what comes, or `compact` gives them back
+    )
+    longest_ms: float = 0.0  # the longest step: what a post meanwhile waits at most
     oldest_ms: int | None = None
     newest_ms: int | None = None
 
@@ -92,7 +100,7 @@ def archive(
     own = to is None
     place = cold.FOLDER if to is None else place_of(store, to)
     done = ArchiveReport()
-    with _lock(store):
+    with segments_lock(store):
         tidy(store)
         make_folder(os.path.join(store.database.blocks.vault, place), own=own)
         row = store.channel_row(channel)
@@ -102,7 +110,9 @@ def archive(
             _one_segment(store, row, place, found, done)
             if progress:
                 progress("archiving", done.messages, total)
-        done.freed_bytes = give_back(store)
+        done.freed_bytes = give_back(store, done)
+        db = store.database.reader
+        done.free_bytes = freeing.free_pages(db) * int(db.pragma("page_size"))
     return done
 
 
@@ -250,8 +260,7 @@ def _read_back(path: str, made: SegmentRow, moving: Iterable[_Moving]) -> None:
 
 def _switch(store: LocalStore, made: SegmentRow, moving: list[_Moving], done: ArchiveReport) -> None:
     """Let the rows refer to the segment, some hundreds at a time. What changed meanwhile stays as it is."""
-    for at in range(0, len(moving), STEP):
-        some = moving[at : at + STEP]
+    for some in in_steps(moving, [one.length for one in moving]):
 
         def work(db: apsw.Connection, some: list[_Moving] = some) -> tuple[int, int]:
             db.execute(
@@ -260,10 +269,24 @@ def _switch(store: LocalStore, made: SegmentRow, moving: list[_Moving], done: Ar
             )
             return _refer(db, some)
 
-        _, (count, size) = _timed(store, work)
+        count, size = _timed(store, work, done)
         done.operations += count
         done.vault_bytes += size
         fault("segment_step")
+
+
+def in_steps(every: Sequence[_Item], sizes: Sequence[int]) -> Iterator[list[_Item]]:
+    """What is changed in one transaction each: at most `STEP`, and at most `STEP_BYTES` or one."""
+    step: list[_Item] = []
+    room = STEP_BYTES
+    for one, size in zip(every, sizes, strict=True):
+        if step and (len(step) >= STEP or size > room):
+            yield step
+            step, room = [], STEP_BYTES
+        step.append(one)
+        room -= size
+    if step:
+        yield step
 
 
 def _refer(db: apsw.Connection, some: list[_Moving]) -> tuple[int, int]:
@@ -295,13 +318,14 @@ _PUT = {
 }
 
 
-def _timed(store: LocalStore, work: Callable[[apsw.Connection], Any]) -> tuple[float, Any]:
+def _timed(store: LocalStore, work: Callable[[apsw.Connection], _Result], done: ArchiveReport) -> _Result:
     """One transaction, and a pause of half as long, in which others write."""
     began = time.perf_counter()
     result = store.ledger.run(work)
     took = time.perf_counter() - began
+    done.longest_ms = max(done.longest_ms, took * 1e3)
     time.sleep(min(took / 2, 0.05))
-    return took, result
+    return result
 
 
 def _abandon(store: LocalStore, made: SegmentRow) -> None:
@@ -323,10 +347,11 @@ def _count(store: LocalStore, row: log.ChannelRow, before_ms: int) -> int:
 def unarchive(store: LocalStore, channel: ChannelId, progress: Progress | None = None) -> ArchiveReport:
     """Bring all that is archived of a channel back into the vault, and remove its segments.
 
-    Raises: UnreachableError before anything is changed; CorruptError, BusyError, FullError, StorageError.
+    Raises, before anything is changed: UnreachableError, FullError(rule="quota_hard"). CorruptError, BusyError, FullError,
+    StorageError.
     """
     done = ArchiveReport()
-    with _lock(store):
+    with segments_lock(store):
         tidy(store)
         row = store.channel_row(channel)
         db = store.database.reader
@@ -334,6 +359,7 @@ def unarchive(store: LocalStore, channel: ChannelId, progress: Progress | None =
         require(store, kept)
         done.segments, done.segment_bytes = len(kept), sum(one.size for one in kept)
         total = sum(one.operations for one in kept)
+        _require_room(store, row)
         for table, step in (("message", _messages_back), ("operation", _edits_back)):
             place: Any = None
             while True:
@@ -350,6 +376,27 @@ def unarchive(store: LocalStore, channel: ChannelId, progress: Progress | None =
     return done
 
 
+def _require_room(store: LocalStore, row: log.ChannelRow) -> None:
+    """Raises: FullError(rule="quota_hard") if what comes back is more than the vault may hold."""
+    db = store.database.reader
+    more = 0
+    for table in ("message", "operation"):
+        longer = f"coalesce(sum(archived_length(op) - {cold.REFERENCE_SIZE}), 0)"
+        sql = f"SELECT {longer} FROM {table} WHERE channel = ? AND {_ARCHIVED}"
+        found: Any = db.execute(sql, (row.n,)).fetchone()
+        more += max(0, int(found[0]))
+    if quota.is_over(db, more):
+        now = quota.view(db)
+        raise FullError(
+            f"the vault's quota is too small: it holds {now.used_bytes:,} bytes of {now.hard:,}, and {more:,} would come back",
+            rule="quota_hard",
+            hint="raise it: `quire quota --hard`, or delete, erase or archive something else first; nothing was changed",
+            used_bytes=now.used_bytes,
+            limit=now.hard,
+            more_bytes=more,
+        )
+
+
 _ARCHIVED = f"length(op) = {cold.REFERENCE_SIZE} AND substr(op, {cold.MARKED_AT}, 1) = x'c1'"
 
 
@@ -364,7 +411,7 @@ def _messages_back(
     if not found:
         return None, 0, 0
     sql = "UPDATE message SET op = ? WHERE channel = ? AND time = ? AND id = ? AND op = ?"
-    count, size = _back(store, sql, [(whole, row.n, time, id, op) for time, id, op, whole in found])
+    count, size = _back(store, sql, [(whole, row.n, time, id, op) for time, id, op, whole in found], done)
     for at, *_ in found:
         done.see(at)
     return found[-1][:2], count, size
@@ -380,43 +427,36 @@ def _edits_back(
     if not found:
         return None, 0, 0
     sql = "UPDATE operation SET op = ? WHERE id = ? AND op = ?"
-    count, size = _back(store, sql, [(whole, id, op) for id, op, whole in found])
+    count, size = _back(store, sql, [(whole, id, op) for id, op, whole in found], done)
     return found[-1][0], count, size
 
 
-def _back(store: LocalStore, sql: str, values: list[tuple[Any, ...]]) -> tuple[int, int]:
-    def work(db: apsw.Connection) -> tuple[int, int]:
+def _back(store: LocalStore, sql: str, values: list[tuple[Any, ...]], done: ArchiveReport) -> tuple[int, int]:
+    def work(db: apsw.Connection, some: list[tuple[Any, ...]]) -> tuple[int, int]:
         count = size = 0
-        for value in values:
+        for value in some:
             db.execute(sql, value)
             if db.changes():
                 count, size = count + 1, size + len(value[0]) - len(value[-1])
         return count, size
 
-    return _timed(store, work)[1]  # type: ignore[no-any-return]
+    count = size = 0
+    for some in in_steps(values, [len(value[0]) for value in values]):
+        more = _timed(store, partial(work, some=some), done)
+        count, size = count + more[0], size + more[1]
+    return count, size
 
 
-def give_back(store: LocalStore) -> int:
-    """Give the pages that are free now back to the file system, in steps; bytes."""
+def give_back(store: LocalStore, done: ArchiveReport) -> int:
+    """Give most of the pages that are free now back to the file system, in steps; bytes."""
     db = store.database.reader
     page, before = db.pragma("page_size"), freeing.free_pages(db)
     free = before
     while free > freeing.KEPT_PAGES:
-        store.ledger.run(freeing.give_back)
+        _timed(store, freeing.give_back, done)
         left = freeing.free_pages(db)
         if left >= free:
             break
         free = left
     store.database.checkpoint()
     return int((before - free) * page)
-
-
-def _lock(store: LocalStore) -> FileLock:
-    from pathlib import Path
-
-    try:
-        return FileLock(Path(store.database.blocks.vault) / "archive.lock")
-    except BusyError as error:
-        raise BusyError(
-            "another process is archiving", rule="archive_busy", hint="try again when it is done"
-        ) from error

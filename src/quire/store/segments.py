@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -12,10 +14,11 @@ import msgspec
 from quire.core.ids import ChannelId
 from quire.core.segment import HEADER_SIZE, check_header, decode_reference
 from quire.core.values import replace
-from quire.errors import CorruptError, MalformedError, NotFoundError
+from quire.errors import BusyError, CorruptError, MalformedError, NotFoundError
 from quire.storage import cold, log
 from quire.storage.cold import DOOMED, MAKING, WHOLE, SegmentRow
 from quire.storage.database import fault
+from quire.storage.files import LOCK_WAIT_S, FileLock
 from quire.storage.segment_files import make_folder, remove
 from quire.store import owing
 
@@ -50,29 +53,54 @@ def require(store: LocalStore, kept: Iterable[SegmentRow] | None = None) -> None
         raise blocks.unreachable(away)
 
 
+def segments_lock(store: LocalStore, wait_s: float = LOCK_WAIT_S) -> FileLock:
+    """Held by who makes segments, brings them back or removes them. Raises: BusyError(rule="archive_busy")."""
+    try:
+        return FileLock(Path(store.database.blocks.vault) / "archive.lock", wait_s)
+    except BusyError as error:
+        raise BusyError(
+            "another process is archiving", rule="archive_busy", hint="try again when it is done"
+        ) from error
+
+
 def tidy(store: LocalStore) -> None:
     """Remove what was begun and left, and what nothing refers to any more. Hold the lock: others may be making some."""
-    sweep(store, MAKING)
+    _remove(store, _unneeded(store, MAKING))
 
 
-def sweep(store: LocalStore, least: int = WHOLE) -> None:
-    """Remove what nothing refers to any more: the key first, then the file."""
-    blocks, db = store.database.blocks, store.database.reader
-    for row in cold.segments(db):
-        if row.state < least or (row.state == WHOLE and cold.is_live(db, row)):
-            continue
+def sweep(store: LocalStore) -> None:
+    """Remove what nothing refers to any more. While somebody archives it stays: they do it, or the next look."""
+    if not _unneeded(store, WHOLE):
+        return
+    with suppress(BusyError), segments_lock(store, 0):
+        _remove(store, _unneeded(store, WHOLE))  # again: who archived until now may refer to one
+
+
+def _unneeded(store: LocalStore, least: int) -> list[SegmentRow]:
+    """The segments in these states that no reference names: looked for outside of every transaction, as it reads much.
+
+    References move from row to row in one transaction and are made by who holds the lock alone: what has none at one
+    moment never has any.
+    """
+    with store.database.snapshot() as db:
+        return [
+            row
+            for row in cold.segments(db)
+            if row.state >= least and not (row.state == WHOLE and cold.is_live(db, row))
+        ]
+
+
+def _remove(store: LocalStore, unneeded: Iterable[SegmentRow]) -> None:
+    """The key first, then the file. Hold the lock."""
+    for row in unneeded:
         if row.state != DOOMED:
 
-            def doom(db: apsw.Connection, row: SegmentRow = row) -> bool:
-                if row.state == WHOLE and cold.is_live(db, row):
-                    return False
-                db.execute("UPDATE segment SET state = ?, key = x'' WHERE n = ?", (DOOMED, row.n))
-                return True
+            def doom(db: apsw.Connection, n: int = row.n) -> None:
+                db.execute("UPDATE segment SET state = ?, key = x'' WHERE n = ?", (DOOMED, n))
 
-            if not store.ledger.run(doom):
-                continue
+            store.ledger.run(doom)
             fault("segment_doomed")
-        if remove(blocks.path(row)):
+        if remove(store.database.blocks.path(row)):
             fault("segment_removed")
             store.ledger.run(lambda db, n=row.n: cold.drop_segment(db, n))  # type: ignore[misc]
 
