@@ -321,3 +321,36 @@ def test_a_line_of_spaces_before_the_next_message_is_an_empty_line(tmp_path: Pat
     )
     path = pack(tmp_path, {"list.mbox": text}, "file")
     assert [message.body for message in messages(records(mbox, path))] == ["It is one.", "It is two."]
+
+
+@pytest.mark.parametrize(
+    ("sender", "key", "name"),
+    [("Ana Lim <ana at garden.example>", "ana@garden.example", "Ana Lim"),
+     ("ana(at)garden.example (Ana)", "ana@garden.example", "Ana"),
+     ("ana AT garden DOT example", "ana@garden.example", "ana@garden.example"),
+     ("'Ana' <ana@garden.example>", "ana@garden.example", "Ana"), ("Ana <ana [at] garden.example>", "ana@garden.example", "Ana"),
+     ("Ana &lt;ana@garden.example&gt;", "ana@garden.example", "Ana"),
+     ("Ana at work <ana@garden.example>", "ana@garden.example", "Ana at work")],
+)  # fmt: skip
+def test_addresses_that_an_archive_hid(tmp_path: Path, sender: str, key: str, name: str) -> None:
+    text = "From x Wed Mar  3 09:06:06 2004\n" + letter("one").replace("Ana <Ana@garden.example>", sender, 1)
+    assert only(records(mbox, pack(tmp_path, {"list.mbox": text}, "file")), Author) == [Author(key, name)]
+
+
+@pytest.mark.parametrize("line", ["From ana@garden.example", "From ana@garden.example 2004-03-03 09:06:06"])
+def test_from_lines_without_a_date_of_the_usual_form_begin_a_message_before_a_header(
+    tmp_path: Path, line: str
+) -> None:
+    text = f"{line}\n{letter('one')}\n{line}\n{letter('two')}\n{line}\nsaid something\n"
+    path = pack(tmp_path, {"list.mbox": text}, "file")
+    one, two = messages(records(mbox, path))
+    assert (one.body, two.body) == ("It is one.", f"It is two.\n\n{line}\nsaid something")
+
+
+def test_dates_as_programs_print_them(tmp_path: Path) -> None:
+    for date in ("2004-03-03 09:06:06 -0500", "2004-03-03T14:06:06Z", "2004-03-03 14:06:06"):
+        text = "From x Thu Mar  4 09:06:06 2004\n" + letter("one").replace(
+            "Wed, 3 Mar 2004 09:06:06 -0500", date
+        )
+        (message,) = messages(records(mbox, pack(tmp_path, {"list.mbox": text}, "file")))
+        assert message.time_ms == 1078322766000

@@ -16,13 +16,14 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import Message as Parsed
 from email.utils import getaddresses, parseaddr, parsedate_tz
+from html import unescape
 
 import msgspec
 
 from quire.exchange.lines import WallClock
 from quire.exchange.markup import to_markdown
 from quire.exchange.model import Attachment
-from quire.exchange.text import clean, valid_time_ms
+from quire.exchange.text import clean, iso_ms, valid_time_ms
 
 HTML_MAX = 2 << 20  # characters of a page that are turned to Markdown
 PARTS_MAX = 500
@@ -40,6 +41,11 @@ WANTED = frozenset(
 WORD = re.compile(r"=\?([A-Za-z0-9_.:+-]{1,40})(?:\*[A-Za-z-]{0,20})?\?([BbQq])\?([^?]{0,2000})\?=")
 BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]+(?==\?)")
 ARCHIVE_FROM = re.compile(r"(?P<local>\S+) at (?P<host>\S+)(?: \((?P<name>.*)\))?$")
+HIDDEN = re.compile(
+    r"(?P<local>(?<![^\s<\"'(])[\w.+=-]{1,64})(?: at | AT |\s?[\[(](?:at|AT|a)[\])]\s?)"
+    r"(?P<host>[\w-]{1,63}(?:(?:\.| DOT | dot |\s?[\[(](?:dot|DOT)[\])]\s?)[\w-]{1,63}){1,6})(?=[>\s)\"'(]|$)"
+)
+DOT = re.compile(r" DOT | dot |\s?[\[(](?:dot|DOT)[\])]\s?")
 VIA = re.compile(r"['\"]?(?P<name>\S.*?)['\"]? via \S.*")  # how lists that keep to DMARC name who wrote
 CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:+-]{1,40})", re.I)
 REAL_CHARSET = re.compile(
@@ -164,6 +170,9 @@ def _decoded(raw: bytes, charset: str) -> str:
 
 def _sender(value: str, envelope: bytes) -> tuple[str, str]:
     """(name, address)"""
+    if "&lt;" in value:  # saved from a web page
+        value = unescape(value)
+    value = HIDDEN.sub(_shown_address, value)
     if match := ARCHIVE_FROM.match(value):
         address = f"{match['local']}@{match['host']}".lower()
         return (match["name"] or address).strip(), address
@@ -177,6 +186,8 @@ def _sender(value: str, envelope: bytes) -> tuple[str, str]:
         words = _decoded(envelope, "utf-8").split()
         address = words[1] if len(words) > 1 and "@" in words[1] else ""
     name = WORD.sub(_word, name) if "=?" in name else name
+    if len(name) > 2 and name[0] == name[-1] == "'":
+        name = name[1:-1]
     return (name or address).strip(), address.strip().lower()
 
 
@@ -194,6 +205,11 @@ def _through_a_list(name: str, address: str, fields: dict[bytes, bytes]) -> tupl
     return (found["name"], "") if b"list-id" in fields else (name, address)
 
 
+def _shown_address(match: re.Match[str]) -> str:
+    """`ann at garden.example`, `ann(at)garden.example`, `ann AT garden DOT example`: hidden from machines."""
+    return f"{match['local']}@{DOT.sub('.', match['host'])}"
+
+
 def _time(fields: dict[bytes, bytes], envelope: bytes, clock: WallClock) -> int | None:
     """When it was written: its date, else when the last server had it, else the `From ` line's."""
     received = fields.get(b"received", b"").rpartition(b";")[2]
@@ -205,6 +221,8 @@ def _time(fields: dict[bytes, bytes], envelope: bytes, clock: WallClock) -> int 
 
 
 def _date(text: str, clock: WallClock) -> int | None:
+    if text[:4].isdecimal():
+        return iso_ms(re.sub(r" ?([+-]\d\d):?(\d\d)$", r"\1:\2", text.strip()), clock.zone)
     try:
         parts = parsedate_tz(re.sub(r"([+-]\d\d):(\d\d)\b", r"\1\2", text))
     except (ValueError, IndexError, TypeError, OverflowError):

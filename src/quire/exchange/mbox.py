@@ -45,6 +45,7 @@ PEEKED = 8
 FROM_LINE = re.compile(  # as asctime() writes dates, with what programs added over the years
     rb"From .*\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? +"
     rb"(?:(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* +\d|\d{1,2} +[A-Z][a-z]{2}).*\d"
+    rb"|From \S+@\S+(?: +\d{4}-\d\d-\d\d[T ]\d\d:\d\d.{0,40})?\s*$"
 )
 HEADER_LINE = re.compile(rb"[!-9;-~]{1,80}:|>From ")
 QUOTED_FROM = re.compile(rb">+From ")
