@@ -239,3 +239,15 @@ def test_any_type_in_any_field(
     path.write_bytes(dump(*lines))
     with contextlib.suppress(FormatError):
         tally(mattermost.read(open_source(path), Options()))
+
+
+def test_a_hook_speaks_under_its_own_name(tmp_path: Path) -> None:
+    hook = {"from_webhook": "true", "override_username": "Deploy"}
+    found = records(
+        tmp_path,
+        post(user="ana", message="built", props=hook),
+        post(user="ana", message="good", create_at=T + 1),
+    )
+    built, good = messages(found)
+    assert (built.author, good.author) == ("ana:Deploy", "ana")
+    assert Author("ana:Deploy", "Deploy", bot=True) in found

@@ -238,9 +238,16 @@ class _Reader:
             if key not in self.introduced:
                 self.introduced.add(key)
                 yield Author(key, self.users.get(key, key), key in self.bots)
+        speaker = author
+        hooked = string(props.get("from_webhook")) == "true" or props.get("from_webhook") is True
+        if hooked and (shown := string(props.get("override_username"))):
+            speaker = f"{author}:{shown}"  # a hook speaks under a name of its own
+            if speaker not in self.introduced:
+                self.introduced.add(speaker)
+                yield Author(speaker, shown, bot=True)
         edited = self.moments.ms(post.get("edit_at"))
         message = Message(
-            channel, self._id(channel, when, author, text), when, author,
+            channel, self._id(channel, when, author, text), when, speaker,
             body=_body(text, props),
             notice=_notice(string(post.get("type"))),
             thread=root.id if root is not None else "",
