@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from quire.errors import FormatError, NotFoundError
+from quire.errors import FormatError
 from quire.exchange.datetext import date_ms
 from quire.exchange.discord_json import snowflake_ms
 from quire.exchange.lines import LineIds
@@ -37,7 +37,7 @@ from quire.exchange.model import (
     Warn,
 )
 from quire.exchange.pages import Element, classes, inner_html, parse, pieces, text_of
-from quire.exchange.sources import Source, until_broken
+from quire.exchange.sources import Source, heads, until_broken
 from quire.exchange.text import clean, valid_time_ms
 
 NAME = "discord-html"
@@ -45,7 +45,6 @@ TITLE = "DiscordChatExporter HTML (files, folder or zip)"
 NOTICES_ARE_MESSAGES = True
 EDITS_ARE_MARKED = True
 
-HEAD_BYTES = 1 << 16  # fonts and style sheets come first
 WARNINGS_MAX = 20
 QUARTER_MS = 900_000  # zones differ by quarters of an hour
 ZONES_MS = 15 * 3_600_000  # and by less than this from UTC
@@ -87,11 +86,7 @@ _RANGE = re.compile(r"(?:Between|After|Before|From|Until) ")
 def recognise(source: Source) -> int:
     """Certain for the exporter's own pages; likely for those of bots that took over its style."""
     best = 0
-    for name in [name for name in source.names() if _wanted(name)][:50]:
-        try:
-            head = source.peek(name, HEAD_BYTES)
-        except (FormatError, NotFoundError, OSError):
-            continue
+    for head in heads(source, _wanted):
         if b"chatlog__message" in head:
             own = b"preamble" in head or b"info__guild" in head
             best = max(best, 3 if own else 2)

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from quire.errors import FormatError, NotFoundError
+from quire.errors import FormatError
 from quire.exchange.jsonpull import Broken, JsonPull
 from quire.exchange.markup import link, quote
 from quire.exchange.model import (
@@ -37,7 +37,7 @@ from quire.exchange.model import (
     Skipped,
     Warn,
 )
-from quire.exchange.sources import Source, until_broken
+from quire.exchange.sources import HEAD_BYTES, Source, heads, until_broken
 from quire.exchange.text import iso_ms, string, valid_time_ms
 
 NAME = "discord"
@@ -45,7 +45,6 @@ TITLE = "DiscordChatExporter JSON (files, folder or zip)"
 NOTICES_ARE_MESSAGES = True
 EDITS_ARE_MARKED = True
 
-HEAD_BYTES = 1 << 16
 WARNINGS_MAX = 20
 EPOCH_MS = 1_420_070_400_000  # of snowflakes: 2015-01-01
 
@@ -89,13 +88,7 @@ _RAW_EMOJI = re.compile(r"<a?(:\w{1,64}:)\d{1,20}>")
 
 def recognise(source: Source) -> int:
     """Certain if a file begins as the exporter writes it."""
-    for name in [name for name in source.names() if _wanted(name)][:50]:
-        try:
-            if _looks_right(source.peek(name, HEAD_BYTES)):
-                return 3
-        except (FormatError, NotFoundError, OSError):
-            continue
-    return 0
+    return 3 if any(map(_looks_right, heads(source, _wanted))) else 0
 
 
 def read(source: Source, options: Options) -> Iterator[Record]:

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from quire.errors import FormatError, NotFoundError
+from quire.errors import FormatError
 from quire.exchange.dateorder import Orders
 from quire.exchange.datetext import date_ms, numbers_in
 from quire.exchange.lines import LineIds, WallClock, guarded, text_lines
@@ -38,7 +38,7 @@ from quire.exchange.model import (
     Skipped,
     Warn,
 )
-from quire.exchange.sources import Source
+from quire.exchange.sources import Source, heads
 from quire.exchange.text import iso_ms, valid_time_ms
 
 NAME = "discord-text"
@@ -46,7 +46,6 @@ TITLE = "DiscordChatExporter CSV or plain text (files, folder or zip)"
 NOTICES_ARE_MESSAGES = True
 EDITS_ARE_MARKED = True
 
-HEAD_BYTES = 4096
 RECORD_MAX = 1 << 20  # characters of one message
 HEAD_LINES = 12  # above the messages of a plain text
 
@@ -97,13 +96,7 @@ class Survey(msgspec.Struct):
 
 
 def recognise(source: Source) -> int:
-    for name in [name for name in source.names() if _wanted(name)][:50]:
-        try:
-            if _kind(_head(source.peek(name, HEAD_BYTES))):
-                return 3
-        except (FormatError, NotFoundError, OSError):
-            continue
-    return 0
+    return 3 if any(_kind(_head(head)) for head in heads(source, _wanted)) else 0
 
 
 def read(source: Source, options: Options) -> Iterator[Record]:

@@ -8,6 +8,7 @@ for small files with `read`, and go through large ones with `walk`.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import struct
 import zipfile
@@ -24,6 +25,7 @@ from quire.exchange.text import clean
 HEAD_BYTES = 1 << 16  # of a text file in a tar, kept to recognise it by
 TEXTS = frozenset(["json", "jsonl", "html", "htm", "txt", "csv", "tsv", "log", "mbox", "eml", ""])
 MEMBERS_MAX = 1_000_000  # more files than any export holds; bounds the listing of a hostile archive
+LOOKED_AT_MAX = 50  # files, to recognise a format
 HEAD_SIZE = 512  # of an archive: what it is known by
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 READ_MAX = 256 << 20  # what `read` will hold in memory; larger members are streamed with `walk`
@@ -187,6 +189,12 @@ def open_source(path: str | PathLike[str]) -> Source:
     from quire.exchange.compressed import uncompressed
 
     return uncompressed(_packed(Path(path)))
+
+
+def heads(source: Source, wanted: Callable[[str], bool]) -> Iterator[bytes]:
+    """How the first files that are wanted begin: what a format is recognised by."""
+    for name in itertools.islice(filter(wanted, source.names()), LOOKED_AT_MAX):
+        yield source.peek(name, HEAD_BYTES)
 
 
 def until_broken(source: Source, records: Iterable[Record]) -> Iterator[Record]:

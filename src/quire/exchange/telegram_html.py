@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from quire.errors import FormatError, NotFoundError
+from quire.errors import FormatError
 from quire.exchange.datetext import date_ms
 from quire.exchange.lines import WallClock
 from quire.exchange.markup import quote, to_markdown
@@ -34,7 +34,7 @@ from quire.exchange.model import (
     Skipped,
 )
 from quire.exchange.pages import Element, classes, inner_html, parse, pieces, text_of
-from quire.exchange.sources import Source, until_broken
+from quire.exchange.sources import Source, heads, until_broken
 from quire.exchange.text import clean, valid_time_ms
 
 NAME = "telegram-html"
@@ -42,7 +42,6 @@ TITLE = "Telegram Desktop HTML or tg-archive site (folder or zip)"
 NOTICES_ARE_MESSAGES = False
 EDITS_ARE_MARKED = False
 
-HEAD_BYTES = 1 << 16  # a site's list of months comes first
 
 WANTED = frozenset([
     "from_name", "username", "date", "text", "reply_to", "reply", "forwarded", "forwarded_from", "media_wrap",
@@ -71,13 +70,8 @@ _ACTOR = re.compile(
 
 def recognise(source: Source) -> int:
     """Certain by the bones of either kind of page."""
-    for name in [name for name in source.names() if _wanted(name)][:50]:
-        try:
-            if _looks_right(source.peek(name, HEAD_BYTES).decode("utf-8", "replace")):
-                return 3
-        except (FormatError, NotFoundError, OSError):
-            continue
-    return 0
+    pages = (head.decode("utf-8", "replace") for head in heads(source, _wanted))
+    return 3 if any(map(_looks_right, pages)) else 0
 
 
 def read(source: Source, options: Options) -> Iterator[Record]:

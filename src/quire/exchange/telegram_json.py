@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from quire.errors import FormatError, NotFoundError
+from quire.errors import FormatError
 from quire.exchange.jsonpull import Broken, JsonPull
 from quire.exchange.lines import WallClock
 from quire.exchange.markup import quote
@@ -37,7 +37,7 @@ from quire.exchange.model import (
     Skipped,
 )
 from quire.exchange.moments import Moments
-from quire.exchange.sources import Source, until_broken
+from quire.exchange.sources import HEAD_BYTES, Source, heads, until_broken
 from quire.exchange.telegram_text import NOTICES, action_text, markdown, mentioned, stand_in
 from quire.exchange.text import iso_ms, string
 
@@ -46,7 +46,6 @@ TITLE = "Telegram Desktop JSON (result.json, its folder or zip)"
 NOTICES_ARE_MESSAGES = False
 EDITS_ARE_MARKED = True
 
-HEAD_BYTES = 1 << 16
 DAY_MS = 86_400_000  # "edited" on the first day of Unix time means never
 KINDS = {
     "personal_chat": "direct", "bot_chat": "direct", "saved_messages": "direct", "replies": "direct",
@@ -63,13 +62,7 @@ _MESSAGE = re.compile(rb'"(?:from_id|date_unixtime|text_entities|actor_id)"\s*:'
 
 def recognise(source: Source) -> int:
     """Certain by the kinds of chats Telegram knows, or by the words of an account's export."""
-    best = 0
-    for name in [name for name in source.names() if _wanted(name)][:50]:
-        try:
-            best = max(best, _certainty(source.peek(name, HEAD_BYTES)))
-        except (FormatError, NotFoundError, OSError):
-            continue
-    return best
+    return max(map(_certainty, heads(source, _wanted)), default=0)
 
 
 def read(source: Source, options: Options) -> Iterator[Record]:
