@@ -1,4 +1,4 @@
-"""Valid files, randomly spoiled: what the fuzz tests of the importers feed."""
+"""Valid files, randomly spoiled, and values of any kind: what the fuzz tests of the importers feed."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ SWAPS = (
     b"\xff",
     b"<",
     b"9999999999",
+)
+
+# Whatever JSON may hold where something else is expected.
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner)
 )
 
 

@@ -15,6 +15,7 @@ from quire.exchange import discord_json as importer
 from quire.exchange.model import Attachment, Author, Channel, Message, NotCarried, Reaction, Skipped, Warn
 from tests.corpora import corpus, expected
 from tests.exchange.counting import tally
+from tests.exchange.mutating import VALUES
 from tests.exchange.packing import PACKINGS, certainty, messages, only, pack, records, survives
 
 ANN = {
@@ -282,10 +283,6 @@ def test_foreign_files_are_not_recognised(tmp_path: Path) -> None:
         records(importer, path)
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner)
-)
 INNER = st.sampled_from(
     ["id", "name", "emoji", "count", "users", "url", "fileName", "messageId", "fields", "content"]
 )

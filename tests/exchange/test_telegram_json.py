@@ -26,6 +26,7 @@ from quire.exchange.model import (
 from quire.exchange.text import iso_ms
 from tests.corpora import corpus, expected
 from tests.exchange.counting import tally
+from tests.exchange.mutating import VALUES
 from tests.exchange.packing import PACKINGS, certainty, messages, only, pack, records, survives
 
 
@@ -266,10 +267,6 @@ def test_foreign_files_are_not_recognised(tmp_path: Path) -> None:
         records(importer, path)
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner)
-)
 INNER = st.sampled_from(
     ["type", "text", "emoji", "count", "recent", "from_id", "question", "answers", "user_id"]
 )

@@ -24,6 +24,7 @@ from quire.exchange.model import (
     Warn,
 )
 from tests.exchange.counting import tally
+from tests.exchange.mutating import VALUES
 from tests.exchange.packing import PACKINGS, certainty, messages, only, pack, records, survives
 
 ANN, BOB, EVE, BOT = 11, 12, 13, 3
@@ -240,10 +241,6 @@ def test_foreign_files_are_not_recognised(tmp_path: Path) -> None:
         records(importer, path)
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner)
-)
 ROWS = st.lists(
     st.dictionaries(
         st.sampled_from(["id", "type", "type_id", "recipient", "user_profile", "message", "emoji_code", "name", "size"]),

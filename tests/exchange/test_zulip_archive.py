@@ -17,6 +17,7 @@ from quire.exchange.model import Author, Channel, Options, Skipped, Warn
 from quire.exchange.sources import open_source
 from tests.corpora import corpus, expected
 from tests.exchange.counting import tally
+from tests.exchange.mutating import VALUES
 from tests.exchange.packing import PACKINGS, certainty, messages, only, pack, records, survives
 
 
@@ -184,10 +185,6 @@ def test_foreign_files_are_not_recognised(tmp_path: Path) -> None:
         records(importer, pack(tmp_path, {"a.txt": "x"}, name="none"))
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner)
-)
 KEYS = st.sampled_from(
     ["id", "timestamp", "content", "sender_full_name", "sender_id", "reactions", "last_edit_timestamp"]
 )

@@ -7,34 +7,13 @@ them. Another version of a library that packs or seals may carry other bytes.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from quire.testing.world import Violation, World
+from tests.simulation.replaying import elsewhere
 from tests.simulation.test_canaries import SMALL, shows_what_lies_beyond_a_cut
-
-LIVE = """
-import sys
-from pathlib import Path
-from quire.testing.world import World
-with World(Path(sys.argv[1]), int(sys.argv[2]), devices=6, liars=1, channels=1) as world:
-    world.run(int(sys.argv[3]))
-    print(world.fingerprint, *world.trace, sep="\\n")
-"""
-
-
-def elsewhere(folder: Path, seed: int, steps: int, hash_seed: str) -> list[str]:
-    """A world in a fresh process: its fingerprint and its trace."""
-    folder.mkdir()
-    told = subprocess.run(
-        [sys.executable, "-c", LIVE, str(folder), str(seed), str(steps)],
-        env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    return told.stdout.splitlines()
 
 
 def test_a_seed_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
@@ -42,8 +21,8 @@ def test_a_seed_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     with World(tmp_path / "here", 17, **SMALL) as world:
         world.run(30)
         expected = [world.fingerprint, *world.trace]
-    assert elsewhere(tmp_path / "there", 17, 30, "1") == expected
-    assert elsewhere(tmp_path / "another", 18, 30, "1")[0] != expected[0]
+    assert elsewhere("world import World", tmp_path / "there", 17, 30, "1") == expected
+    assert elsewhere("world import World", tmp_path / "another", 18, 30, "1")[0] != expected[0]
 
 
 def test_a_violation_replays(tmp_path: Path) -> None:
@@ -64,6 +43,8 @@ def test_a_violation_replays(tmp_path: Path) -> None:
 @pytest.mark.bounded
 @pytest.mark.parametrize("seed", [106, 187])
 def test_a_long_world_replays(tmp_path: Path, seed: int) -> None:
-    first, second = (elsewhere(tmp_path / salt, seed, 150, salt) for salt in ("0", "4242"))
+    first, second = (
+        elsewhere("world import World", tmp_path / salt, seed, 150, salt) for salt in ("0", "4242")
+    )
     assert first == second
     assert len(first) == 151

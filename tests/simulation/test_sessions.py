@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -27,6 +25,7 @@ from quire.storage import aboard
 from quire.store import offering
 from quire.testing.world import Violation
 from quire.testing.world_sync import SyncingWorld
+from tests.simulation.replaying import elsewhere
 
 SMALL = {"devices": 6, "liars": 1, "channels": 1}
 HONEST = SMALL | {"liars": 0}
@@ -174,37 +173,21 @@ def test_worlds_of_twelve_devices_are_safe_and_converge(tmp_path: Path, seed: in
 
 # The same seed, the same bytes
 
-LIVE = """
-import sys
-from pathlib import Path
-from quire.testing.world_sync import SyncingWorld
-with SyncingWorld(Path(sys.argv[1]), int(sys.argv[2]), devices=6, liars=1, channels=1) as world:
-    world.run(int(sys.argv[3]))
-    print(world.fingerprint, *world.trace, sep="\\n")
-"""
-
-
-def elsewhere(folder: Path, seed: int, steps: int, hash_seed: str) -> list[str]:
-    folder.mkdir()
-    told = subprocess.run(
-        [sys.executable, "-c", LIVE, str(folder), str(seed), str(steps)],
-        env={"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    return told.stdout.splitlines()
-
 
 def test_a_seed_gives_the_same_traffic_in_another_process(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     with SyncingWorld(tmp_path / "here", 5, **SMALL) as world:
         world.run(20)
         expected = [world.fingerprint, *world.trace]
-    assert elsewhere(tmp_path / "there", 5, 20, "7") == expected
-    assert elsewhere(tmp_path / "another", 6, 20, "7")[0] != expected[0]
+    assert elsewhere("world_sync import SyncingWorld", tmp_path / "there", 5, 20, "7") == expected
+    assert elsewhere("world_sync import SyncingWorld", tmp_path / "another", 6, 20, "7")[0] != expected[0]
 
 
 def test_no_order_of_hashes_shows_in_what_is_sent(tmp_path: Path) -> None:
     """Two people are welcomed at once by a relay in this world: in which order, no hash of a set may say."""
-    first, second = (elsewhere(tmp_path / salt, 332, 6, salt) for salt in ("1", "2"))
+    first, second = (
+        elsewhere("world_sync import SyncingWorld", tmp_path / salt, 332, 6, salt) for salt in ("1", "2")
+    )
     assert first == second
     assert len(first) == 7
 
