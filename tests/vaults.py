@@ -24,7 +24,10 @@ from quire.store.local import LocalStore
 ROOT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 60
 FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.crash.session", "tests.crash.flows", "tests.crash.kept"])
+FORKS.set_forkserver_preload([
+    "tests.crash.session", "tests.crash.flows", "tests.crash.kept", "quire.store.verify", "quire.store.check_people",
+    "quire.store.attachment_care",
+])  # fmt: skip
 PREAMBLE = """
 import json, sys
 from pathlib import Path

@@ -105,6 +105,11 @@ class Quire:
         shutil.copyfile(self.key, run.key)
         return run
 
+    @property
+    def here(self) -> InProcess:
+        """The same, its commands run in this process."""
+        return InProcess(self.folder, Path(self.environment["PYTHONPYCACHEPREFIX"]))
+
     def id_of(self, *arguments: str) -> str:
         """The id of the message a command wrote."""
         return str(self(*arguments, "--json").json["id"])
@@ -166,15 +171,15 @@ def quire(empty: Quire, tmp_path_factory: pytest.TempPathFactory) -> Quire:
 
 
 @pytest.fixture(scope="session")
-def here(quire: Quire, compiled: Path) -> InProcess:
+def here(quire: Quire) -> InProcess:
     """The vault of `quire`, its commands run in this process."""
-    return InProcess(quire.folder, compiled)
+    return quire.here
 
 
 @pytest.fixture
-def own_here(own: Quire, compiled: Path) -> InProcess:
+def own_here(own: Quire) -> InProcess:
     """The vault of `own`, its commands run in this process."""
-    return InProcess(own.folder, compiled)
+    return own.here
 
 
 @pytest.fixture

@@ -24,8 +24,10 @@ from tests import vaults
 from tests.crash.session import look
 
 MESSAGES = 120
-FLIPS = 150
-OLD_PAGES = 25
+# How many bytes are flipped, and how many pages put back: a sample, and many.
+FLIPS = (60, pytest.param(150, marks=[pytest.mark.slow, pytest.mark.bounded]))
+FLIPS_IN_WAL = (20, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.bounded]))
+OLD_PAGES = (8, pytest.param(25, marks=[pytest.mark.slow, pytest.mark.bounded]))
 SALT = range(16)  # only passphrases given to SQLite itself would use it
 HOW_TO_WRITE = (18, 19, 20)  # the format's versions and the space kept for tags: in the clear, see below
 
@@ -119,15 +121,16 @@ def refused(vault: Path) -> QuireError:
 def offsets(size: int, count: int, seed: int) -> list[int]:
     chance = random.Random(seed)
     every = [chance.randrange(size) for _ in range(count)]
-    return sorted({*range(0, 120, 3), *every, size - 1})
+    return sorted({*range(0, 120, 180 // count), *every, size - 1})
 
 
-def test_a_flipped_byte_anywhere_in_the_file_is_found(closed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flips", FLIPS)
+def test_a_flipped_byte_anywhere_in_the_file_is_found(closed: Path, tmp_path: Path, flips: int) -> None:
     vault = copied(closed, tmp_path / "vault")
     file = vault / "vault.db"
     truth = everything(vault)
     unnoticed: list[int] = []
-    for offset in offsets(file.stat().st_size, FLIPS, 1):
+    for offset in offsets(file.stat().st_size, flips, 1):
         old = damaged(file, offset, flip)
         try:
             assert everything(vault) == truth
@@ -199,12 +202,15 @@ def test_a_file_cut_off_anywhere_is_found(closed: Path, tmp_path: Path) -> None:
         assert refused(vault).rule in ("page_damaged", "not_a_vault"), length
 
 
-def test_a_damaged_wal_is_cut_there_and_never_read(in_use: tuple[Path, list[Any]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("flips", FLIPS_IN_WAL)
+def test_a_damaged_wal_is_cut_there_and_never_read(
+    in_use: tuple[Path, list[Any]], tmp_path: Path, flips: int
+) -> None:
     original, states = in_use
     assert look_at(copied(original, tmp_path / "whole" / "vault")) == states[-1]
     size = (original / "vault.db-wal").stat().st_size
     shown = set()
-    for number, offset in enumerate(offsets(size, 60, 3)):
+    for number, offset in enumerate(offsets(size, flips, 3)):
         vault = copied(original, tmp_path / str(number) / "vault")
         damaged(vault / "vault.db-wal", offset, flip)
         try:
@@ -261,7 +267,8 @@ def noticed(vault: Path) -> bool:
         return True
 
 
-def test_an_old_page_put_back_is_found(closed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pages", OLD_PAGES)
+def test_an_old_page_put_back_is_found(closed: Path, tmp_path: Path, pages: int) -> None:
     old = (closed / "vault.db").read_bytes()
     vault = copied(closed, tmp_path / "vault")
     with vaults.opened(vault) as store:
@@ -277,7 +284,7 @@ def test_an_old_page_put_back_is_found(closed: Path, tmp_path: Path) -> None:
         at for at in range(0, len(old), PAGE_SIZE) if old[at : at + PAGE_SIZE] != new[at : at + PAGE_SIZE]
     ]
     assert len(changed) > 15
-    for at in random.Random(1).sample(changed, min(OLD_PAGES, len(changed))):
+    for at in random.Random(1).sample(changed, min(pages, len(changed))):
         content = new[:at] + old[at : at + PAGE_SIZE] + new[at + PAGE_SIZE :]
         (vault / "vault.db").write_bytes(content)
         found = noticed(vault)

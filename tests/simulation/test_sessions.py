@@ -109,7 +109,7 @@ SEEDS_MAX = 40
 CANARIES = [  # the fault, what says it, the first world that may see it, and how long it lives
     (forgets_to_ask_for_gaps, "differ about", 4, 60),
     (acknowledges_before_it_is_durable, "acknowledged what it had not taken in", 2, 5),
-    (moves_its_cursor_before_it_stores, "will not ask relay again", 9, 30),
+    (moves_its_cursor_before_it_stores, "will not ask relay again", 3, 20),
 ]
 
 

@@ -52,7 +52,7 @@ def test_a_passphrase_and_the_recovery_phrase_open_and_others_do_not(tmp_path: P
         phrase = store.recovery_phrase
         assert phrase is not None
         key = store.database.key
-    for unlock in ("correct horse", Passphrase("correct horse"), phrase, RawKey(key)):
+    for unlock in (Passphrase("correct horse"), phrase, RawKey(key)):
         with LocalStore.open(folder, unlock) as store:
             assert store.recovery_phrase is None
     for wrong, rule in (("wrong horse", "wrong_passphrase"), (RawKey(DatabaseKey(bytes(32))), "wrong_key")):

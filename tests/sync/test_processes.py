@@ -57,16 +57,16 @@ def person(tmp_path: Path, name: str) -> Quire:
     folder = tmp_path / name
     folder.mkdir()
     run = Quire(folder)
-    run("init", "--name", name, "--key-file", str(run.key), before=CHEAP, QUIRE_KEY_FILE="")
+    run.here("init", "--name", name, "--key-file", str(run.key), QUIRE_KEY_FILE="")
     return run
 
 
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Quire, Quire]:
     ada, bob = person(tmp_path, "Ada"), person(tmp_path, "Bob")
-    ada("channel", "create", "team")
-    ada("post", "team", "before Bob")
-    bob("join", ada("invite", "team", "--quiet").out.strip())
+    ada.here("channel", "create", "team")
+    ada.here("post", "team", "before Bob")
+    bob.here("join", ada.here("invite", "team", "--quiet").out.strip())
     return ada, bob
 
 
@@ -88,19 +88,23 @@ def test_two_who_were_apart_come_into_step_and_a_fresh_process_shows_it(two: tup
         assert (again["new"], again["given"], again["differing"]) == (0, 0, [])
         assert up.end() == 0
     assert bodies(ada) == bodies(bob) == ["before Bob", "hello", "hello Bob"]
-    for run in two:
+    for run in (ada.here, bob.here):
         assert run("verify", "--json").json["ok"]
         status = run("status", "--json").json
         assert status["channels"][0]["complete"]
         assert status["outbox"] == status["never_met"] == 0
         [met] = run("peers", "--json").json["peers"]
-        assert (met["name"], met["behind"], met["answers"]) == ("Bob" if run is ada else "Ada", 0, None)
-    assert "Ada" in bob("peers").out
-    [gone] = bob("peers", "--try", "--json").json["peers"]
+        assert (met["name"], met["behind"], met["answers"]) == (
+            "Bob" if run.folder == ada.folder else "Ada",
+            0,
+            None,
+        )
+    assert "Ada" in run("peers").out
+    [gone] = run("peers", "--try", "--json").json["peers"]
     assert (gone["answers"], gone["rule"]) == (False, None)
-    bob("post", "team", "nobody hears")
-    assert "1 nobody else has yet" in bob("status").out
-    assert "no: unreachable" in bob("peers").out
+    run("post", "team", "nobody hears")
+    assert "1 nobody else has yet" in run("status").out
+    assert "no: unreachable" in run("peers").out
 
 
 def test_what_one_posts_the_other_follows_live(two: tuple[Quire, Quire]) -> None:
@@ -170,8 +174,8 @@ def test_a_killed_peer_comes_back_and_loses_nothing(two: tuple[Quire, Quire]) ->
 
 def test_nobody_there_is_said_and_keeps_nobody_else_from_it(two: tuple[Quire, Quire]) -> None:
     ada, bob = two
-    assert bob("sync", "--json", code=2).error["rule"] == "no_peer"
-    assert bob("sync", "--peer", "127.0.0.1:port", "--json", code=2).error["rule"] == "address_form"
+    assert bob.here("sync", "--json", code=2).error["rule"] == "no_peer"
+    assert bob.here("sync", "--peer", "127.0.0.1:port", "--json", code=2).error["rule"] == "address_form"
     with running(ada, "--listen", "127.0.0.1:0") as up:
         address = up.wait_for("listening")["address"]
         done = bob("sync", "--peer", "127.0.0.1:1", "--peer", address, "--json", code=10)
