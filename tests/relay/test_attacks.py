@@ -22,7 +22,8 @@ from quire.core.crypto.keys import SigningKey
 from quire.core.relay_frames import ITEM_BYTES_MAX, Put, Subscribe, encode_frame
 from quire.transports.relay import connect
 from tests.relay.raw import BINARY, CONT, ELSEWHERE, PING, PONG, Raw, memory_mib, metric, raw, refusals
-from tests.relay.test_relay import BOX, OTHER, read, relaying, run
+from tests.relay.running import relaying
+from tests.relay.test_relay import BOX, OTHER, read, run
 
 MIB = 1 << 20
 Attack = Callable[[str, subprocess.Popen[str]], Coroutine[Any, Any, None]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -39,36 +38,9 @@ from quire.core.relay_frames import (
 )
 from quire.errors import MalformedError, TransportError, UsageError
 from quire.transports.relay import RelayClient, connect
+from tests.relay.running import START, relaying
 
 BOX, OTHER = SigningKey(b"b" * 32), SigningKey(b"o" * 32)
-START = "from quire.cli.main import run; run()"
-
-
-@contextlib.contextmanager
-def relaying(folder: Path, *arguments: str, before: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            f"{before}\n{START}",
-            "relay",
-            str(folder),
-            "--listen",
-            "127.0.0.1:0",
-            "--json",
-            *arguments,
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"HOME": str(folder.parent)},
-    )
-    try:
-        assert process.stdout is not None
-        yield process, json.loads(process.stdout.readline())["url"]
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture

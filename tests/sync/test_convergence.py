@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Quire
-from tests.sync.test_processes import Up, person, relaying, running
+from tests.relay.running import relaying
+from tests.sync.test_processes import Up, person, running
 
 Devices = tuple[Quire, Quire, Quire]
 
@@ -76,7 +77,7 @@ def digest(run: Quire) -> tuple[str, str]:
 @pytest.mark.bounded
 def test_what_three_devices_did_apart_comes_to_the_same_timeline(tmp_path: Path, three: Devices) -> None:
     ada, bob, laptop = three
-    with relaying(tmp_path, ada) as (_, url):
+    with relaying(tmp_path / "relay") as (_, url):
         come_together(url, three)
         first = ada.id_of("post", "team", "a question")
         second = bob.id_of("post", "team", "to be deleted")
@@ -107,11 +108,11 @@ def kill_under_load(tmp_path: Path, devices: Devices, rounds: int, seed: int) ->
     """All post at once, each beside an `up` of its vault, by a relay and by a direct link; and any of them is killed."""
     rng = random.Random(seed)
     acknowledged: set[str] = set()
-    with relaying(tmp_path, devices[0]) as (_, url):
+    with relaying(tmp_path / "relay") as (_, url):
         come_together(url, devices)
     for number in range(rounds):
         with (
-            relaying(tmp_path, devices[0], "--listen", url.removeprefix("ws://")) as (relay, _),
+            relaying(tmp_path / "relay", "--listen", url.removeprefix("ws://")) as (relay, _),
             running(devices[0], "--listen", "127.0.0.1:0", "--relay", url) as ada,
         ):
             peer = ada.wait_for("listening")["address"]
@@ -139,7 +140,7 @@ def kill_under_load(tmp_path: Path, devices: Devices, rounds: int, seed: int) ->
                 for one in posting:
                     one.kill()
                     acknowledged.update(text for text in one.communicate()[0].split("\n") if text)
-    with relaying(tmp_path, devices[0], "--listen", url.removeprefix("ws://")):
+    with relaying(tmp_path / "relay", "--listen", url.removeprefix("ws://")):
         come_together(url, devices)
     assert len({digest(run) for run in devices}) == 1
     found = [one["body"] for run in devices[:1] for one in _all(run)]

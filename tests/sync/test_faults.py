@@ -27,7 +27,7 @@ from quire.testing.proxy import Fault, Proxy
 from quire.transports.direct import DirectLink, connect, listen
 from quire.transports.interface import Address, Patience
 from tests.relay.raw import metric
-from tests.relay.test_relay import relaying
+from tests.relay.running import relaying
 from tests.sync.links import sync
 from tests.sync.test_node import HERE, kind, until
 

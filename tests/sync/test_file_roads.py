@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,20 +94,6 @@ def test_a_bundle_file_tells_a_stranger_nothing_of_its_files(
     assert found_in([tmp_path / "out"], ["lanternquux", "blueprintquux", one.file.id, one.file.key]) == []
     report = eve.chat.read_bundle(tmp_path / "out" / "talk.bundle")
     assert (report.files, report.new) == ([], 0)
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "quire", "relay", str(tmp_path / "relay"), "--listen", "127.0.0.1:0", "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["url"]
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def by_relay(person: Person, url: str) -> int:

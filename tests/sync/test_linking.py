@@ -23,10 +23,8 @@ from quire.transports import meeting
 from quire.transports.meeting import PART_BYTES_MAX, RelayRoad
 from quire.transports.relay import connect
 from tests.cli.conftest import CHEAP, Quire
-from tests.sync.test_node import url
-from tests.sync.test_processes import bodies, person, relaying, running
-
-__all__ = ["url"]  # a fixture
+from tests.relay.running import relaying
+from tests.sync.test_processes import bodies, person, running
 
 LOOP = ("127.0.0.1",)
 Road = dict[str, Any]
@@ -195,7 +193,7 @@ def test_link_as_processes(tmp_path: Path, by_relay: bool) -> None:
     ada("post", "team", "before")
     (tmp_path / "new").mkdir()
     new = Quire(tmp_path / "new")
-    with relaying(tmp_path, ada) as (_, url):
+    with relaying(tmp_path / "relay") as (_, url):
         road = ("--relay", url) if by_relay else ("--interface", "127.0.0.1")
         old = Linking(ada, *road, "--name", "laptop")
         call = f"quire:link:{old.code}@{url}" if by_relay else old.code.lower()
@@ -218,7 +216,7 @@ def test_join_as_processes(tmp_path: Path, by_relay: bool) -> None:
     ada("channel", "create", "team")
     ada("post", "team", "before Bob")
     link = ada("invite", "team", "--quiet").out.strip()
-    with relaying(tmp_path, ada) as (_, url):
+    with relaying(tmp_path / "relay") as (_, url):
         road = ("--relay", url) if by_relay else ("--interface", "127.0.0.1")
         with running(
             ada, *(("--listen", "-", "--no-lan") if by_relay else ("--listen", "127.0.0.1:0")), *road
@@ -243,7 +241,7 @@ def test_restore_and_link_as_processes(tmp_path: Path) -> None:
     again("restore", str(tmp_path / "backup"))
     assert bodies(again) == ["before"]
     assert again("post", "team", "not yet", "--json", code=2).error["rule"] == "device_uncertified"
-    with relaying(tmp_path, ada) as (_, url):
+    with relaying(tmp_path / "relay") as (_, url):
         old = Linking(ada, "--relay", url, "--name", "laptop")
         again("link", "--code", f"quire:link:{old.code}@{url}", "--json", before=CHEAP)
         assert old.end() == 0

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -74,30 +71,6 @@ def test_a_peer_that_goes_and_comes_back_is_kept_in_step(two: tuple[Person, Pers
                     await kind(events, "synced", new=True)
 
     asyncio.run(main())
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "quire",
-            "relay",
-            str(tmp_path / "relay"),
-            "--listen",
-            "127.0.0.1:0",
-            "--json",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["url"]
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_two_who_put_more_than_they_hold_at_once_do_not_wait_for_each_other(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import CHEAP, Quire
+from tests.relay.running import relaying
 
 
 class Up:
@@ -193,28 +194,11 @@ def test_a_stranger_is_not_spoken_to(two: tuple[Quire, Quire], tmp_path: Path) -
         assert eve("sync", "--peer", address, "--json", code=10).error["rule"] == "link_refused"
 
 
-@contextmanager
-def relaying(tmp_path: Path, run: Quire, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    process = subprocess.Popen(
-        run.command("relay", str(tmp_path / "relay"), "--listen", "127.0.0.1:0", "--json", *arguments),
-        env=run.environment_with(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield process, json.loads(process.stdout.readline())["url"]
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @pytest.mark.slow
 @pytest.mark.bounded
 def test_two_who_are_never_online_together_talk_by_a_relay(two: tuple[Quire, Quire], tmp_path: Path) -> None:
     ada, bob = two
-    with relaying(tmp_path, ada) as (process, url):
+    with relaying(tmp_path / "relay") as (process, url):
         bob("sync", "--relay", url)  # the request
         ada("sync", "--relay", url)  # lets Bob in
         assert bob("sync", "--relay", url, "--json").json["new"] > 0
@@ -253,7 +237,7 @@ def _ids(run: Quire) -> list[bytes]:
 @pytest.mark.bounded
 def test_live_by_a_relay_that_is_killed_and_comes_back(two: tuple[Quire, Quire], tmp_path: Path) -> None:
     ada, bob = two
-    with relaying(tmp_path, ada) as (process, url):
+    with relaying(tmp_path / "relay") as (process, url):
         bob("sync", "--relay", url)
         ada("sync", "--relay", url)
         bob("sync", "--relay", url)
@@ -268,7 +252,7 @@ def test_live_by_a_relay_that_is_killed_and_comes_back(two: tuple[Quire, Quire],
             up.wait_for("lost")
             assert ada("sync", "--relay", url, "--json", code=10).error["rule"] == "relay_unreachable"
             ada("post", "team", "two")
-            with relaying(tmp_path, ada, "--listen", url.removeprefix("ws://")) as (_, again):
+            with relaying(tmp_path / "relay", "--listen", url.removeprefix("ws://")) as (_, again):
                 assert again == url
                 ada("sync", "--relay", url)
                 up.wait_for("synced", new=1)
@@ -287,7 +271,7 @@ def test_the_words_and_a_relay_bring_everything_back(tmp_path: Path) -> None:
     ada("channel", "create", "team")
     ada("post", "team", "from Ada")
     lost("join", ada("invite", "team", "--quiet").out.strip())
-    with relaying(tmp_path, ada) as (_, url):
+    with relaying(tmp_path / "relay") as (_, url):
         for run in (lost, ada, lost):
             run("sync", "--relay", url)
         marked = lost.id_of("post", "team", "from Bob")

@@ -20,11 +20,11 @@ from quire.testing.people import Person
 from tests.clocks import Clock
 from tests.people.test_erasing import NEEDLE, clean, holds
 from tests.relay.raw import metric
-from tests.relay.test_relay import relaying
-from tests.sync.test_node import two, url
+from tests.relay.running import relaying
+from tests.sync.test_node import two
 from tests.sync.test_relay_needs import by_relay
 
-__all__ = ["two", "url"]  # fixtures
+__all__ = ["two"]  # a fixture
 DAY = 86_400_000
 Two = tuple[Person, Person, ChannelId]
 

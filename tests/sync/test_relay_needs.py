@@ -31,10 +31,10 @@ from quire.testing.authors import Author
 from quire.testing.people import Person
 from quire.transports.relay import connect
 from tests.cli.conftest import Quire
-from tests.sync.test_node import kind, two, until, url
-from tests.sync.test_processes import relaying
+from tests.relay.running import relaying
+from tests.sync.test_node import kind, two, until
 
-__all__ = ["two", "url"]  # fixtures
+__all__ = ["two"]  # a fixture
 
 
 def by_relay(url: str, *people: Person) -> None:
@@ -177,7 +177,7 @@ def test_a_running_relay_is_copied_and_the_copy_is_a_relay(tmp_path: Path) -> No
     ada, bob = Person.create(tmp_path, "ada"), Person.create(tmp_path, "bob")
     team = ada.chat.create_channel("team").id
     bob.chat.join_channel(ada.chat.create_invite(team).text())
-    with relaying(tmp_path, run) as (_, url):
+    with relaying(tmp_path / "relay") as (_, url):
         by_relay(url, bob, ada)
         ada.chat.send_message(team, "kept")
         by_relay(url, ada)

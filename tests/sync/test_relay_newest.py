@@ -26,7 +26,7 @@ from quire.testing.people import Person
 from quire.testing.proxy import Fault, Proxy
 from quire.transports.interface import Address
 from tests.cli.conftest import CHEAP, Quire
-from tests.relay.test_relay import relaying
+from tests.relay.running import relaying
 from tests.sync.test_linking import Linking
 
 IMPORTED, SAID = 10_000, 30  # twice

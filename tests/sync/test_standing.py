@@ -20,9 +20,7 @@ from quire.storage import aboard, log
 from quire.store.offering import Holding
 from quire.testing.people import Person, meet
 from quire.transports.interface import Address
-from tests.sync.test_node import HERE, kind, until, url
-
-__all__ = ["url"]  # a fixture
+from tests.sync.test_node import HERE, kind, until
 
 
 @pytest.fixture
@@ -40,12 +38,13 @@ def other(one: Person, device: bytes) -> OtherStatus:
 
 
 def sync_once(ada: Person, bob: Person) -> Address:
-    """Bob comes to Ada, once."""
+    """Bob comes to Ada, once, and she notes how far he is."""
 
     async def main() -> Address:
-        async with Node(ada.chat, listen=HERE) as node:
+        async with Node(ada.chat, listen=HERE) as node, until(node) as events:
             assert node.address is not None
             await Node(bob.chat).sync_with(node.address)
+            await kind(events, "lost")
             return node.address
 
     return asyncio.run(main())

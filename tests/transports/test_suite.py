@@ -21,7 +21,7 @@ from quire.testing.transport_suite import LinkSuite, Road, RoadSuite
 from quire.transports.interface import Link
 from quire.transports.memory import memory_links
 from quire.transports.relay import connect
-from tests.relay.test_relay import relaying
+from tests.relay.running import relaying
 from tests.transports.test_direct import ADA, BOB, linked
 
 DEVICES = DeviceId(ADA.public), DeviceId(BOB.public)
