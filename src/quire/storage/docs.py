@@ -1,4 +1,4 @@
-"""The numbers of index rows: a message's time in units of 1,024 ms, or the next free number.
+"""The numbers of index rows: a message's time in units of 4,096 ms, or the next free number.
 
 So the index is in time order. `doc` has a row for each number taken: the channel, and how far the number lies
 behind the one its time asks for (`spill`).

@@ -7,7 +7,7 @@ as what waits has none. Where an operation is archived, a reference into a segme
 (storage/cold.py). All other columns and tables are views of them, which `verify` recomputes and `repair` rebuilds.
 
 `message` is clustered by (channel, time, id), so a page is one range of one tree at any depth. A row of the
-search index is numbered by its message's time in units of 1,024 ms, or the next free number (`spill` further),
+search index is numbered by its message's time in units of 4,096 ms, or the next free number (`spill` further),
 so the index is in time order, the newest hits come first without sorting, and `doc` need only hold the
 channel and the spill to lead from a hit back to its message. Channel, author and "has" filters are
 words in the index's second column: every filter is an intersection, never a scan. `tail` has the numbers of
@@ -72,7 +72,9 @@ CREATE TABLE erasure(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX erasure_id ON erasure(id);
 CREATE INDEX erasure_message ON erasure(message) WHERE message IS NOT NULL;
-CREATE TABLE doc(n INTEGER PRIMARY KEY, channel INTEGER NOT NULL, spill INTEGER NOT NULL) STRICT;
+CREATE TABLE doc( -- by time in units of 4,096 ms
+  n INTEGER PRIMARY KEY, channel INTEGER NOT NULL, spill INTEGER NOT NULL
+) STRICT;
 CREATE TABLE tail(n INTEGER PRIMARY KEY, id BLOB NOT NULL, edits INTEGER NOT NULL) STRICT;
 CREATE VIRTUAL TABLE search USING fts5({SEARCH_COLUMNS}, columnsize=0);
 INSERT INTO search(search, rank) VALUES('secure-delete', 1);

@@ -37,7 +37,7 @@ MANY, REWRITE_RATIO = 200, 256  # messages removed at once, and of how many in a
 
 # A channel has a word of its own for each 199 days, so many rows of the index: FTS5 merges a word's list in one go, however
 # long it is, and that of a million messages kept every writer waiting for 50 ms.
-SPAN_SHIFT = 24
+SPAN_SHIFT = 22
 RECENT = f"fts5({SEARCH_COLUMNS}, contentless_delete=1)"
 # From a row of `doc`, d, to its message, m.
 _MESSAGE = (

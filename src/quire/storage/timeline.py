@@ -31,7 +31,7 @@ REPLY = 1 << 12  # answers a message outside any thread
 HOLLOW = 1 << 13  # its own bytes were erased: those in its row are made up
 ERASED = 1 << 14  # and nothing of it shows
 
-DOC_SHIFT = 26  # hybrid time to search index row: units of 1,024 ms; small steps make a small index
+DOC_SHIFT = 28  # hybrid time to search index row: units of 4,096 ms; small steps make a small index
 
 Row = tuple[Any, ...]
 
