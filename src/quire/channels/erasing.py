@@ -6,7 +6,7 @@ receipt says what was destroyed, by its commitments, and can be checked again la
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -180,7 +180,7 @@ class Eraser(Naming):
 
         def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Erase]:
             entries: list[Entry] = []
-            here = {one.id: one for one in rows.get_rows(db, ids)}
+            here = {one.id: one for one in rows.get_rows(db, sorted(ids))}
             rights = _Rights(db, row, self._identity_key)
             edits = _edits_of(db, ids)
             for id in ids:
@@ -198,7 +198,7 @@ class Eraser(Naming):
                     rule="erase_not_author",
                     hint="ask one of them",
                 )
-            taken.extend(_erased_all(db, channel, entries))
+            taken.extend(_erased_all(db, channel, entries, {id: one.op for id, one in here.items()}))
             return list(_in_erases(entries, receipt.reason))
 
         written = self.store.write(channel, prepare)
@@ -276,6 +276,8 @@ def _written_by(store: LocalStore, channel: int, author: int) -> Iterator[list[M
             return
         place = found[-1]
         yield [MessageId(id) for _, id in found]
+        if len(found) < BATCH:
+            return
 
 
 class _Rights:
@@ -375,7 +377,16 @@ def _gone_place(db: apsw.Connection, id: bytes) -> tuple[int, bytes, bool]:
     return log.time_of(db, id), id, True
 
 
-def _erased_all(db: apsw.Connection, channel: ChannelId, entries: Sequence[Entry]) -> Iterator[Erased]:
+def _erased_all(
+    db: apsw.Connection,
+    channel: ChannelId,
+    entries: Sequence[Entry],
+    known: Mapping[bytes, bytes] | None = None,
+) -> Iterator[Erased]:
+    """What is to be destroyed, by its commitments.
+
+    known    what the rows of some of them hold
+    """
     from quire.core.reports import Erased
     from quire.storage import erasures
     from quire.storage.cold import commitment_of
@@ -384,11 +395,14 @@ def _erased_all(db: apsw.Connection, channel: ChannelId, entries: Sequence[Entry
         return
     ids = [one.id for one in entries]
     holes = erasures.holes_among(db, ids)
-    found: Any = db.execute(
-        "SELECT id, op FROM message WHERE id IN carray(?1) UNION ALL SELECT id, op FROM operation WHERE id IN carray(?1)",
-        (apsw.carray(tuple(ids)),),
-    ).fetchall()
-    here: dict[bytes, bytes] = dict(found)
+    here = dict(known or {})
+    others = tuple(id for id in ids if id not in here)
+    if others:
+        found: Any = db.execute(
+            "SELECT id, op FROM message WHERE id IN carray(?1) UNION ALL SELECT id, op FROM operation WHERE id IN carray(?1)",
+            (apsw.carray(others),),
+        ).fetchall()
+        here.update(found)
     for one in entries:
         message = one.message or one.id if isinstance(one, Gone) else one.id
         hole = holes.get(one.id)  # a first text that was erased before

@@ -106,6 +106,13 @@ def delete_rows(db: apsw.Connection, found: Sequence[MessageRow]) -> None:
     )
 
 
+def empty_rows(db: apsw.Connection, rows: Iterable[Row]) -> None:
+    """(author, flags, op, channel, time, id) each: another author and content in a message's place."""
+    db.executemany(
+        "UPDATE message SET author = ?, flags = ?, op = ? WHERE channel = ? AND time = ? AND id = ?", rows
+    )
+
+
 def take_on(db: apsw.Connection, messages: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     """Take out the operations on messages: (id, salt || operation) of each."""
     found: Any = db.execute(

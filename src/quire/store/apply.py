@@ -57,7 +57,7 @@ class Applier:
     """Applies operations on the writing connection. Its caches hold committed rows; `forget` after a rollback."""
 
     def __init__(self, own_key: str) -> None:
-        self._own_key = own_key
+        self.own_key = own_key
         self._authors: dict[str, int] = {}
         self._roots: dict[tuple[int, bytes], bytes] = {}  # channel and message
         self._docs = DocNumbers()
@@ -158,7 +158,7 @@ class Applier:
         self, db: apsw.Connection, channel: log.ChannelRow, items: Sequence[Item], clock_time: int
     ) -> list[bytes]:
         """Give posts their place, or let them wait for their thread's root; the ids of those placed."""
-        own_key, own_flag, channel_n = self._own_key, rows.OURS, channel.n
+        own_key, own_flag, channel_n = self.own_key, rows.OURS, channel.n
         known_authors = self._authors
         uses: list[Use] = []
         placed: list[rows.Row] = []  # (time, id, author, flags, root, item)

@@ -8,7 +8,7 @@ things come. An operation whose bytes are gone is an `Item` without an operation
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
@@ -59,7 +59,14 @@ def _signed_commit(db: apsw.Connection, channel: int, place: bytes) -> tuple[Sig
 
 def standing(db: apsw.Connection, channel: int, ids: Sequence[bytes]) -> dict[bytes, Erasure]:
     """Those of these operations that are here and erased, each with the erasure that counts."""
-    found: dict[bytes, Erasure] = {}
+    return {id: erasure for id, (_, erasure) in standing_on(db, channel, ids).items()}
+
+
+def standing_on(
+    db: apsw.Connection, channel: int, ids: Sequence[bytes]
+) -> dict[bytes, tuple[Signed, Erasure]]:
+    """The same, and what the commit of each says of it."""
+    found: dict[bytes, tuple[Signed, Erasure]] = {}
     commits: dict[bytes, tuple[Signed | None, int]] = {}
     for id, said in erasures.erasures_on(db, channel, ids).items():
         place = id[:14]
@@ -70,7 +77,7 @@ def standing(db: apsw.Connection, channel: int, ids: Sequence[bytes]) -> dict[by
             continue
         erasure = standing_erasure(of.signer, of.time, said)
         if erasure is not None:
-            found[id] = erasure
+            found[id] = of, erasure
     return found
 
 
@@ -204,40 +211,51 @@ def erase_here(
     }
     strike_parked(db, channel)
     new = {item.id for item in erases}
-    found = standing(db, channel.n, sorted(targets))
-    ids = [id for id, erasure in found.items() if erasure.id in new]
+    found = standing_on(db, channel.n, sorted(targets))
+    ids = [id for id, (_, erasure) in found.items() if erasure.id in new]
     ids = _without_what_stays(db, ids) if ids else []
     away = owing.out_of_reach(db, ids)
     if away:
         owing.owe(db, channel.n, away)
         ids = [id for id in ids if id not in away]
     if ids:
-        destroy_erased(db, applier, channel, ids, now_ms, struck)
+        _destroy_erased(db, applier, channel, {id: found[id] for id in ids}, now_ms, struck)
 
 
 def destroy_erased(
+    db: apsw.Connection, applier: Applier, channel: log.ChannelRow, ids: Sequence[bytes], now_ms: int
+) -> None:
+    """Take those of these operations on which an erasure stands out of the views and out of the log."""
+    _destroy_erased(db, applier, channel, standing_on(db, channel.n, ids), now_ms)
+
+
+def _destroy_erased(
     db: apsw.Connection,
     applier: Applier,
     channel: log.ChannelRow,
-    ids: Sequence[bytes],
+    found: Mapping[bytes, tuple[Signed, Erasure]],
     now_ms: int,
     struck: Collection[bytes] = (),
 ) -> None:
-    """Take operations on which an erasure stands out of the views and out of the log.
+    """The same.
 
     struck    those of them that are in neither yet
     """
+    from quire.store.emptying import empty_in_place
     from quire.store.people import put_back
     from quire.store.withdraw import take_out, take_waiting
 
-    found = standing(db, channel.n, ids)
     fault("before_erase")
-    items = take_out(db, applier, channel, [id for id in ids if id not in struck])
-    items += take_waiting(db, channel, [id for id in ids if found[id].leaves_place])
-    fault("erase_taken")
-    files = _files_of(items, set(ids))
-    put_back(db, applier, channel, items, now_ms)
-    _drop_files(db, files)
+    emptied = empty_in_place(db, applier, channel, {id: one for id, one in found.items() if id not in struck})
+    fault("erase_emptied")
+    ids = [id for id in found if id not in emptied]
+    if ids:
+        items = take_out(db, applier, channel, [id for id in ids if id not in struck])
+        items += take_waiting(db, channel, [id for id in ids if found[id][1].leaves_place])
+        fault("erase_taken")
+        files = _files_of(items, set(ids))
+        put_back(db, applier, channel, items, now_ms)
+        _drop_files(db, files)
     fault("after_erase")
 
 

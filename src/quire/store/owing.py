@@ -102,7 +102,7 @@ def settle(store: LocalStore) -> None:
 
 
 def _settle(db: apsw.Connection, store: LocalStore, n: int, now_ms: int) -> None:
-    from quire.store.erasing import destroy_erased, standing
+    from quire.store.erasing import destroy_erased
     from quire.store.people import put_back, review_content
     from quire.store.withdraw import take_waiting
 
@@ -116,8 +116,7 @@ def _settle(db: apsw.Connection, store: LocalStore, n: int, now_ms: int) -> None
     ready = [id for id in ids if id not in still]
     if ready:
         _pay(db, ready)
-        found = standing(db, n, ready)
-        destroy_erased(db, applier, channel, [id for id in ready if id in found], now_ms)
+        destroy_erased(db, applier, channel, ready, now_ms)
     found_targets: Any = db.execute(
         "SELECT DISTINCT m.id FROM waiting w JOIN message m ON m.id = w.target WHERE w.due IS NULL AND w.channel = ?",
         (n,),
