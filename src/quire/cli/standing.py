@@ -22,6 +22,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 WAITS = {  # why commits and operations wait, for people
     "ahead": "for their time: the clock that wrote them is ahead",
+    "archive_away": "for what is archived and not at hand (quire archive --list)",
     "control_head_unknown": "for a change of members or keys that has not come",
     "target": "for a message that has not come, or for their time",
 }

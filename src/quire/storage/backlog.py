@@ -13,6 +13,8 @@ from quire.storage.cold import whole
 from quire.storage.meta import get_meta, set_meta
 from quire.storage.pending import PARKED_DUE
 
+AWAY = "archive_away"  # parked.reason: what the commit changes is archived, and its file not at hand
+
 
 def insert_waiting(db: apsw.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
     """(id, channel, target or None, due or None, time, signer, rights, op) of operations that cannot apply yet."""
@@ -134,6 +136,23 @@ def parked_commits(db: apsw.Connection, channel: bytes) -> list[bytes]:
     """All parked commits of a channel."""
     rows: Any = db.execute("SELECT encoded FROM parked WHERE channel = ? ORDER BY id", (channel,)).fetchall()
     return [row[0] for row in rows]
+
+
+def parked_for(db: apsw.Connection, channel: bytes, reason: str) -> list[bytes]:
+    """The parked commits of a channel that wait for the archive, or (any other reason) for anything else."""
+    which = "=" if reason == AWAY else "<>"
+    rows: Any = db.execute(
+        f"SELECT encoded FROM parked WHERE channel = ? AND reason {which} '{AWAY}' ORDER BY id", (channel,)
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def channels_parked(db: apsw.Connection, reason: str) -> list[bytes]:
+    """Channels in which commits are parked for this."""
+    rows: Any = db.execute(
+        "SELECT DISTINCT channel FROM parked WHERE reason = ? ORDER BY 1", (reason,)
+    ).fetchall()
+    return [channel for (channel,) in rows]
 
 
 def put_parked(db: apsw.Connection, id: bytes, encoded: bytes) -> None:

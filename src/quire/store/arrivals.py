@@ -120,9 +120,9 @@ def prepare(
     return Prepared(len(encoded_commits), arrivals, repeated, refused)
 
 
-def parked(db: apsw.Connection, channel: bytes) -> list[Arrival]:
-    """What waits whole in a channel, to be tried again."""
-    return [_checked(PARKED, *peek_commit(encoded)) for encoded in backlog.parked_commits(db, channel)]
+def parked(db: apsw.Connection, channel: bytes, reason: str = "") -> list[Arrival]:
+    """What waits whole in a channel, to be tried again: for the archive (`backlog.AWAY`), or for all else."""
+    return [_checked(PARKED, *peek_commit(encoded)) for encoded in backlog.parked_for(db, channel, reason)]
 
 
 def targets(arrival: Arrival) -> Iterable[bytes]:

@@ -18,6 +18,7 @@ from quire.core.operation_form import decode_operation
 from quire.core.rights import MAY_ALL
 from quire.errors import MalformedError, UnauthorisedError, UsageError
 from quire.storage import keychain, log, retention
+from quire.storage.backlog import AWAY
 from quire.store import wallclock
 from quire.store.epochs import is_key
 from quire.store.findings import Run
@@ -145,7 +146,7 @@ class PeopleCheck:
                 continue
             branches = log.branches(self._run.db, head.device, head.incarnation)
             kept = (log.get_commit(self._run.db, row.n, head.seq) for row in branches)
-            if any(one and one[0] == received.head for one in kept):
+            if reason != AWAY and any(one and one[0] == received.head for one in kept):
                 self._add("parked_view", where, "it is in the log")
             elif reason == "control_head_unknown" and not clock.is_ahead(head.time, wallclock.now_ms()):
                 graph = self.graph(channel)

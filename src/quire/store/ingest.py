@@ -8,6 +8,7 @@ Each commit is taken or refused as a whole, by itself; a refused one leaves noth
     right       membership as of those control commits lets its author write; what a removal has cut off since is kept
                 aside, and what was never anybody's right is refused
     signature   its own, or of content that of the one after it in the log, which is kept (store/placing.py)
+    archive     what it changes is in the vault, or in a file that is at hand; otherwise it waits for that, whole
     place       its log is in this channel and nobody else's; what does not link to its neighbours there is a fork
                 (store/forks.py)
 
@@ -33,9 +34,18 @@ from quire.core.ids import ChannelId, DeviceId, message_id
 from quire.core.membership import ControlCommit, Graph
 from quire.core.operation import SALT_SIZE
 from quire.core.rights import MAY_ALL
-from quire.errors import FullError, MalformedError, PeerError, StorageError, UnauthorisedError
+from quire.errors import (
+    FullError,
+    MalformedError,
+    PeerError,
+    StorageError,
+    UnauthorisedError,
+    UnreachableError,
+)
 from quire.storage import backlog, log
+from quire.storage.backlog import AWAY
 from quire.storage.erasures import unnamed
+from quire.storage.log import ChannelRow
 from quire.storage.pending import any_doomed
 from quire.store import ledger, quota, wallclock
 from quire.store.arrivals import PARKED, Arrival, Prepared, parked, prepare
@@ -90,16 +100,7 @@ def take(store: LocalStore, given: Prepared, meanwhile: Callable[[], None] | Non
     refused, waiting, repeated = dict(given.refused), 0, given.repeated
     forked: tuple[bytes, ...] = ()
     if given.arrivals:
-        over: list[FullError] = []
-
-        def work(db: apsw.Connection) -> _Ingestion:
-            run = _Ingestion(store.ledger, store.device, db, refused)
-            if store.ledger.is_over and any(grows(one.operations) for one in given.arrivals):
-                over.append(quota.refusal(db))
-            run.take([one for one in given.arrivals if not over or not grows(one.operations)])
-            return run
-
-        run = store.ledger.run(work, meanwhile)
+        runs, over = _take(store, given.arrivals, refused, meanwhile)
         if over:  # who may do what, deletions and erasures were taken
             raise over[0]
         if any_doomed(store.database.reader):  # files of what was erased
@@ -107,12 +108,69 @@ def take(store: LocalStore, given: Prepared, meanwhile: Callable[[], None] | Non
         if unnamed(store.database.reader):
             with suppress(StorageError, UnauthorisedError):  # what follows from it; else the next time
                 name_versions(store)
-        repeated, waiting, forked = repeated + run.repeated, run.parked, tuple(sorted(run.keeper.forked))
+        repeated += sum(run.repeated for run in runs)
+        waiting = sum(run.parked for run in runs)
+        forked = tuple(sorted({id for run in runs for id in run.keeper.forked}))
     else:
         store.release_due()
     refused.pop(PARKED, None)
     listed = tuple(Refused(position, refused[position]) for position in sorted(refused))
     return IngestReport(given.count - repeated - len(refused) - waiting, repeated, listed, waiting, forked)
+
+
+def _take(
+    store: LocalStore,
+    arrivals: Sequence[Arrival],
+    refused: dict[int, PeerError],
+    meanwhile: Callable[[], None] | None = None,
+) -> tuple[list[_Ingestion], list[FullError]]:
+    """Take commits in one transaction; what the quota refused, at most one error.
+
+    Where what is to change is archived and not at hand, in two, and so on, until it is known which need it: those wait, whole.
+    """
+    fresh: dict[int, PeerError] = {}
+    over: list[FullError] = []
+
+    def work(db: apsw.Connection) -> _Ingestion:
+        fresh.clear()
+        run = _Ingestion(store.ledger, store.device, db, fresh)
+        if store.ledger.is_over and any(grows(one.operations) for one in arrivals):
+            over[:] = [quota.refusal(db)]
+        run.take([one for one in arrivals if not over or not grows(one.operations)])
+        return run
+
+    def wait(db: apsw.Connection) -> _Ingestion:
+        fresh.clear()
+        run = _Ingestion(store.ledger, store.device, db, fresh)
+        run.set_aside(arrivals[0])
+        return run
+
+    try:
+        runs = [store.ledger.run(work, meanwhile)]
+    except UnreachableError:
+        if len(arrivals) == 1:
+            runs, over = [store.ledger.run(wait)], []
+        else:
+            half = len(arrivals) // 2
+            parts = [_take(store, some, fresh) for some in (arrivals[:half], arrivals[half:])]
+            runs = [run for some, _ in parts for run in some]
+            over = [error for _, some in parts for error in some][:1]
+    refused.update(fresh)
+    return runs, over
+
+
+def retry_away(store: LocalStore) -> None:
+    """Take what waited for files of the archive that are at hand now."""
+    db = store.database.reader
+    for id in backlog.channels_parked(db, AWAY):
+        channel = log.channel_by_id(db, id)
+        for one in parked(db, id, AWAY) if channel is not None else ():
+
+            def work(db: apsw.Connection, channel: ChannelRow = channel, one: Arrival = one) -> None:  # type: ignore[assignment]
+                _Ingestion(store.ledger, store.device, db, {}).retry(channel, one)
+
+            with suppress(UnreachableError):  # it waits on
+                store.ledger.run(work)
 
 
 def retry_due(pen: ledger.Ledger, device: DeviceId, db: apsw.Connection) -> None:
@@ -165,9 +223,18 @@ class _Ingestion:
         """How many commits wait whole since."""
         return self._parking.count
 
-    def retry(self, channel: log.ChannelRow) -> None:
-        """Look again at what waits whole in a channel."""
-        self._take_channel(channel, [])
+    def retry(self, channel: log.ChannelRow, *some: Arrival) -> None:
+        """Look again at what waits whole in a channel; of what waits for an archive, only at these."""
+        self._take_channel(channel, list(some))
+
+    def set_aside(self, arrival: Arrival) -> None:
+        """Let a commit wait that changes what is archived and not at hand."""
+
+        def wait(arrival: Arrival) -> None:
+            self._require_own_signature(arrival)
+            self._park(arrival, reason=AWAY)
+
+        self._each(arrival, wait)
 
     def _each(self, arrival: Arrival, rule: Callable[[Arrival], None]) -> bool:
         """Whether a rule lets a commit pass; its refusal is noted."""
@@ -246,12 +313,16 @@ class _Ingestion:
 
     def _is_repeated(self, arrival: Arrival) -> bool:
         """Is it here, or waiting, or was it taken before in this batch?"""
-        if arrival.position == PARKED:
-            return False
+        was_parked = arrival.position == PARKED
         is_here = self.keeper.chains[arrival.log].has(arrival)
-        if is_here and arrival.id not in self._settled and self._fills(arrival):
+        if was_parked and not is_here:
+            return False
+        if is_here and (was_parked or arrival.id not in self._settled) and self._fills(arrival):
+            unpark(self._db, arrival)
             return not arrival.is_control
         repeated = is_here or arrival.id in self._settled
+        if repeated:
+            unpark(self._db, arrival)
         self.repeated += repeated
         return repeated
 

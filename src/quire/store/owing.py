@@ -14,6 +14,7 @@ import apsw
 
 from quire.storage import log
 from quire.storage import timeline as rows
+from quire.storage.backlog import AWAY, channels_parked
 from quire.storage.cold import any_segment, away
 from quire.storage.database import guarded
 
@@ -92,7 +93,13 @@ def settle(store: LocalStore) -> None:
     from quire.store.wallclock import now_ms
 
     db = store.database.reader
-    if store.database.read_only or not any_segment(db):
+    if store.database.read_only:
+        return
+    if channels_parked(db, AWAY):
+        from quire.store.ingest import retry_away
+
+        retry_away(store)
+    if not any_segment(db):
         return
     waits: Any = db.execute(
         "SELECT DISTINCT w.channel FROM waiting w JOIN message m ON m.id = w.target WHERE w.due IS NULL"
