@@ -335,3 +335,29 @@ def test_rows_of_a_servers_table_hold_events(tmp_path: Path, field: str) -> None
     assert certainty(matrix, path) == 3
     (message,) = messages(records(matrix, path))
     assert (message.channel, message.id, message.body) == (ROOM, "$1", "1")
+
+
+def test_matrix_archives_own_names_of_fields(tmp_path: Path) -> None:
+    item = {"room_id": ROOM, "event_id": "$1", "sender": "ann", "user_id": ANN, "messageType": "m.room.message",
+            "timestamp": "2020-09-13T12:26:40.500000", "content": {"msgtype": "m.text", "body": "hi"}}  # fmt: skip
+    path = pack(tmp_path, {"archive.json": [item, {**item, "event_id": "$2", "timestamp": "never"}]}, "file")
+    assert certainty(matrix, path) == 3
+    found = records(matrix, path)
+    (message,) = messages(found)
+    assert (message.author, message.time_ms, message.channel) == (ANN, 1_600_000_000_500, ROOM)
+
+
+def test_documents_that_follow_each_other_and_what_their_archiver_adds(tmp_path: Path) -> None:
+    one = event("1", _sender_name=f"Ann Lim <{ANN}>")
+    picture = event(
+        "2",
+        content={"msgtype": "m.image", "body": "a.png", "url": "mxc://x/y"},
+        _file_path="out/Garden_media/a.png",
+    )
+    text = json.dumps([one], indent=4) + json.dumps([picture], indent=4) + json.dumps([])
+    found = records(matrix, pack(tmp_path, {f"Garden_{ROOM}.json": text}))
+    assert only(found, Skipped) == []
+    assert only(found, Channel)[0] == Channel(ROOM, "Garden")
+    assert only(found, Author) == [Author(ANN, "Ann Lim")]
+    first, second = messages(found)
+    assert (first.id, second.attachments[0].file) == ("$1", "out/Garden_media/a.png")

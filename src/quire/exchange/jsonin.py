@@ -74,13 +74,16 @@ def objects(stream: BinaryIO, arrays: frozenset[str], seen: Seen) -> Iterator[tu
     """Yield (path, item) for each item of the arrays named in `arrays`, "" being a top-level array.
 
     path is the keys that led there, the array's own last. An item may be `Broken`; a final one ends
-    the walk.
+    the walk. Documents that follow each other in one file are walked one after the other.
     """
     pull = JsonPull(stream)
-    for path, item in _walk(pull, arrays, seen, ()):
-        yield path, item
-        if isinstance(item, Broken) and item.final:
-            return
+    begun = False
+    while not begun or pull.again():
+        begun = True
+        for path, item in _walk(pull, arrays, seen, ()):
+            yield path, item
+            if isinstance(item, Broken) and item.final:
+                return
     if (more := pull.rest()) is not None:
         yield (), more
 

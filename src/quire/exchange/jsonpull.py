@@ -242,6 +242,13 @@ class JsonPull:
             return "the file ends early"
         return f"broken JSON: {error.msg}"
 
+    def again(self) -> bool:
+        """Does another document follow this one? Some programs append whole ones to a file."""
+        try:
+            return not self._dead and self.kind() in ("{", "[")
+        except _Fault:
+            return False
+
     def rest(self) -> Broken | None:
         """What follows the document: nothing, or a Broken for what should not be there."""
         try:

@@ -29,7 +29,7 @@ from quire.exchange.matrix_events import Room, records
 from quire.exchange.model import Author, Channel, NotCarried, Options, Record, Skipped
 from quire.exchange.moments import Moments
 from quire.exchange.sources import Source
-from quire.exchange.text import string
+from quire.exchange.text import iso_ms, string
 
 NAME = "matrix"
 TITLE = "Matrix rooms (Element JSON export, API pages, or events a line)"
@@ -45,7 +45,7 @@ LOOK_BYTES = 256 << 10
 PEEKED = 8  # files looked at to recognise the format
 
 EVENTS = re.compile(rb'"(?:origin_server_ts|event_id)\\?"\s*:')
-EVENT_TYPE = re.compile(rb'"type\\?"\s*:\s*\\?"(?:m|org\.matrix|io\.element)\.[a-z]')
+EVENT_TYPE = re.compile(rb'"(?:type|messageType)\\?"\s*:\s*\\?"(?:m|org\.matrix|io\.element)\.[a-z]')
 SYNC_TOKEN = re.compile(rb'"?[a-z]?\d+(?:[-_~.]\w+)+"?\s*')
 PAGE = re.compile(r"(?:events?|messages?|chunk|page|state|result|export|sync|timeline)?[-_. ]?\d*", re.I)
 CANDIDATE = re.compile(r"\.(?:json|jsonl|ndjson|txt|log)$|(?:^|/)[^./]+$", re.I)
@@ -139,7 +139,9 @@ def _file(
             key = said or (next(iter(said_rooms)) if len(said_rooms) == 1 else "") or _file_room(name)
             room = rooms.get(key)
             if room is None:
-                shown = options.channel or room_name.get("room_name") or _shown(key)
+                shown = (
+                    options.channel or room_name.get("room_name") or _named_beside(name, key) or _shown(key)
+                )
                 room = rooms[key] = Room(Channel(key, shown, topic=room_name.get("topic", "")), people)
                 yield room.channel
             yield from records(room, item, name, where)
@@ -168,9 +170,13 @@ def _is_one_event(head: bytes) -> bool:
 
 
 def _unpacked(item: dict[str, Any]) -> dict[str, Any]:
-    """An event that a row of a server's table holds: as text, or as an object, beside its id and room."""
+    """An event that a row of a server's table holds: as text, or as an object, beside its id and room. Or one of
+    matrix-archive's, which has other names for two fields and a date for its time."""
     if "type" in item and "content" in item:
         return item
+    if "messageType" in item and (when := iso_ms(string(item.get("timestamp")))) is not None:
+        who = string(item.get("user_id")) or string(item.get("sender"))
+        return {**item, "type": item["messageType"], "origin_server_ts": when, "sender": who}
     for field in ROWS:
         inner = item.get(field)
         if isinstance(inner, str) and inner.startswith("{"):
@@ -220,6 +226,12 @@ def _file_room(name: str) -> str:
     if PAGE.fullmatch(stem) and path.parent.name:
         return path.parent.name
     return stem
+
+
+def _named_beside(name: str, key: str) -> str:
+    """The room's name in a file's, `Garden_!id:server.json`."""
+    stem = PurePosixPath(uncopied(name)).name.removesuffix(".json")
+    return stem.removesuffix(key).rstrip("_- ") if key.startswith("!") and stem.endswith(key) else ""
 
 
 def _shown(key: str) -> str:

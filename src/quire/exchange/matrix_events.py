@@ -78,6 +78,8 @@ def records(room: Room, event: dict[str, Any], file: str, where: str) -> Iterato
         if kind in KINDS:
             yield Skipped(file, where, "no time" if time is None else "no sender")
         return
+    if (shown := event.get("_sender_name")) and isinstance(shown, str):  # another archiver's: `Ann <@ann:x>`
+        room.people.learn(sender, string(shown).removesuffix(f"<{sender}>").strip(), time)
     read = KINDS.get(kind)
     if read is not None:
         yield from read(room, event, sender, time)
@@ -119,6 +121,8 @@ def _message(room: Room, event: dict[str, Any], sender: str, time: int) -> Itera
     in_thread = kind in ("m.thread", "io.element.thread") and target != key
     answered = string(mapping(relation.get("m.in_reply_to")).get("event_id"))
     body, files = _body(content, bool(answered))
+    if files and (path := string(event.get("_file_path"))):
+        files = (replace(files[0], file=path),)
     edits, edited = _bundled(room, event)
     yield Message(
         room.channel.key,
