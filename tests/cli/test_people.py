@@ -102,6 +102,21 @@ def test_requests_with_approval(tmp_path: Path, people: People) -> None:
     ada("requests", "general", "--approve", "Bob")
     ada("requests", "general", "--decline", "Eve")
     assert ada("requests", "--json").json == {"requests": [], "asked": []}
+    ada("bundle", "out", str(file))
+    told = "you are not let into #general: the request was declined, says "
+    assert told in eve("bundle", "in", str(file)).out
+    assert told not in eve("bundle", "in", str(file)).out
+    assert told in eve("requests").out
+    assert told in eve("status").out
+    [asked] = eve("requests", "--json").json["asked"]
+    assert (asked["refused"], len(asked["refused_by"]), asked["refused_at"] > asked["since"]) == (
+        "declined",
+        8,
+        True,
+    )
+    eve("join", link, "--out", str(file))
+    [asked] = eve("requests", "--json").json["asked"]
+    assert (asked["refused"], asked["refused_by"], asked["refused_at"]) == (None, None, None)
     assert [one["name"] for one in ada("members", "general", "--json").json["members"]] == ["Ada", "Bob"]
 
 
@@ -127,6 +142,9 @@ def test_links_that_do_not_work(tmp_path: Path, people: People) -> None:
     refused = "refused: Bob is not let into #general: the invite was withdrawn"
     assert refused in ada("bundle", "in", str(file), code=1).out
     assert (report["requests"], len(ada("members", "general", "--json").json["members"])) == (0, 1)
+    ada("bundle", "out", str(file))
+    report = bob("bundle", "in", str(file), "--json").json
+    assert [one["refused"] for one in report["answers"]] == ["invite_withdrawn"]
     assert len(bob("requests", "--json").json["asked"]) == 1
     bob("join", link, "--cancel")
     assert bob("requests", "--json").json["asked"] == []

@@ -263,13 +263,14 @@ def test_a_one_time_invite_that_two_people_use(people: Make) -> None:
     bob.chat.join_channel(link)
     carol.chat.join_channel(link)
     assert carry(bob, ada)[0].requests == 1
-    before = ada.fingerprint()
+    before = ada.digest(team)
     [report] = carry(carol, ada)
     assert [error.rule for error in report.refused] == ["invite_used_up"]
-    assert ada.fingerprint() == before
+    assert ada.digest(team) == before
     meet(ada, bob)
     assert bob.role(team) == "member"
     assert carry(ada, carol)[0].new == 0
+    assert [one.refused for one in carol.chat.joining()] == ["invite_used_up"]
     assert carol.reads(team) == []
     agree(team, ada, bob)
 
@@ -307,9 +308,9 @@ def test_a_request_that_comes_again_lets_nobody_in_twice(trio: Trio, people: Mak
     assert ada.take(request).ok
     meet(ada, bob, carol, dave)
     ada.chat.remove_member(team, "dave")
-    before = ada.fingerprint()
+    before = ada.digest(team)
     assert [error.rule for error in ada.take(request).refused] == ["invite_replayed"]
-    assert ada.fingerprint() == before
+    assert ada.digest(team) == before
     assert ada.role(team, dave) == "none"
 
 

@@ -7,7 +7,7 @@ from quire.core.crypto.beacons import invite_beacon, member_beacon
 from quire.core.crypto.epochs import EpochKey
 from quire.core.ids import ChannelId
 from quire.core.invite import parse_link
-from quire.storage import backlog, keychain, log
+from quire.storage import asking, keychain, log
 from quire.storage.database import guarded
 from quire.store.wallclock import now_ms
 
@@ -46,5 +46,5 @@ class Beacons:
         return found
 
     def _asked(self) -> list[bytes]:
-        links = [parse_link(link) for _, link, *_ in backlog.joinings(self._store.database.reader)]
+        links = [parse_link(one.link) for one in asking.unanswered(self._store.database.reader)]
         return [invite_beacon(one.secret.key(one.channel).public, one.channel) for one in links]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from quire.core.bundle_file import Record
     from quire.core.crypto.cards import Card
     from quire.core.membership import Membership
+    from quire.storage.asking import Asked
     from quire.store.unbundling import BundleReport
 
 
@@ -67,17 +68,20 @@ class Bundles(Naming):
     def _outgoing(
         self, channels: Iterable[ChannelId | str] | None, *, files: bool = False
     ) -> Iterator[Record]:
-        """Records for any road: our requests first, then channels, then their files."""
-        from quire.storage import backlog
+        """Records for any road: our requests and refusals first, then channels, then their files."""
+        from quire.storage import asking
         from quire.store.bundling import records
         from quire.store.file_records import records_of_channel
         from quire.store.people import read_graph
+        from quire.store.refusals import refusals
 
         db = self.store.database.reader
         ids = None if channels is None else {self.resolve(channel) for channel in channels}
         self._prepare_to_give()
-        yield from [self._request(link, name) for _, link, name, _ in backlog.joinings(db)]
+        yield from [self._request(asked) for asked in asking.unanswered(db)]
         rows = [row for row in log.channels(db) if ids is None or row.id in ids]
+        for row in rows:
+            yield from refusals(db, row)
         yield from records(self.store, rows)
         for row in rows if files else ():
             if row.role:
@@ -96,12 +100,14 @@ class Bundles(Naming):
         return self._take(lambda: read_bundle_file(pieces()))
 
     def _prepare_to_give(self) -> None:
-        """Before anything leaves: all our devices are in our channels, and where others are, what we are called.
+        """Before anything leaves: all our devices are in our channels, where others are what we are called, and who was
+        declined is to hear of it.
 
         Done here and not with the act that brings somebody in, it is made good wherever a crash came between.
         """
-        from quire.storage import contents
+        from quire.storage import contents, controls
         from quire.store import group
+        from quire.store.refusals import DECLINE, refuse_declined
 
         ledger, name = self.store.ledger, self._own_name()
         member = self._self_state().member(self.identity)
@@ -109,6 +115,8 @@ class Bundles(Naming):
             ledger.run(lambda db: group.share_devices(ledger, db))
         db = self.store.database.reader
         for row in log.channels(db):
+            if row.role and controls.has_kind(db, row.n, DECLINE):
+                refuse_declined(self.store, row)
             shared = row.rights & MAY_POST and row.rotate_ms < TIME_MS_MAX
             if name and shared and not contents.introduced(db, row.n, self.store.own_key):
                 with suppress(UnauthorisedError):  # what was due came into effect, and we are out or may not
@@ -121,15 +129,19 @@ class Bundles(Naming):
         *,
         goes_on: bool = False,
     ) -> BundleReport:
+        from quire.storage import asking
         from quire.store.unbundling import Reading
 
+        before = asking.newest_refusal(self.store.database.reader)
         report = Reading(
             self.store,
             records,
             on_request=self.answer_request,
+            on_refusal=self._take_refusal,
             file_bytes_max=file_bytes_max,
             goes_on=goes_on,
         ).run()
+        report.answers = asking.newest_refusal(self.store.database.reader) > before
         for file in report.files:
             publish_came(self.store, self._hub, file)
         for id in report.forked:
@@ -143,16 +155,29 @@ class Bundles(Naming):
                 self._hub.publish(Event("message", ChannelId(id), MessageId(message)))
         return report
 
-    def _request(self, link: str, name: str) -> Record:
+    def _take_refusal(self, sealed: bytes) -> bool:
+        """Believe that we are not let in; False if that is said to somebody else."""
+        from quire.store.refusals import take_refusal
+
+        try:
+            channel = take_refusal(self.store, sealed)
+        except MalformedError as error:
+            if error.rule == "refusal_not_ours":
+                return False
+            raise
+        if channel is not None:
+            self._hub.publish(Event("refused", channel))
+        return True
+
+    def _request(self, asked: Asked) -> Record:
         from quire.core.bundle_file import Kind, Record
         from quire.core.invite import JoinRequest, join_proof, parse_link, seal_request
-        from quire.store.wallclock import now_ms
 
-        parsed = parse_link(link)
+        parsed = parse_link(asked.link)
         key = parsed.secret.key(parsed.channel)
         proof = join_proof(key, parsed.channel, self.identity)
         request = JoinRequest(
-            parsed.channel, self._card(), key.public, proof, name or self._own_name(), now_ms()
+            parsed.channel, self._card(), key.public, proof, asked.name or self._own_name(), asked.since_ms
         )
         return Record(Kind.REQUEST, seal_request(request, self.store.ledger.signing_key, os.urandom))
 

@@ -127,6 +127,8 @@ class Inviting(Members):
         proof: bytes = b"",
         called: Sequence[Contact] = (),
     ) -> None:
+        from quire.core.crypto.keys import decode_certificate
+        from quire.storage import asking
         from quire.store import group
 
         ledger = self.store.ledger
@@ -138,6 +140,7 @@ class Inviting(Members):
             group.admit(
                 ledger, db, row, devices, role, _scope(ledger.people.state(db, row), history), invite, proof
             )
+            asking.drop_refusals(db, row.n, decode_certificate(devices[0].certificate).identity)
             if called and log.self_channel(db).role:
                 ledger.append(db, log.self_channel(db), called)
 
@@ -153,7 +156,7 @@ class Inviting(Members):
         """
         from quire.core.circle import Joining
         from quire.core.invite import parse_link
-        from quire.storage import backlog
+        from quire.storage import asking
         from quire.store.wallclock import now_ms
 
         parsed = parse_link(link)
@@ -164,27 +167,38 @@ class Inviting(Members):
             raise UsageError("you are a member of this channel already", rule="member_exists")
         if name and not self._own_name():
             self.set_name(name)
-        since = now_ms()
-        self.store.ledger.run(lambda db: backlog.put_joining(db, parsed.channel, link, name, since))
-        return Joining(parsed.channel, parsed.name, since)
+
+        def ask(db: apsw.Connection) -> int:
+            before = next((one for one in asking.joinings(db) if one.channel == parsed.channel), None)
+            since = max(
+                now_ms(), before.refused_ms + 1 if before else 0
+            )  # so the same refusal says nothing of it
+            asking.put_joining(db, parsed.channel, link, name, since)
+            return since
+
+        return Joining(parsed.channel, parsed.name, self.store.ledger.run(ask))
 
     @guarded
     def joining(self) -> list[Joining]:
-        """Channels that we asked to be let into, and are not in yet."""
+        """Channels that we asked to be let into and are not in yet, also those where we were refused."""
         from quire.core.circle import Joining
         from quire.core.invite import parse_link
-        from quire.storage import backlog
+        from quire.storage import asking
 
+        names = self._names()
         return [
-            Joining(ChannelId(channel), parse_link(link).name, since)
-            for channel, link, _, since in backlog.joinings(self.store.database.reader)
-        ]
+            Joining(
+                ChannelId(one.channel), parse_link(one.link).name, one.since_ms, one.rule, one.refused_ms,
+                names(bytes.fromhex(one.by.partition(":")[2])) if one.by else "",
+            )
+            for one in asking.joinings(self.store.database.reader)
+        ]  # fmt: skip
 
     def cancel_join(self, channel: ChannelId) -> None:
         """Ask no longer."""
-        from quire.storage import backlog
+        from quire.storage import asking
 
-        self.store.ledger.run(lambda db: backlog.drop_joining(db, channel))
+        self.store.ledger.run(lambda db: asking.drop_joining(db, channel))
 
     def answer_request(self, sealed: bytes) -> bool:
         """Deal with somebody's request to be let in: let them in, or pass it on where approval is asked.
@@ -194,6 +208,7 @@ class Inviting(Members):
         Raises: MalformedError, UnauthorisedError with the rule that the invite or the request breaks.
         """
         from quire.core.invite import open_request, request_tag, tag_of_request
+        from quire.store.refusals import refuse
 
         tag = tag_of_request(sealed)
         db = self.store.database.reader
@@ -208,6 +223,7 @@ class Inviting(Members):
                     try:
                         return self._deal_with(row.id, state, invite, request, devices)
                     except UnauthorisedError as error:
+                        refuse(self.store, row, invite.key, devices, error.rule or "", request.created_ms)
                         who = request.name or request.card.identity.hex()[:8]
                         words = f"{who} is not let into #{row.name}: {error}"
                         raise UnauthorisedError(
@@ -223,7 +239,12 @@ class Inviting(Members):
         request: JoinRequest,
         devices: tuple[Device, ...],
     ) -> bool:
+        from quire.store.refusals import is_declined
+
         if invite.approval:
+            row = self.store.channel_row(id)
+            if is_declined(self.store, row, request):
+                return False  # until they ask anew
             return self._pass_on(id, state, request, devices)
         if not state.may(self.identity, "invite"):
             return False

@@ -1,7 +1,7 @@
 """Which mailboxes of a relay may hold something for us.
 
-Their names are derived from keys: of each epoch for what is said and for who may do what, of each open invite for requests, and
-of our identity for welcomes (core/crypto/mailboxes.py).
+Their names are derived from keys: of each epoch for what is said and for who may do what, of each invite that is open, or was
+lately, for requests, and of our identity for welcomes and refusals (core/crypto/mailboxes.py).
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from quire.core.crypto.epochs import EpochKey, epoch_id
 from quire.core.crypto.keys import SigningKey
 from quire.core.crypto.mailboxes import content_mailbox, control_mailbox, file_mailbox, inbox, invite_mailbox
 from quire.core.ids import ChannelId
+from quire.core.membership import InviteInfo
 from quire.core.reach import FIRST
 from quire.storage import keychain, log
 from quire.storage.database import guarded
 from quire.store.wallclock import now_ms
 
 FILE_EPOCHS_MAX = 8  # whose files are looked for
+LATELY_MS = 30 * 24 * 3_600_000  # an invite that expired longer ago is not answered
+CLOSED_MAX = 64  # invites of a channel that let nobody in and are answered
 LOOK_MS = 60_000  # invites expire, keys grow old: what follows from them is looked at so often
 
 
@@ -52,7 +55,7 @@ class Mailboxes:
         for row in rows:
             state_of = people.state(db, row) if row.role else None
             invites = state_of.invites.values() if state_of else ()
-            keys += [invite_mailbox(invite.key, row.id) for invite in invites if invite.open_at(now)]
+            keys += [invite_mailbox(key, row.id) for key in _answered(list(invites), now)]
             for rank, info in enumerate(state_of.epochs.every() if state_of else (), FIRST + 1):
                 ranks[info.epoch] = FIRST if row.kind == "self" else rank
         content: dict[bytes, tuple[SigningKey, int]] = {}
@@ -75,3 +78,13 @@ class Mailboxes:
                     key = file_mailbox(EpochKey(held[info.epoch]), row.id)
                     found[key.public] = key
         return found
+
+
+def _answered(invites: list[InviteInfo], now_ms: int) -> list[bytes]:
+    """The invites whose requests are answered: those that are open, and for some time others, with a refusal."""
+    closed = [
+        one.key
+        for one in invites
+        if not one.open_at(now_ms) and (not one.expires_ms or one.expires_ms > now_ms - LATELY_MS)
+    ]
+    return [one.key for one in invites if one.open_at(now_ms)] + closed[-CLOSED_MAX:]

@@ -18,7 +18,7 @@ from quire.channels.needs import need_of
 from quire.channels.relay_boxes import LOOK_MS
 from quire.channels.relay_notes import Notes, RelayItem
 from quire.core.bundle import bundle_tag, tag_of
-from quire.core.bundle_file import Record
+from quire.core.bundle_file import Kind, Record
 from quire.core.crypto.epochs import EpochKey
 from quire.core.crypto.keys import SigningKey
 from quire.core.crypto.mailboxes import content_mailbox, control_mailbox, file_mailbox, inbox, invite_mailbox
@@ -27,7 +27,7 @@ from quire.core.ids import ChannelId, IdentityId
 from quire.core.invite import parse_link
 from quire.core.membership import Graph
 from quire.core.relay_items import items_of, mark_of, need_tag
-from quire.storage import aboard, backlog, controls, heights, keychain, log
+from quire.storage import aboard, asking, controls, heights, keychain, log
 from quire.storage.attachments import newest_uses
 from quire.storage.timeline import OURS
 from quire.store.behind import devices_behind
@@ -68,6 +68,7 @@ class Outgoing:
         db = self._store.database.reader
         yield from self._requests(relay)
         for row in log.all_channels(db):
+            yield from self._refusals(relay, row)
             ready = self._with_key(db, row) if row.role else row
             if ready is not None:
                 yield from self._channel(relay, ready, everything, patient)
@@ -100,12 +101,20 @@ class Outgoing:
 
     def _requests(self, relay: bytes) -> Generator[RelayItem, None, None]:
         db = self._store.database.reader
-        for channel, text, name, _ in backlog.joinings(db):
-            row, once = log.channel_by_id(db, channel), _once("request", text.encode())
+        for asked in asking.unanswered(db):
+            row = log.channel_by_id(db, asked.channel)
+            once = _once("request", asked.link.encode(), asked.since_ms.to_bytes(8, "big"))
             if (row is None or not row.role) and not aboard.is_done(db, relay, once):
-                link = parse_link(text)
+                link = parse_link(asked.link)
                 mailbox = invite_mailbox(link.secret.key(link.channel).public, link.channel)
-                yield from _items(mailbox, self._chat._request(text, name), once=once)
+                yield from _items(mailbox, self._chat._request(asked), once=once)
+
+    def _refusals(self, relay: bytes, row: log.ChannelRow) -> Generator[RelayItem, None, None]:
+        db = self._store.database.reader
+        for owed in asking.refusals(db, row.n) if row.role else ():
+            once = _once("refusal", owed.sealed)
+            if not aboard.is_done(db, relay, once):
+                yield from _items(inbox(owed.identity), Record(Kind.REFUSAL, owed.sealed), once=once)
 
     def _channel(
         self, relay: bytes, row: log.ChannelRow, everything: bool, patient: bool

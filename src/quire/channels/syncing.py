@@ -17,9 +17,9 @@ from quire.core.crypto.keys import SigningKey
 from quire.core.heights import count
 from quire.core.ids import ChannelId, DeviceId
 from quire.core.views import Event
-from quire.storage import backlog, heights, log
+from quire.storage import asking, backlog, heights, log
 from quire.storage.database import guarded
-from quire.store import offering
+from quire.store import offering, refusals
 from quire.store.offering import Holding
 from quire.store.wallclock import now_ms
 
@@ -84,13 +84,15 @@ class Syncing:
         return Holding() if row is None else offering.holding(db, row)
 
     def giving(self, channel: ChannelId, theirs: Holding, peer: bytes) -> Generator[Record, None, None]:
-        """What a device lacks of a channel and may have; or our request, where we ask to be let in."""
+        """What a device lacks of a channel and may have; our request, where we ask to be let in; or that it is not."""
         db = self._store.database.reader
         row = log.channel_by_id(db, channel)
         if row is None or not row.role:
-            for id, link, name, _ in backlog.joinings(db):
-                if id == channel:
-                    yield self._chat._request(link, name)
+            yield from (
+                self._chat._request(asked) for asked in asking.unanswered(db) if asked.channel == channel
+            )
+        else:
+            yield from refusals.refusals(db, row, peer)
         yield from offering.giving(self._store, channel, theirs, peer)
 
     def letting_go(self) -> Iterator[float]:
@@ -107,14 +109,15 @@ class Syncing:
 
     @guarded
     def speaks_to(self, device: bytes) -> bool:
-        """Would we speak to this device: is it in a channel of ours, may a stranger come by an open invite, or do we
-        wait to be let in ourselves?"""
+        """Would we speak to this device: is it in a channel of ours, is it owed an answer, may a stranger come by an
+        open invite, or do we wait to be let in ourselves?"""
         db, people, now = self._store.database.reader, self._store.ledger.people, now_ms()
         states = [people.state(db, row) for row in log.all_channels(db)]
         return (
             any(device in state.devices for state in states)
+            or asking.has_refusal(db, device)
             or any(invite.open_at(now) for state in states for invite in state.invites.values())
-            or bool(backlog.joinings(db))
+            or bool(asking.unanswered(db))
         )
 
     def take(self, records: Iterable[Record], *, much: bool = False) -> BundleReport:

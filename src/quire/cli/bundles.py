@@ -91,7 +91,9 @@ def in_(ctx: typer.Context, file: File) -> None:
         requests = [(info, one) for key, (info, one) in _asking(session).items() if key not in asking]
         after = Circle(session)
         if session.out.json:
-            session.out.emit(_record(report) | {"changed": after.changed(before)})
+            session.out.emit(
+                _record(report) | {"changed": after.changed(before), "answers": after.answers(before)}
+            )
         else:
             session.out.show(*_lines(session, report, after.since(before), requests))
     if report.damaged:

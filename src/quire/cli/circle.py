@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from quire.cli import records
 from quire.cli.naming import labels
 from quire.cli.text import line
 
@@ -12,9 +13,15 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from quire.cli.session import Session
+    from quire.core.circle import Joining
     from quire.core.ids import ChannelId
 
 NAMES_MAX = 8  # of newcomers, in a line
+REASONS = {  # why we are not let in, told to us
+    "declined": "the request was declined",
+    "member_banned": "you are banned from it",
+    "invite_replayed": "you came by this invite before",
+}
 
 
 class Circle:
@@ -27,15 +34,21 @@ class Circle:
         self.names = {info.id: line(info.name) for info in channels}
         self.roles = {info.id: info.role for info in channels}
         self.endings = {id: manager.ending(id) for id in self.names}
+        self.refused = {one.channel: one for one in manager.joining() if one.refused}
         self.people = {id: {one.identity: one.name for one in manager.members(id)} for id in self.names}
 
     def since(self, before: Circle) -> Iterator[Text]:
         """A line for each thing that has changed."""
+        from rich.text import Text
+
         for id in self.names:
             if words := self._ours(id, before):
                 yield words
             if id in before.names:
                 yield from self._others(id, before)
+        for id, asked in self.refused.items():
+            if before.refused.get(id) != asked:
+                yield Text(not_let_in(asked), "yellow")
 
     def changed(self, before: Circle) -> list[dict[str, str]]:
         """The same of ourselves, for scripts."""
@@ -44,6 +57,10 @@ class Circle:
             for id in self.names
             if id in before.names and self.roles[id] != before.roles[id]
         ]
+
+    def answers(self, before: Circle) -> list[records.Record]:
+        """Where we asked to be let in and heard that we are not, for scripts."""
+        return [records.joining(one) for id, one in self.refused.items() if before.refused.get(id) != one]
 
     def _ours(self, id: ChannelId, before: Circle) -> Text | None:
         from rich.text import Text
@@ -63,6 +80,15 @@ class Circle:
             yield Text(f"new in #{self.names[id]}: {_list(came, named)}")
         if went:
             yield Text(f"out of #{self.names[id]}: {_list(went, named)}")
+
+
+def not_let_in(asked: Joining) -> str:
+    """That our request was refused, why, and by whom."""
+    from quire.core.membership.model import REFUSALS
+
+    rule = asked.refused
+    why = REASONS.get(rule) or REFUSALS.get(rule) or rule.replace("_", " ")
+    return f"you are not let into #{line(asked.name)}: {why}, says {line(asked.refused_by, 40)}"
 
 
 def ours(channel: str, then: str, now: str, ending: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quire.cli import records
+from quire.cli.circle import not_let_in
 from quire.cli.fetching import channel_line, shown
 from quire.cli.naming import Card, given_text, labels, name_of, person, short
 from quire.cli.periods import expiry, history, history_text
@@ -242,12 +243,17 @@ async def _come_in(session: Session, asked: Joining, relay: str, interfaces: lis
 
     chat = session.manager
 
-    def is_in() -> bool:
-        return all(one.channel != asked.channel for one in chat.joining())
+    def is_answered() -> bool:
+        return all(one.channel != asked.channel or one.refused for one in chat.joining())
 
     session.out.note(f"asking to be let into #{line(asked.name)}; waiting for a member (Ctrl-C: later) …")
-    coming = from_relay(chat, relay, is_in) if relay else from_lan(chat, interfaces, is_in)
+    coming = from_relay(chat, relay, is_answered) if relay else from_lan(chat, interfaces, is_answered)
     await shown(session.out, chat, coming)
+    for one in chat.joining():
+        if one.channel == asked.channel:
+            raise UsageError(
+                not_let_in(one), rule="join_refused", hint="ask them for another invite", reason=one.refused
+            )
     info = chat.get_channel(asked.channel)
     session.out.done(
         channel_line(info), f"you are in #{line(info.name)}: {plural(info.messages, 'message')} to read"
@@ -270,7 +276,8 @@ def requests(
 ) -> None:
     """List who asks to be let in; agree, or refuse.
 
-    Also where you ask to be let in yourself, and wait.
+    Also where you ask to be let in yourself, and wait, or are refused. Who invited you can refuse you, and nobody else in
+    their name. A refused request goes out no more: quire join LINK asks again.
 
     \b
     Examples:
@@ -344,8 +351,15 @@ def _show_requests(
         f" {stamp(one.since_ms)}"
         for info, one in found
     ]
-    rows += [f"you ask to be let into #{line(one.name)}, {stamp(one.since_ms)}" for one in asked]
+    rows += [
+        f"{not_let_in(one)}, {stamp(one.refused_ms)}"
+        if one.refused
+        else f"you ask to be let into #{line(one.name)}, {stamp(one.since_ms)}"
+        for one in asked
+    ]
     session.out.paged([Text(row) for row in rows])
+    if any(one.refused for one in asked):
+        session.out.note("to ask again: quire join LINK; to forget it: quire join LINK --cancel")
 
 
 def _invites(session: Session, found: list[InviteView]) -> Iterator[Text]:

@@ -201,7 +201,14 @@ def request(view: RequestView, to: ChannelInfo) -> Record:
 
 
 def joining(view: Joining) -> Record:
-    return {"channel": view.channel.hex(), "channel_name": view.name, "since": iso(view.since_ms)}
+    return {
+        "channel": view.channel.hex(),
+        "channel_name": view.name,
+        "since": iso(view.since_ms),
+        "refused": view.refused or None,
+        "refused_at": iso(view.refused_ms or None),
+        "refused_by": view.refused_by or None,
+    }
 
 
 def story(view: StoryLine) -> Record:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quire.cli import records
+from quire.cli.circle import not_let_in
 from quire.cli.naming import short
 from quire.cli.session import Session, opened
 from quire.cli.text import line, plural
@@ -107,7 +108,10 @@ def status(ctx: typer.Context) -> None:
         for other in behind:
             session.out.show(f"{_called(other)} lacks {plural(other.behind, 'commit')}")
         for asked in session.manager.joining():
-            session.out.show(f"#{line(asked.name)}  asked to be let in; no answer yet")
+            if asked.refused:
+                session.out.show(not_let_in(asked))
+            else:
+                session.out.show(f"#{line(asked.name)}  asked to be let in; no answer yet")
 
 
 def _unmet(found: list[OtherStatus]) -> int:

@@ -35,6 +35,7 @@ class Kind(IntEnum):
     REQUEST = 3
     KEPT = 4  # somebody's self-channel, sealed: carried, not read
     FILE = 5  # a piece of an attachment's sealed file
+    REFUSAL = 6  # the answer to a request that lets nobody in
 
 
 KNOWN = frozenset(map(int, Kind))

@@ -93,3 +93,8 @@ class Joining(msgspec.Struct, frozen=True):
     channel: ChannelId
     name: str
     since_ms: int
+    refused: str = (
+        ""  # the rule by which we are not let in; "declined": somebody said no; empty: no answer yet
+    )
+    refused_ms: int = 0
+    refused_by: str = ""  # what we call who says so

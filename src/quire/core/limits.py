@@ -38,6 +38,8 @@ BUNDLE_BYTES_MAX = 18 << 20  # the same if nothing of it compresses, padded
 BUNDLE_COMMITS_MAX = 65_536  # at 250 bytes, the least a commit has, as many as fit
 CARD_BYTES_MAX = 64 << 10  # 32 devices of 1.5 KB
 REQUEST_BYTES_MAX = 80 << 10  # a card and a name, padded
+REFUSAL_BYTES_MAX = 80 << 10  # a card, padded and sealed
+REFUSALS_PER_CHANNEL_MAX = 256  # kept to be given, each for one device; the oldest go
 INVITE_LINK_CHARS_MAX = 200  # a QR code that a telephone reads from a screen (version 10)
 INVITE_NAME_BYTES_MAX = 48  # what such a link leaves for the channel's name
 

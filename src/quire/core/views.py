@@ -171,6 +171,7 @@ class Event(Value):
     """Something became durable. `message` is the one it is about, if any."""
 
     # message | attachment (its bytes came) | edit | delete | erase | reaction | pin | channel | fork
+    # refused (we asked to be let into a channel, and are not: `joining` says why)
     # people (members, roles, rules, devices or keys of a channel changed)
     kind: str
     channel: ChannelId

@@ -317,7 +317,7 @@ class PeerSync:
             self._progress(self.report)
         self.report.refused += found.refused[: REFUSED_MAX - len(self.report.refused)]
         self.report.channels += found.channels
-        if found.new or found.requests or found.channels:
+        if found.new or found.requests or found.answers or found.channels:
             self._news = True
 
     async def _rested(self, again: bool) -> None:

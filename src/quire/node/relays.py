@@ -296,8 +296,8 @@ class RelaySync:
         self.report.refused += found.refused[: REFUSED_MAX - len(self.report.refused)]
         self.report.channels += found.channels
         self.report.files += len(found.files)
-        if found.new or found.requests or found.channels:
-            self._due = self._due or not self._live or bool(found.requests or found.channels)
+        if found.new or found.requests or found.answers or found.channels:
+            self._due = self._due or not self._live or bool(found.requests or found.answers or found.channels)
             await self._subscribe(client)  # whoever watches the vault says if there is anything to give
 
     async def _turn(self, client: RelayClient, pages: Sequence[Page]) -> None:

@@ -1,6 +1,4 @@
-"""What waits: operations for their target or their time, whole commits for what they name (they are parked), and we
-ourselves to be let into a channel.
-"""
+"""What waits: operations for their target or their time, and whole commits for what they name (they are parked)."""
 
 from __future__ import annotations
 
@@ -163,21 +161,3 @@ def put_parked(db: apsw.Connection, id: bytes, encoded: bytes) -> None:
 def unpark(db: apsw.Connection, id: bytes) -> None:
     """Drop a parked commit."""
     db.execute("DELETE FROM parked WHERE id = ?", (id,))
-
-
-def put_joining(db: apsw.Connection, channel: bytes, link: str, name: str, since_ms: int) -> None:
-    """Remember that we asked to be let into a channel."""
-    db.execute(
-        "INSERT OR REPLACE INTO joining(channel, link, name, since_ms) VALUES(?,?,?,?)",
-        (channel, link, name, since_ms),
-    )
-
-
-def drop_joining(db: apsw.Connection, channel: bytes) -> None:
-    db.execute("DELETE FROM joining WHERE channel = ?", (channel,))
-
-
-def joinings(db: apsw.Connection) -> list[tuple[bytes, str, str, int]]:
-    """(channel, link, name, since) of every channel that we ever asked to be let into."""
-    rows: Any = db.execute("SELECT channel, link, name, since_ms FROM joining ORDER BY since_ms").fetchall()
-    return list(rows)

@@ -52,6 +52,12 @@ def control_rows(db: apsw.Connection, channel: int, kind: int | None = None) -> 
     return list(rows)
 
 
+def has_kind(db: apsw.Connection, channel: int, kind: int) -> bool:
+    """Has a channel any control operation of this kind?"""
+    sql = "SELECT 1 FROM control WHERE channel = ? AND kind = ? LIMIT 1"
+    return db.execute(sql, (channel, kind)).fetchone() is not None
+
+
 def control_places(db: apsw.Connection, channel: int) -> dict[bytes, bytes]:
     """Control commit -> where it is: log prefix || seq."""
     places: Any = db.execute(

@@ -25,7 +25,7 @@ from quire.core.backup import (
     encode_state,
 )
 from quire.core.bundle import in_parts
-from quire.storage import backlog, keychain, log, retention
+from quire.storage import asking, keychain, log, retention
 from quire.storage.meta import get_meta, set_meta
 from quire.store import quota
 
@@ -56,7 +56,7 @@ def put_state(db: apsw.Connection, items: Iterable[StateItem]) -> None:
             case KeptItem(owner, stamp_ms, sealed):
                 keychain.keep(db, owner, stamp_ms, sealed)
             case JoiningItem(channel, link, name, since_ms):
-                backlog.put_joining(db, channel, link, name, since_ms)
+                asking.put_joining(db, channel, link, name, since_ms)
             case _:
                 pass  # identity, parked commits, and what comes later: for the caller
 
@@ -101,8 +101,8 @@ def _here(db: apsw.Connection) -> Iterator[StateItem]:
 
 
 def _rest(db: apsw.Connection) -> Iterator[StateItem]:
-    for channel, link, name, since_ms in backlog.joinings(db):
-        yield JoiningItem(channel, link, name, since_ms)
+    for asked in asking.joinings(db):
+        yield JoiningItem(asked.channel, asked.link, asked.name, asked.since_ms)
     rows: Any = db.execute("SELECT encoded FROM parked ORDER BY id")
     for (encoded,) in rows:
         yield ParkedItem(encoded)

@@ -21,7 +21,7 @@ from quire.core.heights import LogHeight, Span, digest, lacking, present
 from quire.core.ids import ChannelId
 from quire.core.membership import Graph
 from quire.core.welcome import seal_welcome
-from quire.storage import backlog, controls, heights, keychain, log
+from quire.storage import asking, controls, heights, keychain, log
 from quire.storage.database import one_moment
 from quire.store import epochs
 from quire.store.behind import is_led
@@ -57,7 +57,7 @@ def holding(db: apsw.Connection, row: log.ChannelRow) -> Holding:
 
 def offers(db: apsw.Connection) -> dict[ChannelId, bytes]:
     """Our channels, and those that we asked to be let into, each with the digest of what we have."""
-    found = {ChannelId(channel): digest(()) for channel, *_ in backlog.joinings(db)}
+    found = {ChannelId(one.channel): digest(()) for one in asking.unanswered(db)}
     logs: dict[int, list[LogHeight]] = {}
     for of in log.logs(db):
         if (one := heights.height(db, of)) is not None:

@@ -22,7 +22,7 @@ from quire.core.operation import SALT_SIZE
 from quire.core.retention import RETENTION, TIMERS
 from quire.core.rights import MAY_ALL, MAY_MODERATE, MAY_NAME, MAY_PIN, MAY_POST
 from quire.errors import MalformedError, UnauthorisedError
-from quire.storage import backlog, contents, controls, log, retention
+from quire.storage import asking, contents, controls, log, retention
 from quire.storage.database import guarded, inconsistent, one_moment
 from quire.store import owing
 from quire.store.apply import Applier, Item
@@ -84,7 +84,7 @@ class People:
             retention.put_policies(db, n, retention_acts(graph))
             channel = log.channel_by_n(db, n)
             if channel.role:  # who is in asks no longer, nor again once they are out
-                backlog.drop_joining(db, channel.id)
+                asking.drop_joining(db, channel.id)
             if review:
                 review_content(db, applier, channel, graph, now_ms)
         return channel

@@ -34,7 +34,8 @@ TREES = {
     "message": TEXT, "thread": TEXT, "attachment": TEXT, "search": SEARCH, "doc": SEARCH, "tail": SEARCH,
     "commits": HEADS, "log": HEADS, "gap": HEADS, "pruned": HEADS, "destroyed": HEADS, "aboard": HEADS, "relay": HEADS,
     "segment": KEYS, "owed": HEADS,
-    "control": KEYS, "epoch": KEYS, "kept": KEYS, "joining": KEYS, "parked": KEYS, "policy": KEYS, "reaction": REACTIONS,
+    "control": KEYS, "epoch": KEYS, "kept": KEYS, "joining": KEYS, "refusal": KEYS, "parked": KEYS, "policy": KEYS,
+    "reaction": REACTIONS,
 }  # fmt: skip
 OPERATION = {KINDS[Edit]: VERSIONS, KINDS[React]: REACTIONS, KINDS[Unreact]: REACTIONS}
 AGES_DAYS = (30, 90, 365, 2 * 365, 5 * 365)

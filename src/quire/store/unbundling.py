@@ -58,6 +58,7 @@ class BundleReport(msgspec.Struct):
         bytes
     ] = []  # known channels whose control log went on: members, roles, rules or keys changed
     requests: int = 0  # of people who want to be let in
+    answers: bool = False  # there is a refusal now for somebody who asked
     kept: int = 0  # self-channels of others, carried for them
     closed: int = 0  # bundles and welcomes that no key here opens
     damaged: list[MalformedError] = []
@@ -104,7 +105,8 @@ class Reading:
         store: LocalStore,
         records: Callable[[], Iterable[Record | MalformedError]],
         *,
-        on_request: Callable[[bytes], bool],
+        on_request: Callable[[bytes], bool] = lambda sealed: False,
+        on_refusal: Callable[[bytes], bool] = lambda sealed: False,
         file_bytes_max: int = limits.FILE_BYTES_MAX,
         goes_on: bool = False,
     ) -> None:
@@ -117,6 +119,7 @@ class Reading:
         self._db = store.database.reader
         self._source = records
         self._on_request = on_request
+        self._on_refusal = on_refusal
         self._done: set[int] = set()  # records that need not be looked at again
         self._again: set[int] = set()  # those of which something found no room to wait in
         self._crowded: list[PeerError] = []  # what found none in this pass
@@ -289,6 +292,8 @@ class Reading:
                     self.report.requests += 1
                     return True
                 return False
+            case Kind.REFUSAL:
+                return self._on_refusal(data)
             case Kind.KEPT:
                 return self._kept(data)
             case Kind.FILE:
@@ -372,9 +377,9 @@ class Reading:
         return False
 
 
-def read_file(store: LocalStore, path: Path, *, on_request: Callable[[bytes], bool]) -> BundleReport:
+def read_file(store: LocalStore, path: Path) -> BundleReport:
     """Take in what a bundle file holds for us. Raises: UsageError(rule="file_unreadable")."""
-    return Reading(store, lambda: read_bundle_file(file_pieces(path)), on_request=on_request).run()
+    return Reading(store, lambda: read_bundle_file(file_pieces(path))).run()
 
 
 def file_pieces(path: Path) -> Iterator[bytes]:

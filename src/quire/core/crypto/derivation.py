@@ -36,6 +36,8 @@ class Label(StrEnum):
     REQUEST = "quire/v1 join request"
     REQUEST_TAG = "quire/v1 join request tag"
     REQUEST_SIGNATURE = "quire/v1 join request signature"  # opens a signed message
+    REFUSAL = "quire/v1 refusal"  # opens a signed message; derives no key
+    REFUSAL_SEAL = "quire/v1 refusal seal"  # HPKE's info
     WELCOME = "quire/v1 welcome"  # HPKE's info
     WELCOME_TAG = "quire/v1 welcome tag"  # opens a hashed message
     LINKING = "quire/v1 linking"  # what both sides of a SPAKE2 say they do

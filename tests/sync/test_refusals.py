@@ -1,0 +1,67 @@
+"""Who is not let in hears of it by a direct link and by a relay alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quire.core.ids import ChannelId
+from quire.testing.people import Person
+from tests.sync.links import sync
+from tests.sync.test_node import url
+from tests.sync.test_relay_needs import by_relay
+
+__all__ = ["url"]  # a fixture
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> tuple[Person, Person, Person, ChannelId]:
+    """Bob and Carol ask to be let into Ada's channel, by one invite for one."""
+    ada, bob, carol = (Person.create(tmp_path, name) for name in ("ada", "bob", "carol"))
+    team = ada.chat.create_channel("team").id
+    link = ada.chat.create_invite(team).text()
+    bob.chat.join_channel(link)
+    carol.chat.join_channel(link)
+    return ada, bob, carol, team
+
+
+def heard(person: Person) -> list[str]:
+    return [one.refused for one in person.chat.joining()]
+
+
+def test_by_a_direct_link_in_one_sync(three: tuple[Person, Person, Person, ChannelId]) -> None:
+    ada, bob, carol, team = three
+    sync(bob, ada)
+    assert bob.role(team) == "member"
+    ours, _ = sync(carol, ada)
+    assert heard(carol) == ["invite_used_up"]
+    assert ours.rounds <= 3  # the answer is a reason for one more round, and no reason to go on
+    assert team not in {info.id for info in carol.chat.list_channels()}
+
+
+def test_by_a_relay_alone(three: tuple[Person, Person, Person, ChannelId], url: str) -> None:
+    ada, bob, carol, team = three
+    by_relay(url, bob, ada, bob)
+    assert bob.role(team) == "member"
+    by_relay(url, carol, ada, carol)  # the invite is used up when her request comes to lie there
+    assert heard(carol) == ["invite_used_up"]
+    before = carol.fingerprint()
+    by_relay(url, ada)
+    assert [one.rule for one in carol.take(ada.give()).refused] == []
+    assert (carol.fingerprint(), bob.role(team)) == (before, "member")
+
+
+def test_a_declined_request_by_a_relay_alone(tmp_path: Path, url: str) -> None:
+    ada, bob = (Person.create(tmp_path, name) for name in ("ada", "bob"))
+    team = ada.chat.create_channel("team").id
+    bob.chat.join_channel(ada.chat.create_invite(team, approval=True).text())
+    by_relay(url, bob, ada)
+    ada.chat.decline(team, bob.identity)
+    by_relay(url, ada, bob)
+    assert heard(bob) == ["declined"]
+    bob.chat.join_channel(ada.chat.create_invite(team, approval=True).text())
+    by_relay(url, bob, ada)
+    ada.chat.approve(team, bob.identity)
+    by_relay(url, ada, bob)
+    assert bob.role(team) == "member"
