@@ -162,6 +162,32 @@ def test_a_channel_of_one_device_is_there_on_all_whichever_founded_it(people: Ma
     tablet.store.close()
 
 
+def test_who_alone_was_made_with_the_words_does_not_leave_the_others_without_a_voucher(
+    people: Make, tmp_path: Path
+) -> None:
+    ada, bob = people("ada", "bob")
+    team = team_of(ada, bob)
+    laptop = linked(ada, tmp_path, "laptop")
+    meet(ada, laptop)
+    before = ada.fingerprint()
+    with pytest.raises(UsageError) as refused:
+        ada.chat.revoke_device(ada.store.device)
+    assert (refused.value.rule, ada.fingerprint()) == ("device_vouches", before)
+    assert "quire recover" in refused.value.hint
+    ada.chat.revoke_device(ada.store.device, force=True)
+    laptop.take(ada.give())
+    laptop.say(team, "I am known here, and nowhere else")
+    with pytest.raises(UnauthorisedError):
+        laptop.chat.create_channel("alone")
+    laptop.store.close()
+
+
+def test_who_is_alone_may_end_their_only_device(people: Make) -> None:
+    [ada] = people("ada")
+    ada.chat.revoke_device(ada.store.device)
+    assert ada.chat.devices() == []
+
+
 def test_a_device_whose_maker_ended_is_vouched_for_by_another(people: Make, tmp_path: Path) -> None:
     """The laptop made the tablet and ends itself. Until another device says so anew, nobody who does not know the tablet
     already has reason to believe that it is Ada's; then it is in every card, and wherever she goes."""

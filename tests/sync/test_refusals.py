@@ -9,10 +9,7 @@ import pytest
 from quire.core.ids import ChannelId
 from quire.testing.people import Person
 from tests.sync.links import sync
-from tests.sync.test_node import url
 from tests.sync.test_relay_needs import by_relay
-
-__all__ = ["url"]  # a fixture
 
 
 @pytest.fixture

@@ -169,8 +169,8 @@ class AsyncPeople:
     async def name_device(self, name: str, device: bytes | None = None) -> None:
         await self._run(self.manager.name_device, name, device)
 
-    async def revoke_device(self, device: bytes) -> None:
-        await self._run(self.manager.revoke_device, device)
+    async def revoke_device(self, device: bytes, *, force: bool = False) -> None:
+        await self._run(self.manager.revoke_device, device, force=force)
 
     async def write_bundle(
         self,

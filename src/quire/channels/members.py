@@ -20,6 +20,8 @@ from quire.storage import timeline as rows
 from quire.storage.database import guarded
 
 if TYPE_CHECKING:
+    import apsw
+
     from quire.core.circle import DeviceView, MemberView
     from quire.core.membership import Member, Membership
     from quire.store import group
@@ -175,15 +177,23 @@ class Members(Bundles):
         """What we call a device, by default this one; only our own devices see it."""
         self._note(DeviceName(self.store.device if device is None else device, name))
 
-    def revoke_device(self, device: bytes) -> None:
-        """End one of our devices, in every channel. It must be junior to this one.
+    def revoke_device(self, device: bytes, *, force: bool = False) -> None:
+        """End one of our devices, in every channel. It must be junior to this one, or this one itself.
 
-        Raises: UnauthorisedError(rule="device_senior").
+        force    also if the others lose by it whoever vouches for them (until one is made with the 24 words)
+
+        Raises: UnauthorisedError(rule="device_senior"), UsageError(rule="device_vouches").
         """
         from quire.store import group
 
         ledger = self.store.ledger
-        for id in ledger.run(lambda db: group.end_device(ledger, db, device)):
+
+        def end(db: apsw.Connection) -> list[ChannelId]:
+            if not force:
+                group.require_voucher(ledger, db, device)
+            return group.end_device(ledger, db, device)
+
+        for id in ledger.run(end):
             self._hub.publish(Event("people", id))
 
     # Acting

@@ -102,11 +102,15 @@ def revoke(
         str, typer.Argument(metavar="DEVICE", help="Its name or id, as `quire devices` shows it.")
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also the one by whose word the others are yours.")
+    ] = False,
 ) -> None:
     """End a device of yours that was lost or sold, in every channel.
 
     The channels' keys change with it: it reads nothing that is written from now on, and what it writes counts no
-    more. It must be junior to this one; a device made by quire recover outranks the others.
+    more. It must be junior to this one; a device made by quire recover outranks the others. The only one that was made with
+    the 24 words does not go while others are there: recover first, and revoke it from there.
 
     \b
     Example:
@@ -116,7 +120,7 @@ def revoke(
         found = _device(session.manager.devices(), device)
         words = "this very device" if found.this else f"{_called(found)} ({short(found.id)})"
         confirm(f"Revoke {words}? It cannot come back.", yes=yes)
-        session.manager.revoke_device(found.id)
+        session.manager.revoke_device(found.id, force=force)
         session.out.done({"device": found.id.hex(), "revoked": True}, f"{_called(found)} is revoked")
 
 

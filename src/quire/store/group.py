@@ -30,7 +30,7 @@ from quire.core.crypto.keys import certify, decode_certificate
 from quire.core.ids import ChannelId
 from quire.core.membership import Graph
 from quire.core.operation import DeviceName
-from quire.errors import UnauthorisedError
+from quire.errors import UnauthorisedError, UsageError
 from quire.storage import keychain, log
 from quire.storage.database import fault
 from quire.store import epochs
@@ -220,6 +220,24 @@ def unrooted() -> UnauthorisedError:
         rule="certificate_chain",
         hint="sync with another device of yours, or `quire recover` with the 24 words",
     )
+
+
+def require_voucher(ledger: Ledger, db: apsw.Connection, device: bytes) -> None:
+    """Who alone was made with the 24 words does not go before another was: what it linked could not be shown to anybody.
+
+    Raises: UsageError(rule="device_vouches").
+    """
+    state = ledger.people.state(db, log.self_channel(db))
+    member = state.member(ledger.people.identity)
+    rooted = state.rooted(ledger.people.identity)
+    others = [one for one in member.devices if one != device] if member else []
+    alone = [one for one, info in rooted.items() if info.by_identity] == [device]
+    if others and alone and device == ledger.device:  # another that wishes it is junior, and told so
+        raise UsageError(
+            "your other devices are yours by its word alone: after it they could join no channel and show no key card",
+            rule="device_vouches",
+            hint="make one that vouches for them with quire recover, and revoke this one there; or use --force",
+        )
 
 
 def end_device(ledger: Ledger, db: apsw.Connection, device: bytes) -> list[ChannelId]:
