@@ -601,6 +601,10 @@ def test_nobody_decides_a_rekey_whose_process_lives(
 # Kills, full disks, two processes.
 
 
+# From Python 3.12 on; what these children do takes no lock that a thread of the test runner could hold.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
 def in_a_child_killed_after(act: Callable[[], object]) -> None:
     """Run it in a process of its own that is killed right after it (or earlier, by itself)."""
     child = os.fork()
