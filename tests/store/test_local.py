@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -217,6 +218,31 @@ def test_closing_twice_and_using_what_is_closed(folder: Path) -> None:
     store.close()
     store.close()
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == ["slots", "vault.db"]
+
+
+def test_a_thing_in_the_place_of_its_id_is_named(manager: ChannelManager) -> None:
+    """As every newcomer tries once."""
+    info: Any = manager.create_channel("general")
+    message: Any = manager.send_message("general", "hello")
+    text: Any = manager.short_id(message.id)
+    wrong: dict[str, list[Callable[[], object]]] = {
+        "channel_id_type": [
+            lambda: manager.send_message(info, "hello"),
+            lambda: manager.store.get_channel_messages_paginated("general"),  # type: ignore[arg-type]
+        ],
+        "message_id_type": [
+            lambda: manager.add_reaction(message, "👍"),
+            lambda: manager.get_message(text),
+            lambda: manager.send_message("general", "hello", thread=message),
+            lambda: manager.send_message("general", "hello", reply_to=text),
+        ],
+    }
+    for rule, calls in wrong.items():
+        for call in calls:
+            with pytest.raises(UsageError) as refusal:
+                call()
+            assert refusal.value.rule == rule
+    assert manager.get_message(manager.find_message(text)) == message
 
 
 NOT_FOR_READING = {

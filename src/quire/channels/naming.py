@@ -7,7 +7,14 @@ its id in hex; a message by its id, or by a short form of that which `short_id` 
 from __future__ import annotations
 
 from quire.channels.events import EventHub
-from quire.core.ids import ChannelId, IdentityId, MessageId, message_id_text, parse_message_id
+from quire.core.ids import (
+    ChannelId,
+    IdentityId,
+    MessageId,
+    message_id_text,
+    parse_message_id,
+    require_channel_id,
+)
 from quire.errors import NotFoundError, UnauthorisedError, UsageError
 from quire.storage import log
 from quire.storage import timeline as rows
@@ -35,8 +42,9 @@ class Naming:
 
     @guarded
     def resolve(self, channel: ChannelRef) -> ChannelId:
-        """The id of a channel. Raises: NotFoundError, UsageError(rule="channel_ambiguous")."""
+        """The id of a channel. Raises: NotFoundError, UsageError (rule "channel_ambiguous" or "channel_id_type")."""
         if not isinstance(channel, str):
+            require_channel_id(channel)
             if channel not in self._read_before:
                 row = log.channel_by_id(self.store.database.reader, channel)
                 if row is None:

@@ -74,6 +74,26 @@ def whole_message_id(text: str) -> MessageId:
         raise _not_an_id(text) from None
 
 
+def require_message_id(id: object) -> None:
+    """A message itself, or its id as text, is not its id. Raises: UsageError(rule="message_id_type")."""
+    if not isinstance(id, bytes):
+        raise UsageError(
+            f"a message is named by its id, not by a {type(id).__name__}",
+            rule="message_id_type",
+            hint="give `message.id`; of text, `ChannelManager.find_message` makes an id",
+        )
+
+
+def require_channel_id(id: object) -> None:
+    """Raises: UsageError(rule="channel_id_type")."""
+    if not isinstance(id, bytes):
+        raise UsageError(
+            f"a channel is named by its id, not by a {type(id).__name__}",
+            rule="channel_id_type",
+            hint="give its `.id`; `ChannelManager` takes its name as well",
+        )
+
+
 def channel_id_text(channel: ChannelId) -> str:
     """The channel id in lower-case hexadecimal, 64 characters; any unique start of it will do."""
     return channel.hex()

@@ -13,14 +13,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from quire.core.crypto.secrets import KEY_SIZE, KeyFile, Keyring, RandomBytes
 from quire.errors import UnlockError, UsageError
 from quire.storage.files import create_file
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEY_FILE_BYTES_MIN = 32  # a key file is not stretched like a passphrase: it must be hard to guess
 KEY_FILE_HASHED_BYTES = 1 << 20  # any file may serve, also a film: its first MiB counts
@@ -28,13 +25,13 @@ SERVICE = "quire"
 _NO_KEYRING_HINT = "use a passphrase, a key file or a recovery phrase on this machine"
 
 
-def create_key_file(path: Path, random_bytes: RandomBytes = os.urandom) -> KeyFile:
+def create_key_file(path: str | os.PathLike[str], random_bytes: RandomBytes = os.urandom) -> KeyFile:
     """Write 32 random bytes to a new file that only its owner can read.
 
     Raises: UsageError(rule="key_file_exists"), StorageError.
     """
     try:
-        create_file(path, random_bytes(KEY_SIZE))
+        create_file(Path(path), random_bytes(KEY_SIZE))
     except FileExistsError:
         raise UsageError("there is a file of that name", rule="key_file_exists", path=str(path)) from None
     return KeyFile(str(path))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from quire.core.crypto.secrets import Passphrase, RecoveryPhrase, Unlock
-from quire.core.ids import ChannelId, DeviceId, MessageId
+from quire.core.ids import ChannelId, DeviceId, MessageId, require_message_id
 from quire.core.views import Hits, Message, Page
 from quire.errors import NotFoundError, UsageError
 from quire.storage import log
@@ -222,6 +222,9 @@ class LocalStore(Care, Dues):
         """
         from quire.core.operation import Post
 
+        for named in (root, reply_to):
+            if named is not None:
+                require_message_id(named)
         posts: list[Post] = []
         if sealed:
             from quire.store.attachments import note_sealed

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from quire.core.contents import ACTION, BROADCAST, NOTICES, SALT_SIZE
-from quire.core.ids import ChannelId
+from quire.core.ids import ChannelId, require_channel_id
 from quire.core.plain import edit_body, plain_post, reason
 from quire.core.values import maker
 from quire.core.views import Archived, Author, Deletion, Message, Reaction, Thread
@@ -90,6 +90,7 @@ class Messages:
         """A channel's number. Raises: NotFoundError(rule="no_channel")."""
         n = self._numbers.get(channel)
         if n is None:
+            require_channel_id(channel)
             row = log.channel_by_id(self._database.reader, channel)
             if row is None:
                 raise NotFoundError("there is no such channel", rule="no_channel")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from quire.core.contents import ACTION, BROADCAST
-from quire.core.ids import ChannelId, MessageId
+from quire.core.ids import ChannelId, MessageId, require_message_id
 from quire.core.limits import PAGE_MAX
 from quire.core.views import Message, Page
 from quire.errors import NotFoundError, UsageError
@@ -36,7 +36,8 @@ class Reader(Messages):
     """Reads messages and pages of them."""
 
     def find(self, id: bytes) -> Message | None:
-        """The message with this id, if there is one."""
+        """The message with this id, if there is one. Raises: UsageError(rule="message_id_type")."""
+        require_message_id(id)
         db = self.connection()
         row: Any = db.execute(_MESSAGE, (id,)).fetchone()
         veil = self.veil(db, row[0]) if row else None
