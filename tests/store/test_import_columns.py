@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from quire.core.ids import message_id
+from quire.core.operation import React
 from quire.exchange import model
-from quire.storage import search
+from quire.storage import log, search
 from quire.store.importing import ImportRun
 from quire.store.local import LocalStore
 from quire.store.tally import Tally
@@ -75,3 +77,17 @@ def test_plain_messages_and_answers_to_them_in_one_batch(store: LocalStore) -> N
     replies = store.get_thread_replies(root.message.id).messages
     assert [reply.body for reply in replies] == ["word n5", "word n6"]
     assert found(store, "word") == [f"word n{number}" for number in range(7, 0, -1)]
+
+
+def test_what_names_a_message_before_it_is_written_waits_for_it(store: LocalStore) -> None:
+    """An id is a place in a log: others can tell the next one, and have it in what they write."""
+    importing(store, [message(1)])
+    db = store.database.reader
+    channel = log.channels(db)[0]
+    own = log.own_log(db, channel.n)
+    assert own is not None
+    target = message_id(own.prefix, log.newest_commit(db, own.n)[0] + 2, 0)
+    store.ledger.write(channel.id, lambda db, row: [React(target, "👍")])
+    importing(store, [message(2), message(3)])
+    assert [one.emoji for one in store.get_message(target).reactions] == ["👍"]
+    assert found(store, "n2") == ["word n2"]

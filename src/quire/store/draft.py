@@ -76,7 +76,7 @@ class Draft:
         return ids
 
     def extend_posts(self, posts: Posts, commitments: Sequence[bytes]) -> list[MessageId]:
-        """The same for posts that are encoded and salted. No other device can have named them yet: nothing waits for them."""
+        """The same for posts that are encoded and salted."""
         if self._ledger.is_over:
             raise quota.refusal(self._db)
         ids = [id for _, some in self._take(posts.salted, commitments) for id in some]
@@ -120,8 +120,10 @@ class Draft:
         fault("after_commits")
         for ids, posts in self._posts:
             self._ledger.applier.place(self._db, self._channel, ids, posts, self._time)
-        if self._items:
-            self._ledger.applier.apply(self._db, self._channel, self._items, self._now, self._time)
+        # An id is a place in our log: who knows that can have named it before there was anything in it.
+        placed = [id for ids, _ in self._posts for id in ids]
+        if self._items or placed:
+            self._ledger.applier.apply(self._db, self._channel, self._items, self._now, self._time, placed)
         return self._items
 
     def _seal(self) -> None:
