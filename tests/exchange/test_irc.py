@@ -344,3 +344,10 @@ def test_channels_of_one_name_on_two_networks_are_two(tmp_path: Path, names: tup
     assert len({(message.channel, message.id) for message in messages(found)}) == 2
     years = pack(tmp_path, {"libera/2020/#dev.log": line, "libera/2021/#dev.log": line}, name="years")
     assert [c.name for c in records(irc, years) if isinstance(c, Channel)] == ["dev"]
+
+
+def test_a_coloured_stamp_is_a_stamp(tmp_path: Path) -> None:
+    text = "\x0304[10:00]\x03 <ann> one\n\x02[10:01]\x02 <bob> two\n"
+    found = records(irc, pack(tmp_path, {"#c.2020-01-02.log": text}))
+    assert told(messages(found)) == [("", "ann", "one"), ("", "bob", "two")]
+    assert not only(found, Skipped)

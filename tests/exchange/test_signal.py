@@ -8,7 +8,17 @@ import pytest
 
 from quire.errors import FormatError
 from quire.exchange import signal, whatsapp
-from quire.exchange.model import Attachment, Author, Channel, Edit, NotCarried, Options, Reaction, Skipped
+from quire.exchange.model import (
+    GONE,
+    Attachment,
+    Author,
+    Channel,
+    Edit,
+    NotCarried,
+    Options,
+    Reaction,
+    Skipped,
+)
 from tests.corpora import corpus
 from tests.exchange.counting import tally
 from tests.exchange.mutating import fuzz
@@ -112,7 +122,21 @@ def test_sigtop_short(tmp_path: Path) -> None:
     assert (hello.time_ms, hello.body, hello.channel) == (AT - 3_600_000, "hello\nsecond line", "Ann")
     assert (answer.body, answer.edited_ms, len(answer.attachments)) == ("an answer", answer.time_ms, 2)
     assert changed.notice == "other"
-    assert NotCarried("replies that name only a minute", 1) in found
+    assert answer.reply_to == hello.id
+
+
+def test_an_answer_to_one_of_several_messages_of_a_minute_is_an_answer_to_none_that_is_known(
+    tmp_path: Path,
+) -> None:
+    text = (
+        "2020-01-31 18:05 You: hi\n2020-01-31 18:05 You: ho\n2020-01-31 18:05 Bob: hu\n"
+        "2020-01-31 18:06 Ann: [reply to You on 2020-01-31 18:05] to which?\n"
+        "2020-01-31 18:07 Ann: [reply to Bob on 2020-01-31 18:05] to you\n"
+    )
+    found = records(signal, pack(tmp_path, {"Ann.txt": text}, "file"))
+    _, _, hu, which, you = messages(found)
+    assert (which.reply_to, you.reply_to) == (GONE, hu.id)
+    assert NotCarried("which of a minute's messages a reply answers", 1) in found
 
 
 def test_signalbackup_tools(tmp_path: Path) -> None:

@@ -144,6 +144,8 @@ class Happening(NamedTuple):
 
 def split_stamp(line: str, likely: int, date_order: str) -> tuple[int, Stamp] | None:
     """(which of STAMPS, stamp), trying the likely one first; None if the line begins with no time."""
+    if line[:1] < " " and line[:1] not in "\t":  # a coloured stamp
+        line = unstyled(line)
     if (match := STAMPS[likely].match(line)) is None:
         for which, pattern in enumerate(STAMPS):
             if (match := pattern.match(line)) is not None:

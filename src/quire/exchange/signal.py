@@ -22,6 +22,7 @@ from typing import BinaryIO, NamedTuple
 from quire.errors import FormatError
 from quire.exchange.lines import LineIds, WallClock, guarded, is_clutter, text_lines
 from quire.exchange.model import (
+    GONE,
     Attachment,
     Author,
     Channel,
@@ -44,6 +45,7 @@ EDITS_ARE_MARKED = True
 TEXT_MAX = 1 << 20  # characters of one message
 UNREADABLE_MAX = 50  # reported one by one
 PEEKED = 8
+MINUTES_MAX = 100_000  # remembered, to find what is answered
 HEAD_LINES = 60  # in which a conversation must begin
 
 _DAY = r"(?P<Y>\d{4})-(?P<M>\d\d)-(?P<D>\d\d)"
@@ -68,6 +70,7 @@ DETAILS = re.compile(
     r"\[(?P<list>(?:reply to [^\]]+? on \S+ \S+|edited|\d+ attachments?)(?:, (?:edited"
     r"|\d+ attachments?))*)\](?: |$)"
 )
+REPLY = re.compile(r"reply to (?P<who>.+?) on (?P<when>\d{4}-\d\d-\d\d \d\d:\d\d)")
 OWN_KIND = re.compile(r"\[[a-z0-9-]+ message\]$")
 SENT_FILE = re.compile(
     r'<(?P<who>[^<>\n]{1,120})> sent (?:file )?(?:"(?P<name>[^"\n]+)"|of type (?P<type>\S+))'
@@ -170,18 +173,19 @@ class _Chat:
         self.clock = clock
         self.ids = LineIds()
         self.known: set[str] = set()
+        self.minutes: dict[tuple[str, str], str] = {}  # (who, minute) -> the message, "" if there are several
+        self.loose_replies = 0
 
     def records(self, lines: Iterator[str | None]) -> Iterator[Record]:
         begun: Begin | None = None
         text: list[str] = []
-        size = unreadable = loose_replies = 0
+        size = unreadable = 0
         for number, line in enumerate(lines, start=1):
             begin = self.begin(line) if line is not None else None
             if begin is not None:
                 if begun is not None:
                     yield from self.message(begun, "\n".join(text))
                 begun, text, size = begin, [begin.text], len(begin.text)
-                loose_replies += begin.text.startswith("[reply to ")
             elif line is None or begun is None or size > TEXT_MAX:
                 if line is None or line.strip():
                     unreadable += 1
@@ -192,8 +196,8 @@ class _Chat:
                 size += len(line) + 1
         if begun is not None:
             yield from self.message(begun, "\n".join(text))
-        if loose_replies:
-            yield NotCarried("replies that name only a minute", loose_replies)
+        if self.loose_replies:
+            yield NotCarried("which of a minute's messages a reply answers", self.loose_replies)
 
     def begin(self, line: str) -> Begin | None:
         match = self.pattern.match(line)
@@ -235,11 +239,15 @@ class _Chat:
         if text == DELETED:
             yield Message(self.channel, key, begin.time_ms, begin.who, "", deleted=True)
             return
-        edited = None
+        edited, answered = None, ""
+        minute = (begin.who, begin.when.rpartition(",")[0])
+        if len(self.minutes) >= MINUTES_MAX:
+            self.minutes.clear()
         files: list[Attachment] = []
         if details := DETAILS.match(text):
             text = text[details.end() :]
             edited = begin.time_ms if "edited" in details["list"] else None
+            answered = self.answered(details["list"], key)
             if count := re.search(r"(\d{1,3}) attachments?", details["list"]):
                 files += [Attachment("file")] * int(count[1])
         reactions: tuple[Reaction, ...] = ()
@@ -252,8 +260,19 @@ class _Chat:
         body = STICKER.sub(r"\n\g<emoji>", FILE.sub("", text)).strip()
         yield Message(
             self.channel, key, begin.time_ms, begin.who, body,
-            attachments=tuple(files), reactions=reactions, edited_ms=edited,
+            reply_to=answered, attachments=tuple(files), reactions=reactions, edited_ms=edited,
         )  # fmt: skip
+        self.minutes[minute] = "" if minute in self.minutes else key
+
+    def answered(self, details: str, key: str) -> str:
+        """The message that one answers, which is named by who wrote it and in which minute."""
+        found = REPLY.match(details)
+        if found is None:
+            return ""
+        when = tuple(int(part) for part in re.split(r"[- :]", found["when"]))
+        target = self.minutes.get((found["who"], str((*when, 0)).rpartition(",")[0]), "")
+        self.loose_replies += not target
+        return target if target and target != key else GONE
 
     def author(self, name: str) -> Iterator[Author]:
         if name not in self.known:

@@ -207,7 +207,7 @@ class _Export:
 
     def message(self, row: dict[str, Any], channel: Channel, when: int) -> Message:
         identity, recipient = row["id"], row["recipient"]
-        subject = string(row.get("subject"))
+        subject = string(row.get("subject")).strip("\x07")  # how the server keeps that there is none
         root, root_ms = self.roots.get((recipient, subject.lower()), (identity, when))
         in_stream = self.realm.is_stream(recipient)
         reply = in_stream and root != identity
