@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quire.core.ids import ChannelId
-from quire.testing.people import Person
+from quire.testing.people import Person, carry
 from tests.sync.links import sync
 from tests.sync.test_relay_needs import by_relay
 
@@ -62,3 +62,22 @@ def test_a_declined_request_by_a_relay_alone(tmp_path: Path, url: str) -> None:
     ada.chat.approve(team, bob.identity)
     by_relay(url, ada, bob)
     assert bob.role(team) == "member"
+
+
+@pytest.mark.parametrize("aboard", [False, True])
+def test_who_was_let_in_in_vain_hears_of_it_by_a_relay_alone(tmp_path: Path, url: str, aboard: bool) -> None:
+    """Bob, who does not know that he is out, lets Carol in under a key of his own, which leads to no other. What put him out
+    comes to her under that key, also if it lay there under another before (spec 06, 8.6)."""
+    ada, bob, carol = (Person.create(tmp_path, name) for name in ("ada", "bob", "carol"))
+    team = ada.chat.create_channel("team").id
+    bob.chat.join_channel(ada.chat.create_invite(team, role="admin").text())
+    by_relay(url, bob, ada, bob)
+    ada.chat.remove_member(team, bob.identity)
+    if aboard:
+        by_relay(url, ada)
+    bob.chat.add_member(team, carol.chat.key_card(), history="joined")
+    carry(bob, carol)
+    assert carol.role(team) == "member"
+    carry(bob, ada)
+    by_relay(url, ada, carol)
+    assert carol.role(team) == "none"

@@ -31,7 +31,7 @@ from quire.storage import aboard, asking, controls, heights, keychain, log
 from quire.storage.attachments import newest_uses
 from quire.storage.timeline import OURS
 from quire.store.behind import devices_behind
-from quire.store.bundling import Place, Wanted, content_parts, control_records, with_key
+from quire.store.bundling import Place, Wanted, content_parts, control_records, last_word_records, with_key
 from quire.store.file_records import records_of
 from quire.store.offering import welcomes
 from quire.store.people import read_graph
@@ -51,6 +51,9 @@ class Outgoing:
         self._notes = notes
         self.postponed = False  # is there a welcome that another member may be putting just now?
         self._graphs: dict[int, tuple[bytes, Graph]] = {}  # channel -> its heads, and what they tell
+        self._heard: dict[
+            tuple[bytes, int], bytes
+        ] = {}  # (relay, channel) -> its heads, when what is void was looked for
         self._ready: dict[
             int, tuple[object, bool]
         ] = {}  # channel -> when its key was looked at, and was there one
@@ -126,6 +129,8 @@ class Outgoing:
                 left = self._notes.lacking_there(relay, of.n, heights.here(db, of.n))
                 if left:
                     spans[of.n] = left
+        if row.role and self._heard.get((relay, row.n)) != row.heads:
+            yield from self._last_words(relay, db, row)
         if not spans and not everything:
             return
         graph = self._graph(db, row)
@@ -139,6 +144,21 @@ class Outgoing:
             yield from _items(boxes[tag_of(part.record.data)], part.record, part.places)
         if row.role and not everything:  # what was said just now goes before who may be new is looked for
             yield from self._welcomes(relay, db, row, graph, patient)
+
+    def _last_words(
+        self, relay: bytes, db: apsw.Connection, row: log.ChannelRow
+    ) -> Generator[RelayItem, None, None]:
+        """What made a key void, for who has no other: it may lie there already, under one that they lack."""
+        self._heard[relay, row.n] = row.heads
+        for epoch, ids, found in last_word_records(db, row, self._graph(db, row)):
+            once = _once("void", row.id, epoch, *ids)
+            if not aboard.is_done(db, relay, once):
+                self._heard.pop((relay, row.n), None)  # until it is known to lie there
+                mailbox = control_mailbox(EpochKey(keychain.epoch_keys(db, row.id)[epoch]), row.id)
+                for record in found[:-1]:
+                    yield from _items(mailbox, record)
+                for record in found[-1:]:
+                    yield from _items(mailbox, record, once=once)
 
     def _with_key(self, db: apsw.Connection, row: log.ChannelRow) -> log.ChannelRow | None:
         """As `with_key`, looked at again when the channel changed, and every minute."""

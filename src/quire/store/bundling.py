@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import os
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -164,8 +165,26 @@ def control_records(
         by_epoch.setdefault(epoch, []).append(places[id])
     for epoch, places_in in by_epoch.items():
         found = [place for place in places_in if wanted is None or place in wanted]
-        for part in in_parts((_encoded(db, place) for place in found), PART_BYTES):
-            yield _bundle(part, held[epoch], row.id)
+        yield from _bundled(db, row, found, held[epoch])
+
+
+def last_word_records(
+    db: apsw.Connection, row: log.ChannelRow, graph: Graph
+) -> Iterator[tuple[bytes, tuple[bytes, ...], list[Record]]]:
+    """What made a key void, under that key: (epoch, control commits, records) of each that is here."""
+    held, words = _keys(db, row), defaultdict[bytes, list[bytes]](list)
+    for epoch, id in last_words(graph, held):
+        words[epoch].append(id)
+    places = controls.control_places(db, row.n) if words else {}
+    for epoch, ids in words.items():
+        yield epoch, tuple(ids), list(_bundled(db, row, [places[id] for id in ids], held[epoch]))
+
+
+def _bundled(
+    db: apsw.Connection, row: log.ChannelRow, places: Sequence[bytes], key: EpochKey
+) -> Iterator[Record]:
+    for part in in_parts((_encoded(db, place) for place in places), PART_BYTES):
+        yield _bundle(part, key, row.id)
 
 
 class Wanted(NamedTuple):
