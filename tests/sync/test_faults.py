@@ -34,7 +34,9 @@ from tests.sync.test_node import HERE, kind, until
 MESSAGES = 40
 WINDOW = 3  # records, and puts, that may be under way
 BREAKS_MAX = 400
-IMPATIENT = Patience(alive_s=0.1, silence_s=0.6)
+IMPATIENT = Patience(
+    alive_s=0.1, silence_s=3.0
+)  # thirty signs of life that do not come: no busy machine is so late
 Two = tuple[Person, Person, ChannelId]
 
 

@@ -16,6 +16,8 @@ import pytest
 from tests.cli.conftest import CHEAP, Quire
 from tests.relay.running import relaying
 
+LOOKS_MAX = 10
+
 
 class Up:
     """A running `quire up`."""
@@ -148,7 +150,12 @@ def test_two_on_one_network_find_each_other_without_an_address(two: tuple[Quire,
             while bodies(ada) != ["before Bob", "found you"]:
                 up.wait_for("synced")
         ada("post", "team", "come again")
-        bob("sync", "--interface", "127.0.0.1")
+        for _ in range(LOOKS_MAX):  # who answers late on a busy machine is found by the next look
+            look = subprocess.run(
+                bob.command("sync", "--interface", "127.0.0.1"), env=bob.environment_with(), capture_output=True, check=False
+            )  # fmt: skip
+            if look.returncode == 0:
+                break
         assert bodies(bob) == ["before Bob", "found you", "come again"]
         up.end(signal.SIGKILL)
     assert bob("sync", "--interface", "127.0.0.1", "--json", code=10).error["rule"] == "lan_nobody"
