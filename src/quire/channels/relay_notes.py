@@ -41,7 +41,7 @@ class Found(msgspec.Struct, frozen=True):
     paged: bool = False  # of a page that was asked for: the Page says how far that was read
 
 
-class Notes:
+class RelayNotes:
     """What is known of a relay, noted and not yet noted."""
 
     def __init__(self, store: LocalStore) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from quire.channels.manager import ChannelManager
 from quire.channels.needs import need_of
 from quire.channels.relay_boxes import LOOK_MS
-from quire.channels.relay_notes import Notes, RelayItem
+from quire.channels.relay_notes import RelayItem, RelayNotes
 from quire.core.bundle import bundle_tag, tag_of
 from quire.core.bundle_file import Kind, Record
 from quire.core.crypto.epochs import EpochKey
@@ -45,7 +45,7 @@ AGAIN_MS = 30 * 24 * 3_600_000  # welcomes and requests are put again when they 
 class Outgoing:
     """What a vault has to give to relays."""
 
-    def __init__(self, chat: ChannelManager, notes: Notes) -> None:
+    def __init__(self, chat: ChannelManager, notes: RelayNotes) -> None:
         self._chat = chat
         self._store = chat.store
         self._notes = notes

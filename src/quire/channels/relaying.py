@@ -16,7 +16,7 @@ import apsw
 from quire.channels.manager import ChannelManager
 from quire.channels.needs import Needs
 from quire.channels.relay_boxes import Mailboxes
-from quire.channels.relay_notes import Found, Notes
+from quire.channels.relay_notes import Found, RelayNotes
 from quire.channels.relay_outgoing import Outgoing, marked
 from quire.core.bundle import bundle_tag, open_bundle, tag_of
 from quire.core.bundle_file import Kind, Record
@@ -54,7 +54,7 @@ class Relaying:
         self._early: list[Record] = []  # pieces of files whose messages are still on their way
         self._needs = Needs(chat.store)
         self.boxes = Mailboxes(chat)
-        self.notes = Notes(chat.store)
+        self.notes = RelayNotes(chat.store)
         self.outgoing = Outgoing(chat, self.notes)
         self.needed = False  # did somebody say that they lack what we could put?
         self._openers: dict[bytes, tuple[ChannelId, EpochKey]] = {}  # by bundle tag

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +11,7 @@ from quire.cli.completion import channels as complete_channels
 from quire.cli.periods import date_text, duration, duration_text
 from quire.cli.reading import ChannelName
 from quire.cli.session import Session, opened
+from quire.cli.sizes import FOREVER, size_of
 from quire.cli.text import bytes_text, line, plural
 from quire.core.control import EXEMPT_ALL
 from quire.core.retention import EXEMPTIONS, Keeping
@@ -27,9 +27,6 @@ __all__ = ["app"]
 app = typer.Typer(rich_markup_mode=None)
 
 EVERYTHING = "keeps everything"
-FOREVER = ("forever", "never", "off")
-SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*(|k|m|g|t)b?", re.IGNORECASE)
-UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "t": 1_000_000_000_000}
 WHY = {
     "too_old": "too old", "too_many": "beyond the count", "too_much": "beyond the size",
     "disappeared": "their timer has run out", "disappeared_read": "their timer has run out since they were read",
@@ -186,18 +183,6 @@ def _number(text: str) -> int:
             f"{line(text, 40)} is no number", rule="count_form", hint="for example 100000, or forever"
         )
     return int(plain)
-
-
-def size_of(text: str) -> int:
-    """Bytes, as people type them; 0 for forever, never and off. Raises: UsageError(rule="size_form")."""
-    if text.lower() in FOREVER:
-        return 0
-    found = SIZE.fullmatch(text.strip())
-    if found is None:
-        raise UsageError(
-            f"{line(text, 40)} is no size", rule="size_form", hint="for example 500MB, 5GB or forever"
-        )
-    return int(float(found[1]) * UNITS[found[2].lower()])
 
 
 def _exempt(text: str) -> int:

@@ -110,7 +110,7 @@ def opened(ctx: typer.Context) -> Iterator[Session]:
 
 def _warn(store: LocalStore, out: Output) -> None:
     """Say so if the vault is larger than its owner wants it."""
-    from quire.cli.space import quota_text
+    from quire.cli.sizes import quota_text
 
     found = store.quota()
     if found.state != "ok":

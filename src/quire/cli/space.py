@@ -9,16 +9,16 @@ import typer
 
 from quire.cli import records
 from quire.cli.progress import Meter
-from quire.cli.retention import size_of
 from quire.cli.session import opened
+from quire.cli.sizes import quota_text, size_of
 from quire.cli.text import bytes_text, line, plural
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from quire.core.reports import QuotaView, SpaceReport
+    from quire.core.reports import SpaceReport
 
-__all__ = ["app", "chart", "quota_text"]
+__all__ = ["app", "chart"]
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -122,17 +122,6 @@ def chart(rows: Sequence[tuple[str, int, str]], width: int) -> Iterator[Text]:
         drawn.append("█" * (cells // 8) + EIGHTHS[cells % 8].strip(), "cyan")
         drawn.rstrip()
         yield drawn
-
-
-def quota_text(found: QuotaView) -> str:
-    """One line."""
-    limits = ", ".join(
-        f"{name} {bytes_text(limit)}"
-        for name, limit in (("soft", found.soft), ("hard", found.hard))
-        if limit is not None
-    )
-    reached = {"ok": "", "soft": ": the soft quota is reached", "hard": ": the hard quota is reached"}
-    return f"{bytes_text(found.used_bytes)} used; quota: {limits or 'none'}{reached[found.state]}"
 
 
 def _report(found: SpaceReport, width: int, *, every: bool) -> Iterator[Text | str]:

@@ -12,8 +12,8 @@ from enum import IntEnum
 import msgspec
 
 from quire.core import limits
+from quire.core.bounds import check_source, require
 from quire.core.encoding import Codec
-from quire.core.operation_form import check_source, require
 
 KIND_NAMES = ("channel", "private", "group", "direct", "self")
 HISTORY_ALL, HISTORY_JOINED = 0, 1  # what a newcomer may read; anything larger is a date, Unix ms

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from quire.core import limits
+from quire.core.bounds import broken, check_source, require
 from quire.core.encoding import encode
 from quire.core.operation import (
     ACTION,
     BROADCAST,
     KINDS,
     NOTICES,
-    OWN_SOURCE,
     Bookmark,
     Contact,
     Delete,
@@ -252,14 +252,6 @@ def _check_origin(origin: Origin) -> None:
         raise broken("time_range")
 
 
-def check_source(source: str) -> None:
-    """An author key is `source:author`: "quire:…" would speak for a person here, and ':' for another source."""
-    if not 0 < len(source) <= limits.NAME_CHARS_MAX:
-        raise broken("origin_too_long")
-    if source == OWN_SOURCE or ":" in source:
-        raise broken("origin_source")
-
-
 def _check_id(target: bytes) -> None:
     require(len(target) == 16, "message_id_size")
 
@@ -281,14 +273,3 @@ def _check_size(encoded: bytes) -> None:
 
 def _utf8(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-
-
-def require(holds: bool, rule: str) -> None:
-    """Raises: MalformedError(rule) unless it holds."""
-    if not holds:
-        raise broken(rule)
-
-
-def broken(rule: str) -> MalformedError:
-    """A value outside its bounds."""
-    return MalformedError(f"operation: {rule.replace('_', ' ')}", rule=rule)
