@@ -17,7 +17,7 @@ demo: install    ## a real export imported, read, searched and verified, one new
 	@$(BIN)/python scripts/demo.py
 
 test: .venv/dev  ## the fast tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: .venv/dev  ## kills, soaks and whole corpora: half an hour
 	$(BIN)/python -m pytest -m slow
