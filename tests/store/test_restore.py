@@ -448,6 +448,29 @@ def test_what_retention_let_go_is_not_in_the_backup_and_not_missed(owner: Owner,
         assert "in a thread" in vaults.bodies(store, "general"), "a reply to what is gone waits for nothing"
 
 
+@pytest.mark.parametrize("why", [POLICY, LOCAL])
+def test_what_was_erased_and_then_let_go_leaves_no_place_in_what_is_restored(owner: Owner, why: int) -> None:
+    ids: list[bytes] = []
+
+    def erase_and_prune(store: LocalStore, chat: ChannelManager) -> None:
+        row, id = named(store, "general 4")
+        _, root = named(store, "a root")
+        chat.erase_messages([MessageId(id), MessageId(root)])
+        store.ledger.run(lambda db: destroy(db, store.ledger.applier, row, [id, root], why, now_ms()))
+        ids.extend([id, root])
+
+    without(owner, erase_and_prune)
+    owner.restore(words=True)
+    owner.require_all()
+    with owner.open() as store:
+        assert store.database.reader.execute("SELECT 1 FROM message WHERE id IN (?, ?)", ids).fetchall() == []
+        assert "" not in vaults.bodies(store, "general")
+        assert "in a thread" in vaults.bodies(store, "general")
+        holes = holes_between(store.database.reader, bytes(16), b"\xff" * 16)
+        assert [holes[id].why for id in ids] == [why, why]
+        check(store)
+
+
 def test_an_old_backup_brings_nothing_back_once_the_erasure_is_heard_of(tmp_path: Path) -> None:
     ada, bob = Person.create(tmp_path, "ada"), Person.create(tmp_path, "bob")
     assert ada.store.recovery_phrase is not None

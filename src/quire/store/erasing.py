@@ -371,6 +371,10 @@ def say_let_go(
     for why in LET_GO:
         change_holes(db, [id for id in ids if whys[id] == why], why)
     put_back(db, applier, channel, take_waiting(db, channel, ids), now_ms)
+    for why in (POLICY, LOCAL):  # erased as well, and shown as an empty place since
+        places = [id for id, hole in here.items() if hole.why == ERASED and whys[id] == why]
+        if places:
+            destroy(db, applier, channel, places, why, now_ms)
 
 
 def is_let_go(db: apsw.Connection, id: bytes) -> bool:
