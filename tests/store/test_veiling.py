@@ -9,10 +9,14 @@ import msgspec
 import pytest
 
 from quire import ChannelManager, Keeping, LocalStore
-from quire.core.ids import ChannelId
+from quire.core.ids import ChannelId, MessageId
 from quire.errors import NotFoundError
 from quire.storage import retention as policies
+from quire.storage.timeline import DELETED, THREADED
+from quire.store import retention as deciding
+from quire.store import wallclock
 from quire.store.pruning import enforce
+from quire.store.veiling import Veil
 from tests import vaults
 from tests.clocks import Clock
 
@@ -127,3 +131,78 @@ def test_a_clock_set_back_shows_again_what_nobody_destroyed(
     clock.ahead_ms = -5 * DAY  # before it was posted: it is there all the same
     assert shown(chat, channel)["oldest"] == ["a word"]
     assert policies.is_bounded(store.database.reader, store.channel_row(channel).n)
+
+
+@pytest.mark.parametrize("exempt", range(8))
+@pytest.mark.parametrize("timer", [0, 20 * DAY])
+def test_what_is_counted_at_once_is_what_is_found_one_by_one(
+    store: LocalStore, chat: ChannelManager, channel: ChannelId, clock: Clock, exempt: int, timer: int
+) -> None:
+    """Counters, weights and pages, with everything on some message that may spare it, and threads that ended and go on."""
+    if timer:
+        chat.set_disappearing(channel, timedelta(milliseconds=timer))
+    ids: list[MessageId] = []
+    for number in range(24):
+        clock.ahead_ms = number * DAY
+        thread = ids[number - 5] if number % 4 == 1 and number > 5 else None
+        ids.append(chat.send_message(channel, f"a word {number}", thread=thread).id)
+        if number % 3 == 0:
+            chat.pin(ids[-1])
+        if number % 5 == 0:
+            chat.bookmark(ids[-1])
+        if number % 4 == 3:
+            chat.edit_message(ids[-1], "another word")
+            chat.add_reaction(ids[-1], "x")
+        if number % 7 == 6:
+            chat.delete_message(ids[-1])
+    chat.set_retention(channel, Keeping(14 * DAY, exempt=exempt))
+    chat.set_retention(channel, Keeping(9 * DAY, exempt=exempt & 5), here=True)
+    clock.ahead_ms = 25 * DAY
+    db, now = store.database.reader, wallclock.now_ms()
+    row = chat.store.channel_row(channel)
+    bounds = deciding.bounds_apart(db, row, now)[1]
+    gone = [one for one, _ in deciding.expired(db, row, bounds)]
+    assert 0 < len(gone) < 24
+    counts = Veil(db, row.n, now).counts((0, b""))
+    assert counts.messages == sum(not one.flags & DELETED for one in gone)
+    assert counts.threads == sum(bool(one.flags & THREADED) for one in gone)
+    preview = deciding.preview(db, row, bounds)
+    assert deciding.weigh(db, row, bounds) == (preview.messages, preview.size_bytes)
+    left = [one.id for one in store.get_channel_messages(channel)]
+    assert left == [id for id in ids if id not in {one.id for one in gone}]
+    pages, cursor = list[bytes](), None
+    while True:
+        page = store.get_channel_messages_paginated(channel, limit=2, before=cursor)
+        pages += [one.id for one in page.messages]
+        if (cursor := page.older) is None:
+            break
+    assert pages == left[::-1]
+    assert [hit.message.id for hit in chat.search("word", limit=50).hits] == [
+        one.id for one in store.get_channel_messages(channel, newest_first=True) if one.body
+    ]
+
+
+def test_what_has_plainly_expired_is_not_looked_at_one_by_one(
+    store: LocalStore,
+    chat: ChannelManager,
+    channel: ChannelId,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(30):
+        chat.send_message(channel, f"a word {number}")
+    chat.pin(chat.send_message(channel, "a pinned word").id)
+    chat.set_retention(channel, Keeping(DAY))
+    clock.ahead_ms = 2 * DAY
+    looked: list[object] = []
+    goes = deciding.Looking.goes
+
+    def counted(self: deciding.Looking, one: policies.Candidate) -> str:
+        looked.append(one)
+        return goes(self, one)
+
+    monkeypatch.setattr(deciding.Looking, "goes", counted)
+    assert chat.get_channel(channel).messages == 1
+    assert store.space().in_force[0].messages == 30
+    assert [hit.message.body for hit in chat.search("word").hits] == ["a pinned word"]
+    assert len(looked) < 8

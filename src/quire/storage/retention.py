@@ -15,7 +15,7 @@ from quire.storage import log
 from quire.storage.cold import whole_length, whole_or_reference
 from quire.storage.meta import set_meta
 from quire.storage.pending import RETENTION_DUE
-from quire.storage.timeline import DELETED
+from quire.storage.timeline import DELETED, IMPORTED, MENTIONS_US, OURS, PINNED, THREADED
 
 STRAYS_MAX = 500  # let go of at once
 Acts = list[tuple[int, int]]
@@ -97,12 +97,74 @@ def is_bounded(db: apsw.Connection, channel: int) -> bool:
     return bool(row[0])
 
 
+def before_unless(before: int, *, pins: bool = False, bookmarks: bool = False, threads: bool = False) -> str:
+    """SQL about a row m of `message`: is it from before a hybrid time, and surely not spared? NULL or 0: look at it.
+
+    pins, bookmarks, threads    what is spared
+    """
+    parts = [f"m.time < {before}"]
+    if pins:
+        parts.append(f"m.flags & {PINNED} = 0")
+    if bookmarks:
+        parts.append("m.id NOT IN (SELECT message FROM bookmark WHERE standing = 1)")
+    if threads:
+        ended = "(SELECT t.last_time FROM thread t WHERE t.root = coalesce(m.root, m.id))"
+        parts.append(f"(m.root IS NULL AND m.flags & {THREADED} = 0 OR {ended} < {before})")
+    return f"({' AND '.join(parts)})"
+
+
+def in_span(first: int, end: int, own: bool | None) -> str:
+    """SQL about a row m of `message`: is it of a span of time, and ours, or not ours, if that matters?"""
+    whose = "" if own is None else f" AND m.flags & {OURS} {'<>' if own else '='} 0"
+    return f"(m.time >= {first} AND m.time < {end}{whose})"
+
+
+def counted(
+    db: apsw.Connection, channel: int, end: int, which: str, read: tuple[int, bytes]
+) -> tuple[int, int, int, int]:
+    """Of the messages of a channel before a time of which an expression is true: how many stand, have a thread, are
+    unread after a place, and of these mention us."""
+    unread = f"((m.time, m.id) > (?3, ?4) AND m.flags & {DELETED | OURS | IMPORTED} = 0)"
+    row: Any = db.execute(
+        f"SELECT count(*) FILTER (WHERE m.flags & {DELETED} = 0), count(*) FILTER (WHERE m.flags & {THREADED} <> 0),"
+        f" count(*) FILTER (WHERE {unread}), count(*) FILTER (WHERE {unread} AND m.flags & {MENTIONS_US} <> 0)"
+        f" FROM message m WHERE m.channel = ?1 AND m.time < ?2 AND {which}",
+        (channel, end, *read),
+    ).fetchone()
+    messages, threads, unread_count, mentions = row
+    return messages, threads, unread_count, mentions
+
+
+def weight(db: apsw.Connection, channel: int, end: int, which: str) -> tuple[int, int]:
+    """Of such messages: how many, and the bytes of their operations and of those on them."""
+    own: Any = db.execute(
+        f"SELECT count(*), coalesce(sum({whole_length('m.op')}), 0) FROM message m"
+        f" WHERE m.channel = ? AND m.time < ? AND {which}",
+        (channel, end),
+    ).fetchone()
+    others: Any = db.execute(
+        "SELECT coalesce(sum(length(o.op)), 0) FROM operation o CROSS JOIN message m ON m.id = o.target"
+        f" WHERE o.target IS NOT NULL AND m.channel = ? AND m.time < ? AND {which}",
+        (channel, end),
+    ).fetchone()
+    return own[0], own[1] + others[0]
+
+
 def candidates(
-    db: apsw.Connection, channel: int, end: int, after: tuple[int, bytes] = (-1, b""), limit: int = -1
+    db: apsw.Connection,
+    channel: int,
+    end: int,
+    after: tuple[int, bytes] = (-1, b""),
+    limit: int = -1,
+    but: str = "0",
 ) -> list[Candidate]:
-    """The messages of a channel after a place and before a time, the oldest first."""
+    """The messages of a channel after a place and before a time, the oldest first.
+
+    but    an expression: without those of which it is true
+    """
     rows: Any = db.execute(
-        f"{_CANDIDATE} WHERE m.channel = ? AND (m.time, m.id) > (?, ?) AND m.time < ? ORDER BY m.time, m.id LIMIT ?",
+        f"{_CANDIDATE} WHERE m.channel = ? AND (m.time, m.id) > (?, ?) AND m.time < ? AND NOT coalesce({but}, 0)"
+        " ORDER BY m.time, m.id LIMIT ?",
         (channel, *after, end, limit),
     ).fetchall()
     return [Candidate(*row) for row in rows]

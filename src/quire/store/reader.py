@@ -149,17 +149,17 @@ class Reader(Messages):
 
 
 def unveiled(db: apsw.Connection, veil: Veil, sql: str, of: object, place: Position, limit: int) -> list[Any]:
-    """So many rows from a place on, of those that are not hidden."""
+    """So many rows from a place on, of those that are not hidden. What surely is is passed over by the database."""
     shown: list[Any] = []
     size = limit
+    beyond = sql.replace("<=", "<").replace(" WHERE ", f" WHERE NOT coalesce({veil.surely}, 0) AND ", 1)
     while True:
         found: list[Any] = db.execute(f"{sql} LIMIT ?", (of, *place, size)).fetchall()
         shown += veil.shown(found)
         if len(found) < size or len(shown) >= limit:
             return shown[:limit]
         place = (found[-1][1], found[-1][2])
-        sql = sql.replace("<=", "<")
-        size = VEILED_AT_ONCE
+        sql, size = beyond, VEILED_AT_ONCE
 
 
 def position(cursor: str) -> Position:

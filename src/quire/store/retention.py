@@ -13,7 +13,7 @@ import msgspec
 
 from quire.core import retention
 from quire.core.clock import at
-from quire.core.control import EXEMPT_ALL, EXEMPT_THREADS
+from quire.core.control import EXEMPT_ALL, EXEMPT_BOOKMARKS, EXEMPT_PINS, EXEMPT_THREADS
 from quire.core.operation import KINDS, Edit, Post, React, Unreact, stored_operation
 from quire.core.retention import Acts, Bounds, Facts, Keeping
 from quire.storage import log
@@ -144,12 +144,35 @@ class Looking:
         return found
 
 
+def surely(found: Bounds) -> str:
+    """SQL about a row m of `message`: does it go, as its own row and its thread's say at once? Of most that go it is true;
+    the others are looked at one by one (`expired`)."""
+    windows = [rows.in_span(one.first, one.end, one.own) for one in found.windows]
+    cuts = [
+        rows.before_unless(
+            one.before,
+            pins=bool(one.exempt & EXEMPT_PINS),
+            bookmarks=bool(one.exempt & EXEMPT_BOOKMARKS),
+            threads=bool(one.exempt & EXEMPT_THREADS),
+        )
+        for one in found.cuts
+    ]
+    return f"({' OR '.join([*windows, *cuts]) or '0'})"
+
+
 def expired(
-    db: apsw.Connection, channel: log.ChannelRow, found: Bounds, after: tuple[int, bytes] = (-1, b"")
+    db: apsw.Connection,
+    channel: log.ChannelRow,
+    found: Bounds,
+    after: tuple[int, bytes] = (-1, b""),
+    but: str = "0",
 ) -> Iterator[tuple[Candidate, str]]:
-    """The messages of a channel that go, the oldest first, each with the rule that says so."""
+    """The messages of a channel that go, the oldest first, each with the rule that says so.
+
+    but    `surely`: without those
+    """
     looking = Looking(db, found)
-    while some := rows.candidates(db, channel.n, found.end, after, SCAN):
+    while some := rows.candidates(db, channel.n, found.end, after, SCAN, but):
         for one in some:
             if rule := looking.goes(one):
                 yield one, rule
@@ -197,6 +220,16 @@ def preview(db: apsw.Connection, channel: log.ChannelRow, found: Bounds) -> Prev
     for one, rule in expired(db, channel, found):
         _count(db, one, rule, seen)
     return seen
+
+
+def weigh(db: apsw.Connection, channel: log.ChannelRow, found: Bounds) -> tuple[int, int]:
+    """How many messages would go, and the bytes of all operations that would."""
+    sure = surely(found)
+    messages, size = rows.weight(db, channel.n, found.end, sure)
+    seen = Preview()
+    for one, rule in expired(db, channel, found, but=sure):
+        _count(db, one, rule, seen)
+    return messages + seen.messages, size + seen.size_bytes
 
 
 def _count(db: apsw.Connection, one: Candidate, rule: str, seen: Preview) -> None:

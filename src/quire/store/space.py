@@ -190,8 +190,8 @@ def _in_force(db: apsw.Connection, now: int) -> tuple[PolicySpace, ...]:
     found = []
     for n in pending.bounded_channels(db):
         row = log.channel_by_n(db, n)
-        preview = deciding.preview(db, row, deciding.bounds(db, row, now))
-        found.append(PolicySpace(ChannelId(row.id), row.name, preview.messages, preview.size_bytes))
+        messages, size_bytes = deciding.weigh(db, row, deciding.bounds(db, row, now))
+        found.append(PolicySpace(ChannelId(row.id), row.name, messages, size_bytes))
     return tuple(found)
 
 

@@ -35,6 +35,8 @@ class Veil:
         self._db, self._channel = db, channel
         _, self._bounds = deciding.bounds_apart(db, log.channel_by_n(db, channel), now_ms, counted=False)
         self.end = self._bounds.end  # nothing from this hybrid time on is hidden
+        self._bookmarked: set[bytes] | None = None
+        self.surely = deciding.surely(self._bounds)  # SQL: true of most that is hidden
 
     def hidden(self, ids: Iterable[bytes]) -> set[bytes]:
         """Those of these messages that are."""
@@ -42,8 +44,22 @@ class Veil:
 
     def shown(self, found: Sequence[Any]) -> list[Any]:
         """Rows of MESSAGE_COLUMNS without those that are hidden."""
-        hidden = self.hidden([row[2] for row in found if row[1] < self.end])
-        return [row for row in found if row[2] not in hidden] if hidden else list(found)
+        left = [row for row in found if row[1] >= self.end or not self._surely_hidden(*row[1:6])]
+        hidden = self.hidden([row[2] for row in left if row[1] < self.end])
+        return [row for row in left if row[2] not in hidden] if hidden else left
+
+    def _surely_hidden(self, time: int, id: bytes, author: int, flags: int, root: bytes | None) -> bool:
+        """Does its row alone say so? A search meets very many."""
+        if any(
+            one.first <= time < one.end and one.own in (None, bool(flags & rows.OURS))
+            for one in self._bounds.windows
+        ):
+            return True
+        if root is not None or flags & (rows.PINNED | rows.THREADED) or time >= self._bounds.floor:
+            return False
+        if self._bookmarked is None:
+            self._bookmarked = set(rows.bookmarks(self._db))
+        return id not in self._bookmarked
 
     def replies(self, root: bytes) -> set[bytes]:
         """The replies of a thread that are hidden."""
@@ -57,8 +73,9 @@ class Veil:
 
         read    the place up to which we have read it
         """
-        counts = Counts()
-        for one, _ in deciding.expired(self._db, log.channel_by_n(self._db, self._channel), self._bounds):
+        row = log.channel_by_n(self._db, self._channel)
+        counts = Counts(*policies.counted(self._db, row.n, self.end, self.surely, read))
+        for one, _ in deciding.expired(self._db, row, self._bounds, but=self.surely):
             counts.messages += not one.flags & rows.DELETED
             counts.threads += bool(one.flags & rows.THREADED)
             if (one.time, one.id) > read and not one.flags & (rows.DELETED | rows.OURS | rows.IMPORTED):
