@@ -128,3 +128,45 @@ def test_bytes_that_were_missing_of_what_is_archived_are_taken(
     store.repair()
     assert timeline_digest(store, channel.id) == digest
     oracle.check(store)
+
+
+def test_an_imported_message_that_is_away_is_erased_when_its_file_is_there(
+    manager: ChannelManager, tmp_path: Path
+) -> None:
+    export = tmp_path / "old.jsonl"
+    export.write_text(
+        "".join(
+            f'{{"type": "message", "channel": "old", "id": "{n}", "time": {1_500_000_000_000 + n}, "author": "u{n // 4}",'
+            f' "body": "{n} {LONG}"}}\n'
+            for n in range(5)
+        )
+    )
+    manager.import_(export)
+    [info] = manager.list_channels()
+    ids = [one.id for one in manager.get_stored_messages(info.id)]
+    (tmp_path / "disk").mkdir()
+    assert manager.archive(info.id, AFTER, to=tmp_path / "disk").operations == 5
+    (tmp_path / "disk").rename(tmp_path / "drawer")
+    manager.store.database.blocks.forget()
+    receipt = manager.erase_messages(ids[:2], "no more")
+    assert (receipt.erased, receipt.owed, receipt.wished) == ((), 0, 2)
+    again = manager.erase_author("jsonl:u0", reason="nor the others")
+    assert (again.erased, again.wished) == ((), 4)
+    assert manager.store.space().owed == 4
+    assert manager.store.verify().problems == ()
+    with vaults.reopened(manager.store) as store:
+        assert ChannelManager(store).store.space().owed == 4  # it is remembered
+    (tmp_path / "drawer").rename(tmp_path / "disk")
+    code = (
+        "found = list(manager.get_stored_messages(arguments[0]))\n"
+        "answer = [[one.body, one.deleted.erased, one.deleted.reason] for one in found if one.deleted]"
+    )
+    shown = vaults.in_forked_process(manager.store.folder, code, "old")
+    assert shown == [["", True, "no more"]] * 2 + [["", True, "nor the others"]] * 2
+    with vaults.opened(manager.store.folder) as store:
+        late = ChannelManager(store)
+        assert store.space().owed == 0
+        summary = late.import_(export)
+        assert (summary.messages, summary.duplicates) == (0, 5)  # nothing comes back
+        assert store.verify().problems == ()
+        oracle.check(store)

@@ -44,6 +44,9 @@ class AsyncEraser:
     async def check_receipt(self, receipt: ErasureReceipt) -> list[MessageId]:
         return await self._run(self.manager.check_receipt, receipt)
 
+    async def owed_erasures(self, ids: Iterable[MessageId]) -> set[MessageId]:
+        return await self._run(self.manager.owed_erasures, ids)
+
     async def scan(self, texts: Iterable[str], progress: Progress | None = None) -> Scan:
         return await self._run(self.manager.scan, texts, progress)
 

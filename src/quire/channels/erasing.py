@@ -13,13 +13,11 @@ import apsw
 
 from quire.channels.naming import Naming
 from quire.core.ids import ChannelId, MessageId
-from quire.core.limits import ERASED_PER_OPERATION_MAX
 from quire.core.operation import (
     KINDS,
     Edit,
     Erase,
     Gone,
-    Origin,
     Profile,
     React,
     Remains,
@@ -32,6 +30,16 @@ from quire.errors import NotFoundError, UnauthorisedError, UsageError
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded, inconsistent
+from quire.store.erase_entries import (
+    Entry,
+    Rights,
+    edits_of,
+    erase_of,
+    in_erases,
+    remains_of,
+    unreadable,
+    wish,
+)
 
 if TYPE_CHECKING:
     from quire.core.reports import Erased, ErasureReceipt, Scan
@@ -40,7 +48,6 @@ if TYPE_CHECKING:
 
 BATCH = 10_000  # messages erased in one transaction
 EVENTS_MAX = 1_000  # messages named one by one to those who listen
-Entry = Remains | Gone
 
 
 class Eraser(Naming):
@@ -83,7 +90,7 @@ class Eraser(Naming):
         def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Erase]:
             entry = _version(db, row, id, number, self._identity_key)
             taken.extend(_erased_all(db, channel, [entry]))
-            return [_erase([entry], reason)]
+            return [erase_of([entry], reason)]
 
         ids = self.store.write(channel, prepare)
         self._hub.publish(Event("erase", channel, id))
@@ -138,6 +145,13 @@ class Eraser(Naming):
                 wrong.append(one.id)
         return wrong
 
+    @guarded
+    def owed_erasures(self, ids: Iterable[MessageId]) -> set[MessageId]:
+        """Those of these operations that are erased and could not be destroyed yet: archived, and not at hand."""
+        from quire.store.owing import owed_among
+
+        return {MessageId(id) for id in owed_among(self.store.database.reader, ids)}
+
     def scan(self, texts: Iterable[str], progress: Progress | None = None) -> Scan:
         """Look for texts in every byte of the vault's file, as it is before it is encrypted. Raises: StorageError."""
         from quire.store.scanning import scan
@@ -177,20 +191,24 @@ class Eraser(Naming):
         """Erase messages of one channel, in one transaction; the receipt with them on it."""
         taken: list[Erased] = []
         left: list[MessageId] = []
+        later: list[MessageId] = []  # their file is not at hand
 
         def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Erase]:
             entries: list[Entry] = []
             here = {one.id: one for one in rows.get_rows(db, sorted(ids))}
-            rights = _Rights(db, row, self._identity_key)
-            edits = _edits_of(db, ids)
+            rights = Rights(db, row, self._identity_key)
+            edits = edits_of(db, ids)
+            waits = unreadable(db, here.values())
             for id in ids:
                 found = here.get(id)
                 if found is None:
                     raise NotFoundError("there is no such message here", rule="no_message")
                 if not rights.may(id):
                     left.append(id)
+                elif id in waits:
+                    later.append(id)
                 elif not found.flags & rows.ERASED:
-                    entries.append(_remains(db, row, found))
+                    entries.append(remains_of(db, row, found))
                     entries += [Gone(edit, id) for edit in edits.get(id, ()) if rights.may(edit)]
             if left and all_of_them:
                 raise UnauthorisedError(
@@ -199,12 +217,13 @@ class Eraser(Naming):
                     hint="ask one of them",
                 )
             taken.extend(_erased_all(db, channel, entries, {id: one.op for id, one in here.items()}))
-            return list(_in_erases(entries, receipt.reason))
+            wish(db, row.n, later, receipt.reason)
+            return list(in_erases(entries, receipt.reason))
 
         written = self.store.write(channel, prepare)
         for id in ids[:EVENTS_MAX] if written else ():
             self._hub.publish(Event("erase", channel, id))
-        return self._with(receipt, written, taken, len(left))
+        return self._with(receipt, written, taken, len(left), len(later))
 
     def _erase_rest(self, receipt: ErasureReceipt, channel: ChannelId, author: str, n: int) -> ErasureReceipt:
         """The reactions of an author, and what they were called."""
@@ -217,7 +236,7 @@ class Eraser(Naming):
                 (row.n, KINDS[Profile], n, KINDS[React], KINDS[Unreact]),
             ).fetchall()
             entries: list[Entry] = []
-            rights = _Rights(db, row, self._identity_key)
+            rights = Rights(db, row, self._identity_key)
             for id, op, kind in found:
                 profile = stored_operation(op) if kind == KINDS[Profile] else None
                 is_theirs = profile is None or (
@@ -226,7 +245,7 @@ class Eraser(Naming):
                 if is_theirs and rights.may(id):
                     entries.append(Gone(id))
             taken.extend(_erased_all(db, channel, entries))
-            return list(_in_erases(entries, receipt.reason))
+            return list(in_erases(entries, receipt.reason))
 
         return self._with(receipt, self.store.write(channel, prepare), taken)
 
@@ -241,12 +260,20 @@ class Eraser(Naming):
 
     @staticmethod
     def _with(
-        receipt: ErasureReceipt, written: Sequence[MessageId], taken: Sequence[Erased], left: int = 0
+        receipt: ErasureReceipt,
+        written: Sequence[MessageId],
+        taken: Sequence[Erased],
+        left: int = 0,
+        later: int = 0,
     ) -> ErasureReceipt:
         from quire.core.reports import ErasureReceipt
 
         return ErasureReceipt(
-            (*receipt.erasures, *written), (*receipt.erased, *taken), receipt.reason, receipt.left + left
+            (*receipt.erasures, *written),
+            (*receipt.erased, *taken),
+            receipt.reason,
+            receipt.left + left,
+            wished=receipt.wished + later,
         )
 
     def _finish(self, receipt: ErasureReceipt) -> ErasureReceipt:
@@ -259,7 +286,13 @@ class Eraser(Naming):
         is_empty = self.store.database.checkpoint()
         owed = owed_among(self.store.database.reader, [one.id for one in receipt.erased])
         return ErasureReceipt(
-            receipt.erasures, receipt.erased, receipt.reason, receipt.left, len(owed), pending=not is_empty
+            receipt.erasures,
+            receipt.erased,
+            receipt.reason,
+            receipt.left,
+            len(owed),
+            not is_empty,
+            receipt.wished,
         )
 
 
@@ -278,53 +311,6 @@ def _written_by(store: LocalStore, channel: int, author: int) -> Iterator[list[M
         yield [MessageId(id) for _, id in found]
         if len(found) < BATCH:
             return
-
-
-class _Rights:
-    """May we erase these? What a moderator may, or whoever signed them. A log is looked up once."""
-
-    def __init__(self, db: apsw.Connection, channel: log.ChannelRow, own: str) -> None:
-        self._db, self._own = db, own
-        self._moderates = bool(channel.rights & MAY_MODERATE)
-        self._ours: dict[bytes, bool] = {}
-
-    def may(self, id: bytes) -> bool:
-        """Are we whoever signed an operation, or may we moderate?"""
-        if self._moderates:
-            return True
-        found = self._ours.get(id[:10])
-        if found is None:
-            row = log.log_by_prefix(self._db, id[:10])
-            found = self._ours[id[:10]] = row is not None and row.signer == self._own
-        return found
-
-
-def _remains(db: apsw.Connection, channel: log.ChannelRow, row: rows.MessageRow) -> Remains:
-    """What there is to say of a message."""
-    if not row.flags & rows.IMPORTED:  # its text need not be at hand
-        return Remains(row.id, row.root, None)
-    from quire.core.timeline import erased_mark
-
-    post = rows.post_of(db, row)
-    origin, place = post.origin, None
-    if origin is not None:
-        mark = erased_mark(channel.id, origin.source, origin.id) if origin.id else ""
-        place = Origin(origin.source, "", mark, origin.time_ms)
-    return Remains(row.id, row.root, place)
-
-
-def _edits_of(db: apsw.Connection, ids: Sequence[bytes]) -> dict[bytes, list[bytes]]:
-    """Message -> its later versions."""
-    if not ids:
-        return {}
-    edits: Any = db.execute(
-        "SELECT target, id FROM operation WHERE target IN carray(?) AND kind = ?",
-        (apsw.carray(tuple(ids)), KINDS[Edit]),
-    ).fetchall()
-    found: dict[bytes, list[bytes]] = {}
-    for target, id in edits:
-        found.setdefault(target, []).append(id)
-    return found
 
 
 def _version(db: apsw.Connection, channel: log.ChannelRow, id: bytes, number: int, own: str) -> Entry:
@@ -410,15 +396,3 @@ def _erased_all(
             raise inconsistent("an operation")
         made = commitment_of(here[one.id]) if hole is None else hole.commitment
         yield Erased(MessageId(one.id), MessageId(message), channel, made)
-
-
-def _in_erases(entries: Sequence[Entry], reason: str) -> Iterator[Erase]:
-    """Entries in as few operations as hold them."""
-    for first in range(0, len(entries), ERASED_PER_OPERATION_MAX):
-        yield _erase(entries[first : first + ERASED_PER_OPERATION_MAX], reason)
-
-
-def _erase(entries: Iterable[Entry], reason: str) -> Erase:
-    ordered = sorted(entries, key=lambda one: one.id)
-    messages = tuple(one for one in ordered if isinstance(one, Remains))
-    return Erase(messages, tuple(one for one in ordered if isinstance(one, Gone)), reason)

@@ -141,17 +141,32 @@ def _verify(session: Session, receipt: Path | None, text: str | None) -> None:
     out, manager = session.out, session.manager
     told: list[str] = []
     wrong: list[MessageId] = []
+    waits: set[MessageId] = set()
     if receipt is not None:
         held = read_receipt(receipt)
         wrong = manager.check_receipt(held)
-        told += [f"{message_id_text(id)} is not destroyed here" for id in wrong]
+        waits = manager.owed_erasures(wrong)
+        told += [
+            f"{message_id_text(id)} is not destroyed here"
+            + (
+                ": it is erased, archived and not at hand, and goes when its file is (quire archive --list)"
+                if id in waits
+                else ""
+            )
+            for id in wrong
+        ]
         count = plural(len(held.erased) - len(wrong), "operation")
         told.append(
             f"{count} destroyed: nothing is here of it but a commitment, by which the log still verifies"
         )
     scan = _scan(session, [_text(text)]) if text is not None else None
     ok = not wrong and (scan is None or scan.ok)
-    found = {"ok": ok, "not_destroyed": [message_id_text(id) for id in wrong], "scan": records.plain(scan)}
+    found = {
+        "ok": ok,
+        "not_destroyed": [message_id_text(id) for id in wrong],
+        "waiting": [message_id_text(id) for id in wrong if id in waits],
+        "scan": records.plain(scan),
+    }
     out.done(found, *told, *_scanned(scan))
     if not ok:
         raise typer.Exit(FOUND)
@@ -173,6 +188,7 @@ def _show(session: Session, receipt: ErasureReceipt, scan: Scan | None) -> None:
         "receipt": receipt_fields(receipt),
         "left": receipt.left,
         "owed": receipt.owed,
+        "wished": receipt.wished,
         "pending": receipt.pending,
         "scan": records.plain(scan),
     }
@@ -185,6 +201,11 @@ def _show(session: Session, receipt: ErasureReceipt, scan: Scan | None) -> None:
         out.note(
             f"{plural(receipt.owed, 'operation')} archived and not at hand: destroyed here when the file is"
             " (quire archive --list)"
+        )
+    if receipt.wished:
+        out.note(
+            f"{plural(receipt.wished, 'imported message')} archived and not at hand: remembered, and erased for everybody"
+            " when the file is (quire archive --list)"
         )
     if receipt.pending:
         out.note("another program is reading this vault: old pages stay in its journal until it is done")

@@ -32,6 +32,9 @@ class ErasureReceipt(msgspec.Struct, frozen=True):
     pending: bool = (
         False  # who reads this vault right now keeps the WAL from being emptied; the next close does it
     )
+    wished: int = (
+        0  # imported messages that are archived out of reach: erased, everywhere, when their file is at hand
+    )
 
 
 class Scan(msgspec.Struct, frozen=True):

@@ -101,6 +101,10 @@ def settle(store: LocalStore) -> None:
         retry_away(store)
     if not any_segment(db):
         return
+    if db.execute("SELECT 1 FROM wished LIMIT 1").fetchone():
+        from quire.store.erase_entries import finish
+
+        finish(store)
     waits: Any = db.execute(
         "SELECT DISTINCT w.channel FROM waiting w JOIN message m ON m.id = w.target WHERE w.due IS NULL"
     ).fetchall()

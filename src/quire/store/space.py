@@ -17,7 +17,7 @@ from quire.core.operation import KINDS, Edit, React, Unreact
 from quire.core.reports import AgeSpace, ChannelSpace, PolicySpace, SpaceReport, Stats
 from quire.core.sealed_file import sealed_size
 from quire.storage import attachments, cold, log, pending, schema
-from quire.store import owing, quota
+from quire.store import erase_entries, owing, quota
 from quire.store import retention as deciding
 from quire.store.compacting import size_bytes
 from quire.store.wallclock import now_ms
@@ -33,7 +33,7 @@ KIND_ORDER = (TEXT, VERSIONS, REACTIONS, MARKS, SEARCH, HEADS, KEYS, FILES, REST
 TREES = {
     "message": TEXT, "thread": TEXT, "attachment": TEXT, "search": SEARCH, "doc": SEARCH, "tail": SEARCH,
     "commits": HEADS, "log": HEADS, "gap": HEADS, "pruned": HEADS, "destroyed": HEADS, "aboard": HEADS, "relay": HEADS,
-    "segment": KEYS, "owed": HEADS,
+    "segment": KEYS, "owed": HEADS, "wished": HEADS,
     "control": KEYS, "epoch": KEYS, "kept": KEYS, "joining": KEYS, "refusal": KEYS, "parked": KEYS, "policy": KEYS,
     "reaction": REACTIONS,
 }  # fmt: skip
@@ -80,7 +80,7 @@ def _archived(store: LocalStore) -> dict[str, int]:
         "archived_here": sum(row.size for row in rows if not os.path.isabs(row.place)),
         "archived_elsewhere": sum(row.size for row in rows if os.path.isabs(row.place)),
         "archived_away": sum(row.size for row in rows if not blocks.is_reachable(row)),
-        "owed": sum(map(len, owing.owed(db).values())),
+        "owed": sum(map(len, owing.owed(db).values())) + erase_entries.wished(db),
     }
 
 
