@@ -265,7 +265,7 @@ def test_who_is_put_out_lowered_and_let_in_again_is_told(tmp_path: Path, people:
     ada("add", "general", str(tmp_path / "bob.card"))
     assert "you are in #general again: quire read general" in told(bob)
     assert "new in #general: " in told(eve)
-    ada("leave", "general", "--yes")
+    assert "last_keyholder" in ada("leave", "general", "--yes", "--json").json
     assert "out of #general: Ada" in told(bob)
 
 

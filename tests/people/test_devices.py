@@ -17,7 +17,7 @@ from quire.errors import QuireError, UnauthorisedError, UsageError
 from quire.storage.outside import create_key_file
 from quire.store.linking import LinkGuest, LinkHost
 from quire.store.local import LocalStore
-from quire.testing.people import Person, meet
+from quire.testing.people import Person, carry, meet
 from tests.people.conftest import Make, agree, sound, team_of
 from tests.vaults import in_fresh_process
 
@@ -317,3 +317,22 @@ def test_a_device_that_came_to_its_end_writes_nothing_where_nobody_takes_it(
     tablet.say(alone, "still here")
     sound(tablet)
     tablet.store.close()
+
+
+def test_who_alone_has_shown_to_have_the_key_is_told_before_they_leave(people: Make, tmp_path: Path) -> None:
+    """Bob's only device burns under a key that he never noted; if Ada went now, nobody would give it to him again."""
+    ada, bob, carol = people("ada", "bob", "carol")
+    team = ada.chat.create_channel("team").id
+    assert not ada.chat.is_last_keyholder(team)  # nobody is left behind
+    bob.chat.join_channel(ada.chat.create_invite(team, uses=0).text())
+    carol.chat.join_channel(ada.chat.create_invite(team, role="guest").text())
+    carry(bob, ada)
+    carry(carol, ada)
+    assert ada.chat.is_last_keyholder(team)
+    meet(ada, bob)
+    bob.say(team, "I have it")
+    meet(ada, bob)
+    assert not ada.chat.is_last_keyholder(team)
+    ada.chat.rotate_key(team)
+    ada.say(team, "under a key that came to a burnt vault alone")
+    assert ada.chat.is_last_keyholder(team)

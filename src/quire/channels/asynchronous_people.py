@@ -67,6 +67,9 @@ class AsyncPeople:
     async def can(self, channel: ChannelId | str, capability: str, person: PersonRef | None = None) -> bool:
         return await self._run(self.manager.can, channel, capability, person)
 
+    async def is_last_keyholder(self, channel: ChannelId | str) -> bool:
+        return await self._run(self.manager.is_last_keyholder, channel)
+
     async def find_person(self, person: PersonRef, channel: ChannelId | str | None = None) -> IdentityId:
         return await self._run(self.manager.find_person, person, channel)
 

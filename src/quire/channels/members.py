@@ -113,6 +113,24 @@ class Members(Bundles):
         return self._state(channel).may(identity, capability)
 
     @guarded
+    @guarded
+    def is_last_keyholder(self, channel: ChannelId | str) -> bool:
+        """Are others in a channel, and has none of them who could pass its present key on shown to have it?
+
+        If we left now, they might lose what was written under it: a device that was lost meanwhile and is recovered
+        finds nobody who has it. True is no proof: who has read all and written nothing has not shown it either.
+        """
+        from quire.store.behind import devices_with_key
+
+        db = self.store.database.reader
+        row = self.store.channel_row(self.resolve(channel))
+        graph = self.store.ledger.people.graph(db, row)
+        others = [one for one in graph.state.members.values() if one.identity != self.identity]
+        if not row.role or not others or graph.state.epochs.current is None:
+            return False
+        able = {device for one in others if graph.state.may(one.identity, "rotate") for device in one.devices}
+        return not able & devices_with_key(db, row, graph)
+
     def find_person(self, person: PersonRef, channel: ChannelId | str | None = None) -> IdentityId:
         """The identity that is meant. Raises: NotFoundError(rule="no_person"), UsageError(rule="person_ambiguous")."""
         from quire.core.crypto.cards import parse_card

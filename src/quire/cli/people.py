@@ -138,16 +138,26 @@ def unban(ctx: typer.Context, channel: ChannelName, who: PersonName) -> None:
 def leave(ctx: typer.Context, channel: ChannelName, yes: Yes = False) -> None:
     """Leave a channel. What is here stays here, and nothing new comes.
 
+    Says so if nobody else has shown yet that they have the channel's key: what was written under it might be lost to
+    them. Sync, or give them a bundle, and wait until one of them has written; then leave.
+
     \b
     Example:
       quire leave general
     """
     with opened(ctx) as session:
         info = session.channel(channel)
-        confirm(f"Leave #{line(info.name)}? To come back you must be invited.", yes=yes)
+        last = session.manager.is_last_keyholder(info.id)
+        warning = "nobody else has shown yet that they have its key; what is written may be lost to them"
+        confirm(
+            f"Leave #{line(info.name)}? To come back you must be invited." + f" But {warning}." * last,
+            yes=yes,
+        )
         session.manager.leave_channel(info.id)
+        if last:
+            session.out.note(f"{warning}: quire sync, or quire bundle out FILE for them, now")
         words = f"left #{line(info.name)}; the others learn of it from your next bundle"
-        session.out.done({"channel": info.id.hex(), "left": True}, words)
+        session.out.done({"channel": info.id.hex(), "left": True, "last_keyholder": last}, words)
 
 
 @app.command()

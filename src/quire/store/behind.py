@@ -26,6 +26,16 @@ from quire.store.forgetting import over
 from quire.store.wallclock import now_ms
 
 
+def devices_with_key(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> set[bytes]:
+    """Devices that made the present key, or wrote under it."""
+    current = graph.state.epochs.current
+    assert current is not None
+    by_place = {place: id for id, place in _places(db, row, graph).items()}
+    newest = ((of.device, _newest_content_heads(db, of, graph, by_place)) for of in log.logs_of(db, row.n))
+    wrote = {device for device, heads in newest if heads and epoch_of(graph, heads) == current.epoch}
+    return wrote | {current.device}
+
+
 def devices_behind(db: apsw.Connection, row: log.ChannelRow, graph: Graph) -> set[bytes]:
     """Devices that cannot come to the present key by what they hold for sure: the keys they made or wrote under."""
     epochs_ = graph.state.epochs
