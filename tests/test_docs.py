@@ -27,7 +27,7 @@ from quire.exchange.exported import (
     SealLine,
 )
 from quire.storage.schema import TOKENIZER
-from tests.cli.conftest import in_this_process
+from tests.cli.conftest import CHEAP, in_this_process
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -48,7 +48,7 @@ def test_the_readme_s_examples_in_fresh_processes(tmp_path: Path) -> None:
     for code, shown in EXAMPLES:
         environment = {**os.environ, "PYTHONWARNINGS": "error", "PYTHONIOENCODING": "utf-8"}
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True,
+            [sys.executable, "-c", f"{CHEAP}\n{code}"], cwd=tmp_path, env=environment, capture_output=True, text=True,
             encoding="utf-8", timeout=60, check=False,
         )  # fmt: skip
         assert (done.stdout, done.stderr) == (shown, "")
