@@ -23,7 +23,7 @@ from quire.errors import FormatError
 from quire.exchange.jsonin import Prefixed
 from quire.exchange.loose_json import decode
 from quire.exchange.sources import HEAD_BYTES, TEXTS, FileSource, Source, suffix_of
-from quire.exchange.streams import BROKEN
+from quire.exchange.streams import BROKEN, Reading
 
 ENDING = re.compile(r"(?<!\.tar)\.(?:gz|bz2|xz)$", re.I)
 TEXT_ENDINGS = TEXTS - {""}
@@ -188,7 +188,7 @@ def _wide(head: bytes) -> str:
     return "utf-16-le" if zeros == [1, 3] else "utf-16-be" if zeros == [0, 2] else ""
 
 
-class _Utf8(io.RawIOBase):
+class _Utf8(Reading):
     """A text in UTF-16 as UTF-8."""
 
     def __init__(self, stream: BinaryIO, encoding: str) -> None:
@@ -212,14 +212,6 @@ class _Utf8(io.RawIOBase):
         size = len(self._left) if size < 0 else size
         found, self._left = self._left[:size], self._left[size:]
         return found
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def readable(self) -> bool:
-        return True
 
     def close(self) -> None:
         with contextlib.suppress(Exception):

@@ -23,7 +23,19 @@ BROKEN = (
 )
 
 
-class _Guarded(io.RawIOBase):
+class Reading(io.RawIOBase):
+    """A stream that is all in its `read`."""
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readable(self) -> bool:
+        return True
+
+
+class _Guarded(Reading):
     """A member's stream whose low-level errors come out as FormatError, after what stands before the damage."""
 
     def __init__(self, inner: object, name: str) -> None:
@@ -53,14 +65,6 @@ class _Guarded(io.RawIOBase):
             ) from self._error
         return found[0] if len(found) == 1 else b"".join(found)
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def readable(self) -> bool:
-        return True
-
     def close(self) -> None:
         with contextlib.suppress(Exception):
             self._inner.close()
@@ -80,7 +84,7 @@ def whole(stream: BinaryIO, size: int) -> bytes:
     return data
 
 
-class Unreadable(io.RawIOBase):
+class Unreadable(Reading):
     """Stands for a file that could not be opened."""
 
     def __init__(self, name: str, reason: str) -> None:
@@ -89,9 +93,3 @@ class Unreadable(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         raise FormatError(f"{self._name}: {self._reason}", rule="unreadable", file=self._name)
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        raise FormatError(f"{self._name}: {self._reason}", rule="unreadable", file=self._name)
-
-    def readable(self) -> bool:
-        return True

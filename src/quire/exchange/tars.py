@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from quire.errors import FormatError, NotFoundError
 from quire.exchange.sources import HEAD_BYTES, MEMBERS_MAX, READ_MAX, TEXTS, Source, suffix_of, too_many
-from quire.exchange.streams import BROKEN, guarded_stream, whole
+from quire.exchange.streams import BROKEN, Reading, guarded_stream, whole
 from quire.exchange.text import clean
 
 SMALL_BYTES = 8 << 20  # a member a listing of a compressed tar may keep: users.json and its like
@@ -134,7 +134,7 @@ class TarSource(Source):
                     break
 
 
-class _Unpacked(io.RawIOBase):
+class _Unpacked(Reading):
     """The bytes of a tar as it was before compression; remembers how they ended."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -155,9 +155,6 @@ class _Unpacked(io.RawIOBase):
         data = self._stream.read(size)
         self._last = (self._last + data)[-tarfile.BLOCKSIZE :] if data else self._last
         return data
-
-    def readable(self) -> bool:
-        return True
 
     def ends_in_zeros(self) -> bool:
         """Every tar ends in blocks of zeros, unless it was cut off."""
