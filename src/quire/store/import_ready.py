@@ -5,7 +5,8 @@ time, files sealed, operations encoded as far as they can be before ids are know
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 NOTICE_NUMBERS = {name: number for number, name in enumerate(NOTICES)}
 _time = attrgetter("time_ms")
+_origin: Callable[[tuple[str, str, str, int, int | None]], Origin] = partial(
+    tuple.__new__, Origin
+)  # in half the time
 
 # A message on its way: (hash of its name, itself, its operation and those bytes once they are known).
 Ready: TypeAlias = tuple[int, model.Message, Post | None, bytes]
@@ -196,7 +200,7 @@ class Preparing:
             tuple([self._origins.key(m) for m in message.mentions[: limits.MENTIONS_MAX]])
             if message.mentions
             else (),
-            Origin(source, author, message.id, message.time_ms, edited_ms),
+            _origin((source, author, message.id, message.time_ms, edited_ms)),
         )
 
 
