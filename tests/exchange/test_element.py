@@ -168,3 +168,8 @@ def test_beginnings_of_a_line(tmp_path: Path, beginning: str) -> None:
 
 test_any_page_gives_records_or_a_format_error = fuzz(element, ONE.encode(), "messages.html", 30)
 test_any_text_gives_records_or_a_format_error = fuzz(element, TEXT.encode(), "export.txt", 30)
+
+
+def test_the_first_day_of_unix_time_is_a_day(tmp_path: Path) -> None:
+    page = HEAD + heading("Thu, Jan 1, 1970") + tile("$1", "00:00", said("hi"), "Ann", ANN) + "</ol></html>"
+    assert [m.time_ms for m in messages(records(element, pack(tmp_path, {"messages.html": page})))] == [0]

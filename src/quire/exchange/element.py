@@ -151,7 +151,8 @@ class _Reader:
                 self.names[who] = shown
                 yield Author(who, shown)
             yield from self.event(box, room, author, day, name, number)
-            day = _day(tree) or day
+            following = _day(tree)
+            day = day if following is None else following
 
     def room(self, piece: str, stream: BinaryIO, name: str) -> Channel:
         """By its id, which the links of its events tell; its name stands above them on the first page only."""
@@ -298,7 +299,8 @@ def _day(tree: Element | None) -> int | None:
         if any(one.startswith("mx_DateSeparator") for one in classes(element)) or "separator" in (
             (parent.get("role") or "") if (parent := element.getparent()) is not None else ""
         ):
-            found = date_ms(text_of(element)) or found
+            shown = date_ms(text_of(element))
+            found = found if shown is None else shown
     return found
 
 
