@@ -258,6 +258,21 @@ def test_the_template_of_2018_has_no_ids(tmp_path: Path) -> None:
     assert len(only(found, Skipped)) == 3
 
 
+def test_what_happened_is_a_notice_in_templates_that_show_it_as_a_message(tmp_path: Path) -> None:
+    group = """<div class="chatlog__message-group"><div class="chatlog__messages">
+      <span class="chatlog__author-name" title="Ann#1234">Ann</span><span class="chatlog__timestamp">17-Sep-18 03:04 AM</span>
+      <div class="chatlog__content">Pinned a message.</div><div class="chatlog__content">pinned a message</div></div></div>"""
+    found = messages(records(importer, pack(tmp_path, {"a.html": INFO + group + "</div></body></html>"})))
+    assert [m.notice for m in found] == ["pin", ""]
+    new = messages(
+        records(
+            importer,
+            pack(tmp_path, {"b.html": page(box(1, header() + content("Pinned a message.")))}, name="new"),
+        )
+    )
+    assert [m.notice for m in new] == [""]  # there it has a mark of its own
+
+
 def test_day_and_month_are_told_apart_by_the_ids(tmp_path: Path) -> None:
     text = page(box(1, header(printed="12/9/2022 12:35 PM") + content("x", "12/9/2022 12:50 PM")))
     (found,) = messages(records(importer, pack(tmp_path, {"a.html": text})))

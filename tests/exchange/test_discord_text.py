@@ -173,3 +173,17 @@ def test_foreign_files_are_not_recognised(tmp_path: Path) -> None:
 
 test_any_plain_text_gives_records_or_a_format_error = fuzz(discord_text, NEW.encode(), "c.txt", 30)
 test_any_table_gives_records_or_a_format_error = fuzz(discord_text, CSV.encode(), "c.csv", 30)
+
+
+def test_parts_that_are_numbered_in_a_folder_are_the_channel_of_the_folder(tmp_path: Path) -> None:
+    later = CSV.replace("2024-01", "2024-02")
+    found = records(discord_text, pack(tmp_path, {"talk/general/1.csv": CSV, "talk/general/2.csv": later}))
+    assert only(found, Channel) == [Channel("general", "general")]
+    assert len(messages(found)) == 6
+
+
+def test_a_link_to_an_upload_is_text_where_files_have_a_mark(tmp_path: Path) -> None:
+    link = "https://cdn.discordapp.com/attachments/1/2/y.png"
+    text = f"{RULE}\nGuild: G\nChannel: c\n{RULE}\n\n[02-Jan-18 05:04 PM] ana#1\n{link}\n\n\n"
+    (message,) = messages(records(discord_text, pack(tmp_path, {"c.txt": text})))
+    assert (message.body, message.attachments) == (link, ())

@@ -20,6 +20,7 @@ from typing import BinaryIO
 from quire.errors import FormatError
 from quire.exchange.datetext import date_ms
 from quire.exchange.discord_json import snowflake_ms
+from quire.exchange.discord_text import notice_of
 from quire.exchange.lines import LineIds
 from quire.exchange.markup import quote, to_markdown
 from quire.exchange.model import (
@@ -113,6 +114,7 @@ class _Page:
         self.author = ""
         self.order = "dmy"  # of printed dates
         self.ids = LineIds()
+        self.says_what_happened = False  # older templates show Discord's own lines as messages
 
 
 class _Export:
@@ -159,6 +161,7 @@ class _Export:
     def group(self, tree: Element, page: _Page, number: int) -> Iterator[Record]:
         """The messages of one group: only the first says who wrote them."""
         boxes = [e for e in tree.iter("div") if "chatlog__message-container" in classes(e)]
+        page.says_what_happened = bool(boxes)
         boxes = boxes or [e for e in tree.iter("div") if "chatlog__message" in classes(e)]
         boxes = boxes or [e for e in tree.iter("div", "span") if "chatlog__content" in classes(e)]
         page.author = shared = ""
@@ -219,6 +222,8 @@ class _Export:
         mentions = (self.people.get(clean(e.get("title") or "")) for e in _inside(parts, "mention"))
         reactions = tuple(filter(None, map(_reaction, parts.get("reaction", ()))))
         name = name or page.ids.name(printed, page.author, body)
+        files = tuple(map(_attachment, _boxes(parts)))
+        own = "" if page.says_what_happened or files else notice_of(body)
         answered = link if link != name else ""
         if "reply" in parts and not link and not asked:
             answered = GONE
@@ -228,10 +233,10 @@ class _Export:
             time_ms=when,
             author=page.author,
             body=body,
-            notice=_notice(parts) if "notice" in parts else "",
+            notice=_notice(parts) if "notice" in parts else own,
             reply_to=answered,
             reply_to_time_ms=snowflake_ms(link) if answered else None,
-            attachments=tuple(map(_attachment, _boxes(parts))),
+            attachments=files,
             mentions=tuple(dict.fromkeys(filter(None, mentions))),
             reactions=reactions,
             edited_ms=_edited(parts["edited"][0], when, shift, page) if "edited" in parts else None,

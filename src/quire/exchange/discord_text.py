@@ -169,7 +169,7 @@ class _Reader:
         if author != NOBODY and self.names.get(author) != raw.who:
             self.names[author] = raw.who
             yield Author(author, raw.who or author)
-        kind = next((kind for pattern, kind in NOTICES if pattern.fullmatch(raw.body)), "")
+        kind = notice_of(raw.body)
         yield Message(
             channel, self.ids[channel].name(str(time), author, raw.body), time, author, raw.body,
             notice=kind if not raw.files else "",
@@ -177,6 +177,11 @@ class _Reader:
             reactions=tuple(Reaction(_sign(sign), unknown=count) for sign, count in raw.reactions if count),
             pinned=raw.pinned,
         )  # fmt: skip
+
+
+def notice_of(body: str) -> str:
+    """Which of Discord's own lines a text is, as the exporter words them; "" if none."""
+    return next((kind for pattern, kind in NOTICES if pattern.fullmatch(body)), "")
 
 
 def _wanted(name: str) -> bool:
@@ -220,6 +225,10 @@ def _channel(name: str, head: list[str], options: Options) -> Channel:
     """What the page says above its messages, or the file's name: `Guild - Category - channel [id]`."""
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in head)}
     base = FILE_TAIL.sub("", name.rpartition("/")[2].rpartition(".")[0])
+    if (
+        not head and base.isdecimal() and "/" in name
+    ):  # parts that were numbered by hand, in a folder a channel
+        base = name.split("/")[-2]
     number = FILE_ID.search(name)
     path = facts.get("Channel", "") or base
     shown = path.rpartition(" / ")[2] if head else base.rpartition(" - ")[2]
@@ -289,13 +298,13 @@ class _Page:
 
     def __init__(self, lost: Counter[str]) -> None:
         self.lost = lost
+        self.pattern: re.Pattern[str] | None = None  # of the lines above messages
 
     def messages(self, lines: Iterator[str | None]) -> Iterator[Raw | int]:
         """Each message, and at the end how many the file says it has."""
         above = rules = size = 0
         begun: Raw | None = None
         text: list[str] = []
-        pattern: re.Pattern[str] | None = None
         shape = ""
         blank = True
         for number, line in enumerate(lines, start=1):
@@ -306,7 +315,12 @@ class _Page:
             found = None
             if blank and "[" in line:
                 found = next(
-                    (m for p in ([pattern] if pattern else (ABOVE, BESIDE)) if (m := p.match(line))), None
+                    (
+                        m
+                        for p in ([self.pattern] if self.pattern else (ABOVE, BESIDE))
+                        if (m := p.match(line))
+                    ),
+                    None,
                 )
                 if found and (
                     _shape(found["when"]) != (shape or _shape(found["when"]))
@@ -316,7 +330,7 @@ class _Page:
             if found:
                 if begun is not None:
                     yield self.message(begun, text)
-                pattern, shape = pattern or found.re, shape or _shape(found["when"])
+                self.pattern, shape = self.pattern or found.re, shape or _shape(found["when"])
                 pinned = bool(found.groupdict().get("pin"))
                 begun, text, size = Raw(f"line {number}", found["who"], found["when"], pinned=pinned), [], 0
             elif begun is not None and size < RECORD_MAX:
@@ -365,8 +379,8 @@ class _Page:
                 self.lost["embeds" if name == "Embed" else "stickers"] += 1
                 if not raw.body and not raw.files:
                     raw.body = words if name == "Embed" else ":sticker:"
-        kept = raw.body.split("\n") if "http" in raw.body else []
-        if kept and not raw.files:  # the first versions had no mark before files
+        kept = raw.body.split("\n") if self.pattern is BESIDE and "http" in raw.body else []
+        if kept:  # the first versions had no mark before files
             raw.files = tuple(line for line in kept if UPLOAD.match(line))
             raw.body = "\n".join(line for line in kept if not UPLOAD.match(line)) if raw.files else raw.body
         return raw
