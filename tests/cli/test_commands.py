@@ -202,6 +202,9 @@ def test_what_is_out_of_bounds_or_nothing_is_the_callers_mistake(here: InProcess
         assert here("channel", "create", name, "--json", code=2).error["rule"] == "name_length"
     here("channel", "create", "bounds")
     assert here("post", "bounds", "", "--json", code=2).error["rule"] == "no_text"
+    posted = here("post", "bounds", "kept", "--json").json["id"]
+    assert here("edit", posted, "--json", code=2).error["rule"] == "no_text"  # nothing is piped in
+    assert here("show", posted, "--json").json["body"] == "kept"
     error = here("read", "buonds", "--json", code=3).error
     assert (error["rule"], error["hint"]) == (
         "no_channel",

@@ -92,7 +92,11 @@ class Naming:
             if message_id_text(id).startswith(prefix) and rows.get_row(db, id) is not None:
                 found.append(id)
         if not found:
-            raise NotFoundError(f"there is no message {text}", rule="no_message")
+            raise NotFoundError(
+                f"there is no message {text}",
+                rule="no_message",
+                hint="`quire read` shows messages with their ids",
+            )
         if len(found) > 1:
             choices = ", ".join(message_id_text(id) for id in found[:5])
             raise UsageError(f"{text} may be any of {choices}", rule="message_id_ambiguous")
@@ -114,6 +118,8 @@ class Naming:
 
 
 def _meant(name: str, there: list[str]) -> str:
+    if not there:
+        return "`quire channel create NAME` makes one, `quire import PATH` brings others' along"
     from difflib import get_close_matches
 
     close = get_close_matches(name.removeprefix("#"), there, 1)

@@ -31,7 +31,13 @@ app = typer.Typer(rich_markup_mode=None)
 bundle = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Carry history to others as a file: write one, take one in.",
+    help="""Carry history to others as a file: write one, take one in.
+
+    \b
+    Examples:
+      quire bundle out talk.bundle
+      quire bundle in talk.bundle
+    """,
 )
 app.add_typer(bundle, name="bundle")
 

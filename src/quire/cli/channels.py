@@ -21,7 +21,18 @@ __all__ = ["app"]
 app = typer.Typer(rich_markup_mode=None)
 STAMP_CHARS = len("30 Nov 2024 12:00")
 
-one = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Create, rename or describe a channel.")
+one = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="""Create, rename or describe a channel.
+
+    \b
+    Examples:
+      quire channel create general --topic 'Whatever concerns everybody'
+      quire channel rename general lobby
+      quire channel topic lobby 'Hello and goodbye'
+    """,
+)
 app.add_typer(one, name="channel")
 
 

@@ -58,7 +58,9 @@ def post(
     """
     body = _body(text)
     if not body and not attach:
-        raise UsageError("there is no text", rule="no_text", hint="nothing was posted")
+        raise UsageError(
+            "there is no text; nothing was posted", rule="no_text", hint="quire post general 'Hello everyone'"
+        )
     with opened(ctx) as session:
         message = session.manager.send_message(
             channel,
@@ -90,6 +92,14 @@ def edit(ctx: typer.Context, message: MessageName, text: Text = None) -> None:
                 return
         else:
             body = _body(text)
+            if (
+                not body and text is None
+            ):  # nothing was piped in: a mistake in a script is not to empty a message
+                raise UsageError(
+                    "there is no text; nothing was changed",
+                    rule="no_text",
+                    hint="`quire delete` takes a message back",
+                )
         _written(session, session.manager.edit_message(found.id, body), "edited")
 
 
