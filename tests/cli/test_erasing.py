@@ -57,6 +57,9 @@ def test_a_version_is_erased_and_history_says_so(own_here: InProcess, said: str)
 
 def test_an_author_is_erased_with_a_record_for_scripts(own_here: InProcess, said: str) -> None:
     record = own_here("erase", "--author", "me", "--yes", "--verify", "--json").json
+    scan = record["scan"]
+    assert scan["found"] == 0
+    assert scan["looked_for"] >= 2, "what they wrote, though it is gone by then"
     assert [one["operation"] for one in record["receipt"]["erased"]] == [said]
     assert (record["left"], record["scan"]["found"]) == (0, 0)
     shown = own_here("read", "general", "--json").json["messages"]

@@ -51,6 +51,8 @@ def test_a_dry_run_says_what_would_go(own_here: Quire) -> None:
     assert (done["messages"], len(done["channels"])) == (2, 1)
     assert [one["body"] for one in own_here("read", "plans", "--json").json["messages"]] == ["three"]
     assert own_here("retention", "--run").out == "0 messages let go\n"
+    own_here("post", "plans", "four")
+    assert "1 message to go: little by little" in own_here("retention", "plans", "--keep-count", "1").err
 
 
 def test_an_import_says_what_will_not_stay(own_here: Quire, tmp_path: Path) -> None:

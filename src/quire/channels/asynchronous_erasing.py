@@ -52,3 +52,8 @@ class AsyncEraser:
 
     async def texts_of(self, id: MessageId) -> list[str]:
         return await self._run(self.manager.texts_of, id)
+
+    async def texts_by(
+        self, author: str, *, channel: ChannelId | str | None = None, limit: int = 300
+    ) -> list[str]:
+        return await self._run(self.manager.texts_by, author, channel=channel, limit=limit)

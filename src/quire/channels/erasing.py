@@ -7,6 +7,7 @@ receipt says what was destroyed, by its commitments, and can be checked again la
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -26,7 +27,7 @@ from quire.core.operation import (
 )
 from quire.core.rights import MAY_MODERATE
 from quire.core.views import Event
-from quire.errors import NotFoundError, UnauthorisedError, UsageError
+from quire.errors import NotFoundError, UnauthorisedError, UnreachableError, UsageError
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.database import guarded, inconsistent
@@ -166,6 +167,23 @@ class Eraser(Naming):
         message = self.store.get_message(id)
         found = [version.body for version in versions(self.store.reader, id)]
         return [text for text in dict.fromkeys([*found, message.title]) if text]
+
+    @guarded
+    def texts_by(self, author: str, *, channel: ChannelId | str | None = None, limit: int = 300) -> list[str]:
+        """The same of somebody's messages, to look for them once they are erased; of more than `limit`, of so many of them,
+        from first to last.
+
+        author    an author key, as `Author.id` has it
+        """
+        db = self.store.database.reader
+        n = rows.authors_by_key(db, [author]).get(author)
+        of = None if channel is None else self.store.channel_row(self.resolve(channel)).n
+        ids = rows.spread(db, -1 if n is None else n, of, limit)
+        texts: list[str] = []
+        for id in ids:
+            with suppress(UnreachableError):  # archived, and not at hand
+                texts += self.texts_of(MessageId(id))
+        return list(dict.fromkeys(texts))
 
     # The work
 
@@ -395,4 +413,5 @@ def _erased_all(
         if hole is None and one.id not in here:
             raise inconsistent("an operation")
         made = commitment_of(here[one.id]) if hole is None else hole.commitment
-        yield Erased(MessageId(one.id), MessageId(message), channel, made)
+        kind = "message" if isinstance(one, Remains) else "version" if one.message else "other"
+        yield Erased(MessageId(one.id), MessageId(message), channel, made, kind)

@@ -19,6 +19,7 @@ class _Line(msgspec.Struct):
     message: str
     channel: str
     commitment: str
+    kind: str = "message"
 
 
 class _File(msgspec.Struct):
@@ -61,7 +62,13 @@ def read_receipt(path: Path) -> ErasureReceipt:
 
 def _file(receipt: ErasureReceipt) -> _File:
     lines = [
-        _Line(message_id_text(one.id), message_id_text(one.message), one.channel.hex(), one.commitment.hex())
+        _Line(
+            message_id_text(one.id),
+            message_id_text(one.message),
+            one.channel.hex(),
+            one.commitment.hex(),
+            one.kind,
+        )
         for one in receipt.erased
     ]
     return _File(VERSION, [message_id_text(id) for id in receipt.erasures], lines, receipt.reason)
@@ -74,4 +81,5 @@ def _erased(one: _Line) -> Erased:
         MessageId(message),
         ChannelId(bytes.fromhex(one.channel)),
         bytes.fromhex(one.commitment),
+        one.kind,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -92,7 +93,7 @@ def erase(
         if message is not None:
             found = _message(session, message, version, reason, yes, texts)
         else:
-            found = _author(session, author or "", channel, reason, yes)
+            found = _author(session, author or "", channel, reason, yes, texts if verify else None)
         scan = _scan(session, texts) if verify else None
         if receipt is not None:
             write_receipt(receipt, found)
@@ -114,12 +115,17 @@ def _message(
     return manager.erase_version(found.id, version, reason)
 
 
-def _author(session: Session, name: str, channel: str | None, reason: str, yes: bool) -> ErasureReceipt:
+def _author(
+    session: Session, name: str, channel: str | None, reason: str, yes: bool, texts: list[str] | None
+) -> ErasureReceipt:
+    """Erase an author; `texts` gets what is to be looked for then."""
     manager = session.manager
     keys = manager.authors_named(name)
     if not keys:
         raise NotFoundError(
-            f"nobody here is called {name}", rule="no_author", hint="an author's key is in --json"
+            f"nobody here is called {name}",
+            rule="no_author",
+            hint="the name as `quire read` shows it, or the key that `quire show --json` has as author",
         )
     if len(keys) > 1:
         raise UsageError(
@@ -127,6 +133,8 @@ def _author(session: Session, name: str, channel: str | None, reason: str, yes: 
         )
     where = f"in {channel}" if channel else "in every channel"
     confirm(f"Erase everything by {line(name)} {where}, for good?", yes=yes)
+    if texts is not None:
+        texts += manager.texts_by(keys[0], channel=channel)
     return manager.erase_author(keys[0], channel=channel, reason=reason)
 
 
@@ -179,9 +187,9 @@ def _scan(session: Session, texts: list[str]) -> Scan:
 
 def _show(session: Session, receipt: ErasureReceipt, scan: Scan | None) -> None:
     out = session.out
-    messages = len({one.message for one in receipt.erased})
-    told = [f"erased {plural(messages, 'message')}, {plural(len(receipt.erased), 'operation')} in all"]
-    told += [f"  {message_id_text(one.id)}  {one.commitment.hex()}" for one in receipt.erased[:LISTED_MAX]]
+    told = [f"erased {_counted(receipt)}, {plural(len(receipt.erased), 'operation')} in all"]
+    for one in receipt.erased[:LISTED_MAX]:
+        told += [f"  {message_id_text(one.id)}, by its commitment", f"  {one.commitment.hex()}"]
     if len(receipt.erased) > LISTED_MAX:
         told.append(f"  … and {len(receipt.erased) - LISTED_MAX:,} more: --receipt writes all to a file")
     fields = {
@@ -211,6 +219,18 @@ def _show(session: Session, receipt: ErasureReceipt, scan: Scan | None) -> None:
         out.note("another program is reading this vault: old pages stay in its journal until it is done")
     if scan is not None and not scan.ok:
         raise typer.Exit(FOUND)
+
+
+def _counted(receipt: ErasureReceipt) -> str:
+    kinds = Counter(one.kind for one in receipt.erased)
+    words = {"message": "message", "version": "version", "other": "reaction or name"}
+    plurals = {"other": "reactions and names"}
+    parts = [
+        f"{count:,} {plurals[kind]}" if count > 1 and kind in plurals else plural(count, word)
+        for kind, word in words.items()
+        if (count := kinds[kind])
+    ]
+    return ", ".join(parts) or "nothing"
 
 
 def _scanned(scan: Scan | None) -> list[str]:

@@ -108,6 +108,10 @@ def retention(
             _run(session, info)
             return
         _show(session, info, session.manager.get_retention(info.id))
+        if wanted is not None and (left := session.manager.preview_retention(info.id).messages):
+            session.out.note(
+                f"{plural(left, 'message')} to go: little by little while this vault is used, or now with quire retention --run"
+            )
 
 
 @app.command()
@@ -171,7 +175,13 @@ def _changed(
 
 
 def _span(text: str) -> int:
-    return 0 if text.lower() in FOREVER else int(duration(text).total_seconds() * 1000)
+    if text.lower() in FOREVER:
+        return 0
+    try:
+        return int(duration(text).total_seconds() * 1000)
+    except UsageError as error:
+        error.hint = f"{error.hint}; or forever"
+        raise
 
 
 def _number(text: str) -> int:

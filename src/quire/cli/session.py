@@ -104,7 +104,7 @@ def opened(ctx: typer.Context) -> Iterator[Session]:
     settings = settings_of(ctx)
     with _open(settings) as store:
         yield Session(store, ChannelManager(store), Output(settings))
-        if store.has_written:
+        if store.has_written and ctx.info_name != "quota":  # which says so itself
             _warn(store, Output(settings))
 
 

@@ -25,7 +25,9 @@ def size_of(text: str) -> int:
     found = SIZE.fullmatch(text.strip())
     if found is None:
         raise UsageError(
-            f"{line(text, 40)} is no size", rule="size_form", hint="for example 500MB, 5GB or forever"
+            f"{line(text, 40)} is no size",
+            rule="size_form",
+            hint="for example 500MB or 5GB, or off for no limit",
         )
     return int(float(found[1]) * UNITS[found[2].lower()])
 

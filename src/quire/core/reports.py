@@ -19,6 +19,7 @@ class Erased(msgspec.Struct, frozen=True, gc=False):
     commitment: (
         bytes  # SHA-256 of its salt and bytes: by it the commit still verifies, and nothing is told of them
     )
+    kind: str = "message"  # or "version"; "other": a reaction, or what an imported author was called
 
 
 class ErasureReceipt(msgspec.Struct, frozen=True):

@@ -238,6 +238,18 @@ def author(db: apsw.Connection, n: int) -> Row:
     return (row[0], row[1], row[2])
 
 
+def spread(db: apsw.Connection, author: int, channel: int | None, limit: int) -> list[bytes]:
+    """So many of an author's messages that stand, in one channel or in all, from the first to the last."""
+    of = f"FROM message WHERE author = ?1 AND flags & {DELETED} = 0 AND (?2 IS NULL OR channel = ?2)"
+    total: Any = db.execute(f"SELECT count(*) {of}", (author, channel)).fetchone()
+    step = -(-total[0] // limit) or 1
+    found: Any = db.execute(
+        f"SELECT id FROM (SELECT id, row_number() OVER (ORDER BY time, id) AS place {of}) WHERE place % ?3 = 0 OR place = 1",
+        (author, channel, step),
+    ).fetchall()
+    return [id for (id,) in found]
+
+
 # Reactions
 
 

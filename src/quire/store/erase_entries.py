@@ -18,7 +18,7 @@ from quire.core.operation import KINDS, Edit, Erase, Gone, Origin, Remains
 from quire.core.rights import MAY_MODERATE
 from quire.storage import log
 from quire.storage import timeline as rows
-from quire.storage.cold import away
+from quire.storage.cold import away, is_reference
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
@@ -90,7 +90,7 @@ def unreadable(db: apsw.Connection, some: Iterable[rows.MessageRow]) -> set[byte
     """Those of these messages whose erasure cannot be written yet: imported, archived, and not at hand."""
     found: set[bytes] = set()
     for row in some:
-        if row.flags & rows.IMPORTED and not row.flags & rows.ERASED:
+        if row.flags & rows.IMPORTED and not row.flags & rows.ERASED and is_reference(row.op):
             is_away: Any = db.execute(f"SELECT {away('?1')}", (row.op,)).fetchone()
             if is_away[0]:
                 found.add(row.id)

@@ -76,7 +76,7 @@ def refusal(db: apsw.Connection) -> FullError:
     """What who wants to write hears."""
     hard, used = get_meta(db, HARD), used_bytes(db)
     return FullError(
-        f"the vault's quota is reached: it holds {used:,} bytes of {hard:,}",
+        f"the vault's quota is reached: it holds {used / 1e6:,.1f} MB of {hard / 1e6:,.1f} MB",
         rule="quota_hard",
         hint="`quire storage` shows what takes room; delete, erase, `quire retention`, or `quire quota --hard`",
         used_bytes=used,
