@@ -327,3 +327,20 @@ def test_every_rule_says_something_to_people() -> None:
     }
     assert {"forked", "grant_void", "device_unknown"} <= words
     assert words <= set(REFUSALS)
+
+
+def test_what_is_easily_done_by_mistake(tmp_path: Path, people: People) -> None:
+    """The only owner lowers herself; a number of uses that is none; no link at all; a name after a verification."""
+    ada, bob, _ = people.values()
+    assert ada("role", "general", "Ada", "guest", "--json", code=2).error["rule"] == "no_terminal"
+    assert ada("role", "general", "Ada").out == "owner\n"
+    assert ada("invite", "general", "--uses", "-1", "--json", code=2).error["rule"] == "invite_uses"
+    assert bob("join", "", "--json", code=2).error["rule"] == "text_empty"
+    card, file = tmp_path / "bob.card", tmp_path / "x.bundle"
+    bob("id", "--card", str(card))
+    ada("id", "--verify", str(card), "--yes")
+    bob("join", link_of(ada), "--out", str(file))
+    assert "new in #general: Bob\n" in ada("bundle", "in", str(file)).out
+    assert "Bob (verified)" in ada("members", "general").out
+    ada("role", "general", "Ada", "member", "--yes")
+    assert ada("role", "general", "Ada").out == "member\n"

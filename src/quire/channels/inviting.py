@@ -21,6 +21,7 @@ from quire.core.control import (
     Uninvite,
 )
 from quire.core.ids import ChannelId
+from quire.core.limits import INVITE_USES_MAX
 from quire.core.operation import Contact
 from quire.core.views import Event
 from quire.errors import MalformedError, NotFoundError, UnauthorisedError, UsageError
@@ -65,6 +66,10 @@ class Inviting(Members):
         """
         from quire.core.invite import InviteLink, InviteSecret
 
+        if not 0 <= uses <= INVITE_USES_MAX:
+            raise UsageError(
+                f"an invite is for 1 to {INVITE_USES_MAX:,} people, or 0: any number", rule="invite_uses"
+            )
         id = self.resolve(channel)
         secret = InviteSecret.generate(os.urandom)
         expires_ms = _expiry(expires)
@@ -267,9 +272,8 @@ class Inviting(Members):
     def _contact(self, request: JoinRequest) -> list[Contact]:
         """What somebody wishes to be called, if we call them nothing yet."""
         identity = request.card.identity
-        if not request.name or identity in rows.contacts(self.store.database.reader):
-            return []
-        return [Contact(identity, request.name, False)]
+        name, verified = rows.contacts(self.store.database.reader).get(identity, ("", False))
+        return [] if name or not request.name else [Contact(identity, request.name, verified)]
 
     @guarded
     def requests(self, channel: ChannelId | str) -> list[RequestView]:

@@ -169,7 +169,10 @@ def _safety(session: Session, typed: str, *, marking: bool, yes: bool) -> None:
         groups = number.split()
         rows = [groups[at : at + GROUPS_A_LINE] for at in range(0, len(groups), GROUPS_A_LINE)]
         session.out.show(
-            f"safety number with {name} ({short(identity)}):", "", *("  " + " ".join(row) for row in rows), ""
+            f"safety number with {name if name == short(identity) else f'{name} ({short(identity)})'}:",
+            "",
+            *("  " + " ".join(row) for row in rows),
+            "",
         )
     if marking:
         confirm(f"Does {name} see the same digits?", yes=yes)

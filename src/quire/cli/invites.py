@@ -7,6 +7,7 @@ stands in no process list.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -99,6 +100,8 @@ def invite(
         session.out.console.print(Text(text), soft_wrap=True)  # a link stays whole
         who = name_of(session, only) if only else "anyone" if uses == 0 else plural(uses, "person", "people")
         until = f", until {stamp(made.expires_ms)}" if made.expires_ms else ""
+        if made.is_expired(time.time_ns() // 1_000_000):
+            session.out.note("that is over: nobody comes in by it")
         session.out.note(
             f"\nfor {line(who, 40)} to join #{line(info.name)} as {role.lower()}{until}; they say: quire join LINK\n"
             f"to withdraw it: quire uninvite {line(channel)} {key.hex()[:KEY_CHARS]}"

@@ -92,6 +92,10 @@ def given_text(typed: str) -> str:
     text = typed.strip()
     if text.lower().startswith(PREFIX):
         return text
+    if not text:
+        raise UsageError(
+            "nothing was given", rule="text_empty", hint="give the text, a file that holds it, or - for stdin"
+        )
     try:
         if text == "-":
             data = sys.stdin.buffer.read(TEXT_BYTES_MAX)

@@ -60,6 +60,7 @@ def role(
         str | None,
         typer.Argument(metavar="ROLE", help="guest, member, moderator, admin or owner.", show_default=False),
     ] = None,
+    yes: Yes = False,
 ) -> None:
     """Show or set the role of a member.
 
@@ -74,6 +75,11 @@ def role(
     with opened(ctx) as session:
         info = session.channel(channel)
         identity = person(session, who, info.id)
+        if new is not None and identity == session.manager.identity:
+            confirm(
+                f"Give yourself the role {line(new.lower(), 20)} in #{line(info.name)}? Only who has a higher one gives it back.",
+                yes=yes,
+            )
         if new is not None:
             session.manager.set_role(info.id, identity, new.lower())
         now = session.manager.get_member_role(info.id, identity)
