@@ -144,6 +144,7 @@ def test_an_imported_message_that_is_away_is_erased_when_its_file_is_there(
     manager.import_(export)
     [info] = manager.list_channels()
     ids = [one.id for one in manager.get_stored_messages(info.id)]
+    manager.store.backup(tmp_path / "backup")
     (tmp_path / "disk").mkdir()
     assert manager.archive(info.id, AFTER, to=tmp_path / "disk").operations == 5
     (tmp_path / "disk").rename(tmp_path / "drawer")
@@ -154,8 +155,20 @@ def test_an_imported_message_that_is_away_is_erased_when_its_file_is_there(
     assert (again.erased, again.wished) == ((), 4)
     assert manager.store.space().owed == 4
     assert manager.store.verify().problems == ()
+    words = manager.store.recovery_phrase
+    assert words is not None
     with vaults.reopened(manager.store) as store:
-        assert ChannelManager(store).store.space().owed == 4  # it is remembered
+        assert store.space().owed == 4  # it is remembered, also by the backup
+        assert store.backup(tmp_path / "backup").ok
+        key = vaults.key_of(store.folder)
+        LocalStore.restore(tmp_path / "backup", tmp_path / "restored", key)
+        for phrase in (None, words):  # a device that is nobody's yet writes nothing
+            if phrase is not None:
+                LocalStore.restore(tmp_path / "backup", tmp_path / "restored", key, phrase=phrase)
+            with LocalStore.open(tmp_path / "restored", key) as back:
+                assert sum(not one.deleted for one in ChannelManager(back).get_stored_messages("old")) == (
+                    5 if phrase is None else 1
+                )
     (tmp_path / "drawer").rename(tmp_path / "disk")
     code = (
         "found = list(manager.get_stored_messages(arguments[0]))\n"

@@ -193,8 +193,24 @@ class ForgottenItem(msgspec.Struct, array_like=True, tag=7, frozen=True, forbid_
     epoch: bytes
 
 
+class WishItem(msgspec.Struct, array_like=True, tag=8, frozen=True, forbid_unknown_fields=True):
+    """A message that is to be erased, when its archive's file is at hand (docs/spec/16-archive.md, 4.3)."""
+
+    channel: Digest
+    id: bytes
+    reason: str
+
+
 StateItem = (
-    ForgottenItem | OwnerItem | SettingItem | HereItem | EpochItem | KeptItem | ParkedItem | JoiningItem
+    ForgottenItem
+    | OwnerItem
+    | SettingItem
+    | HereItem
+    | EpochItem
+    | KeptItem
+    | ParkedItem
+    | JoiningItem
+    | WishItem
 )
 
 _body_codec = Codec(PackBody, "pack_form")

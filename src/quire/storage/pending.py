@@ -28,6 +28,11 @@ def any_doomed(db: apsw.Connection) -> bool:
     return db.execute(f"SELECT 1 FROM file WHERE state = {DOOMED} LIMIT 1").fetchone() is not None
 
 
+def any_wished(db: apsw.Connection) -> bool:
+    """Is a message to be erased that could not be when it was asked for?"""
+    return db.execute("SELECT 1 FROM wished LIMIT 1").fetchone() is not None
+
+
 def retention_due(db: apsw.Connection) -> int | None:
     """When something may be to go, in Unix ms, as it was noted; None if no channel ever had a policy."""
     due: int | None = get_meta(db, RETENTION_DUE)

@@ -22,12 +22,13 @@ from quire.core.backup import (
     ParkedItem,
     SettingItem,
     StateItem,
+    WishItem,
     encode_state,
 )
 from quire.core.bundle import in_parts
 from quire.storage import asking, keychain, log, retention
 from quire.storage.meta import get_meta, set_meta
-from quire.store import quota
+from quire.store import erase_entries, quota
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
@@ -69,9 +70,11 @@ def put_settings(db: apsw.Connection, items: Iterable[StateItem]) -> None:
 
 
 def put_here(db: apsw.Connection, items: Iterable[StateItem]) -> None:
-    """The device's own retention, once the channels are there."""
+    """The device's own retention, and what it was still to erase, once the channels are there."""
     for item in items:
-        channel = log.channel_by_id(db, item.channel) if isinstance(item, HereItem) else None
+        channel = log.channel_by_id(db, item.channel) if isinstance(item, HereItem | WishItem) else None
+        if channel is not None and isinstance(item, WishItem):
+            erase_entries.wish(db, channel.n, [item.id], item.reason)
         if channel is not None and isinstance(item, HereItem):
             retention.put_here(db, channel.n, {**retention.here(db, channel.n), item.name: item.value})
 
@@ -101,6 +104,11 @@ def _here(db: apsw.Connection) -> Iterator[StateItem]:
 
 
 def _rest(db: apsw.Connection) -> Iterator[StateItem]:
+    wishes: Any = db.execute(
+        "SELECT c.id, w.id, w.reason FROM wished w JOIN channel c ON c.n = w.channel ORDER BY 1, 2"
+    )
+    for channel, id, reason in wishes:
+        yield WishItem(channel, id, reason)
     for asked in asking.joinings(db):
         yield JoiningItem(asked.channel, asked.link, asked.name, asked.since_ms)
     rows: Any = db.execute("SELECT encoded FROM parked ORDER BY id")

@@ -64,7 +64,8 @@ class Dues:
     def _settle_if_archived(self) -> None:
         """Do what waited for a file of the archive that is at hand now."""
         with suppress(StorageError, apsw.Error):  # the next opening does it; damage is for `verify`
-            if any_segment(self.database.reader) and not self.database.read_only:
+            db = self.database.reader
+            if not self.database.read_only and (any_segment(db) or pending.any_wished(db)):
                 from quire.store.owing import settle
 
                 settle(self._store)

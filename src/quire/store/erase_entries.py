@@ -8,6 +8,7 @@ not bring it back. Where it is archived and its file away, that the message is t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -16,6 +17,7 @@ from quire.core.ids import ChannelId
 from quire.core.limits import ERASED_PER_OPERATION_MAX
 from quire.core.operation import KINDS, Edit, Erase, Gone, Origin, Remains
 from quire.core.rights import MAY_MODERATE
+from quire.errors import UnauthorisedError, UsageError
 from quire.storage import log
 from quire.storage import timeline as rows
 from quire.storage.cold import away, is_reference
@@ -126,7 +128,7 @@ def finish(store: LocalStore) -> None:
 
 def _finish(store: LocalStore, channel: int, reason: str, ids: Sequence[bytes]) -> None:
     def prepare(db: apsw.Connection, row: log.ChannelRow) -> list[Erase]:
-        here = rows.get_rows(db, ids)
+        here = rows.get_rows(db, sorted(ids))
         waits = unreadable(db, here)
         done = [(id,) for id in ids if id not in waits]
         db.executemany("DELETE FROM wished WHERE id = ?", done)
@@ -138,6 +140,7 @@ def _finish(store: LocalStore, channel: int, reason: str, ids: Sequence[bytes]) 
                 entries += [Gone(edit, one.id) for edit in edits.get(one.id, ()) if rights.may(edit)]
         return list(in_erases(entries, reason))
 
-    row = log.channel_by_n(store.database.reader, channel)
-    if len(unreadable(store.database.reader, rows.get_rows(store.database.reader, ids))) < len(ids):
-        store.write(ChannelId(row.id), prepare)
+    reader = store.database.reader
+    if len(unreadable(reader, rows.get_rows(reader, sorted(ids)))) < len(ids):
+        with suppress(UnauthorisedError, UsageError):  # who left, or may write no more, keeps the wish
+            store.write(ChannelId(log.channel_by_n(reader, channel).id), prepare)

@@ -17,6 +17,7 @@ from quire.storage import timeline as rows
 from quire.storage.backlog import AWAY, channels_parked
 from quire.storage.cold import any_segment, away
 from quire.storage.database import guarded
+from quire.storage.pending import any_wished
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
@@ -99,12 +100,12 @@ def settle(store: LocalStore) -> None:
         from quire.store.ingest import retry_away
 
         retry_away(store)
-    if not any_segment(db):
-        return
-    if db.execute("SELECT 1 FROM wished LIMIT 1").fetchone():
+    if any_wished(db) and store.ledger.is_certified:
         from quire.store.erase_entries import finish
 
         finish(store)
+    if not any_segment(db):
+        return
     waits: Any = db.execute(
         "SELECT DISTINCT w.channel FROM waiting w JOIN message m ON m.id = w.target WHERE w.due IS NULL"
     ).fetchall()
