@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from quire.cli.startup import MODULES, Lazy
 from tests.cli.conftest import InProcess, Quire
 
 HOSTILE = "\x1b[2J\x1b]0;x\x07[bold]b[/bold]\u202e\x9b1m"
@@ -257,6 +258,23 @@ def test_starting_imports_little(quire: Quire, here: InProcess) -> None:
         "quire.store.pruning", "quire.store.archiving",
     }  # fmt: skip
     assert not loaded & (slow - {"cryptography"})  # a key file is opened with it; a raw key is not
+
+
+def test_the_help_page_builds_each_family_of_commands_once(
+    here: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+    load = Lazy._load
+
+    def counted(group: Lazy, module: str) -> None:
+        built.append(module)
+        load(group, module)
+
+    monkeypatch.setattr(Lazy, "_load", counted)
+    shown = here("--help").out
+    assert all(f"\n  {name} " in shown for name in MODULES)
+    assert len(built) > 20
+    assert len(built) == len(set(built))
 
 
 def test_space(own_here: InProcess) -> None:

@@ -62,6 +62,8 @@ class Lazy(TyperGroup):
         return list(MODULES)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]  # a family is built once, not for each of its commands
         if cmd_name in MODULES:
             self._load(MODULES[cmd_name])
         else:
