@@ -351,3 +351,46 @@ def test_a_coloured_stamp_is_a_stamp(tmp_path: Path) -> None:
     found = records(irc, pack(tmp_path, {"#c.2020-01-02.log": text}))
     assert told(messages(found)) == [("", "ann", "one"), ("", "bob", "two")]
     assert not only(found, Skipped)
+
+
+def test_talk_by_colons_is_irc_where_other_lines_tell_who_came_and_went(tmp_path: Path) -> None:
+    day = (
+        "[2013-09-03 17:11:04] ann: :help\n[2013-09-03 17:20:10] ann, quitting. (Quit: bye)\n"
+        "[2013-09-03 17:31:08] bob, joining. (#garden)\n[2013-09-03 17:54:28] bob: hello there\n"
+    )
+    path = pack(tmp_path, {"2013/09/03.txt": day, "2013/09/04.txt": day.replace("09-03", "09-04")})
+    with open_source(path) as source:
+        assert detect(source).NAME == "irc"
+    found = records(irc, path)
+    assert [c.name for c in found if isinstance(c, Channel)] == ["garden"]
+    assert told(messages(found))[:4] == [
+        ("", "ann", ":help"), ("leave", "ann", "ann, quitting. (Quit: bye)"),
+        ("join", "bob", "bob, joining. (#garden)"), ("", "bob", "hello there"),
+    ]  # fmt: skip
+
+
+def test_days_of_notices_alone_and_of_talk_by_colons_alone_are_days_of_the_log_they_lie_in(
+    tmp_path: Path,
+) -> None:
+    both = "[2013-09-03 17:11:04] ann: hi\n[2013-09-03 17:31:08] bob, joining. (#garden)\n"
+    talk, come = "[2013-09-04 10:00:00] ann: alone\n", "[2013-09-05 10:00:00] bob, quitting. (Quit: bye)\n"
+    path = pack(
+        tmp_path,
+        {
+            "2013/09/03.txt": both,
+            "2013/09/04.txt": talk,
+            "2013/09/05.txt": come,
+            "notes.txt": "12:00 lunch: soup\n",
+        },
+    )
+    said = messages(records(irc, path))
+    assert [(m.notice, m.body) for m in said] == [
+        ("", "hi"), ("join", "bob, joining. (#garden)"), ("", "alone"), ("leave", "bob, quitting. (Quit: bye)"),
+    ]  # fmt: skip
+    assert {m.channel for m in said} == {"#garden"}
+    assert certainty(irc, pack(tmp_path, {"04.txt": talk}, "file")) == 0
+    znc = {
+        "#c/2020-01-01.log": "[10:00:00] <ann> hi\n",
+        "#c/2020-01-02.log": "[10:00:00] *** Joins: bob (~b@h)\n",
+    }
+    assert [m.notice for m in messages(records(irc, pack(tmp_path, znc, name="znc")))] == ["", "join"]

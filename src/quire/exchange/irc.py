@@ -84,7 +84,7 @@ def recognise(source: Source) -> int:
     best = 0
     for name in names:
         head = look(peeked(source.peek(name, 16_384)))
-        if head is not None:
+        if head is not None and not head.weak:
             best = max(best, 2 if head.sure else 1)
         if best == 2:
             break

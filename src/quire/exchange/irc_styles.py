@@ -69,12 +69,13 @@ RAW = re.compile(
 
 HOST = r"[(\[<][^\s)\]>]*[)\]>]"
 ARRIVALS = re.compile(
-    rf"Joins?: |\S+ (?:{HOST} )?(?:has joined|joined(?: |$)|has entered|entered the room)"
+    rf"Joins?: |\S+, joining\.|\S+ (?:{HOST} )?(?:has joined|joined(?: |$)|has entered|entered the room)"
     rf"|You have joined|Now talking",
     re.I,
 )
 LEAVINGS = re.compile(
-    rf"(?:Parts?|Quits?|Kicks?): |\S+ (?:{HOST} )?(?:has (?:left|quit|parted|signed off)|left (?:irc|#"
+    rf"(?:Parts?|Quits?|Kicks?): |\S+, (?:quitting|parting|leaving)\."
+    rf"|\S+ (?:{HOST} )?(?:has (?:left|quit|parted|signed off)|left (?:irc|#"
     rf"|the (?:room|channel))"
     r"|(?:was |has been )?kicked |quit(?: |$))|(?:\S+ has kicked|You (?:have left|were kicked"
     r"|have been kicked))",
@@ -102,7 +103,7 @@ ADMIN = re.compile(
 CHANNEL_NAME = re.compile(
     r"(?:has joined|has left|joined|left|talking (?:on|in)|opic (?:for|of|on)|Session Ident:"
     r"|PRIVMSG|JOIN|Conversation with"
-    r"|mode/|topic of|Rejoined channel|Channel)[ :]+(?P<name>[#&][^\s,:;\]\x07]{1,63})"
+    r"|mode/|topic of|Rejoined channel|Channel|joining\.|parting\.)[ :]+\(?(?P<name>[#&][^\s,:;\]\x07]{1,63})"
 )
 
 LONG_DATE = (
@@ -322,7 +323,7 @@ def _subject(text: str, kind: str) -> str:
     if kind not in ("join", "leave", "name"):
         return ""
     words = re.sub(r"^(?:Joins?|Parts?|Quits?|Kicks?|Nick(?: change)?): ", "", text, count=1, flags=re.I)
-    nick = words.split(" ", 1)[0].lstrip("@+%&~")
+    nick = words.split(" ", 1)[0].lstrip("@+%&~").removesuffix(",")
     return (
         "" if nick in ("You", "Now", "You're", "Joined", "Left", "Disconnected") or len(nick) > 64 else nick
     )

@@ -21,6 +21,7 @@ import msgspec
 from quire.errors import FormatError
 from quire.exchange.dateorder import Orders
 from quire.exchange.irc_styles import (
+    COLON,
     STAMPS,
     channel_in,
     day_marker,
@@ -54,6 +55,10 @@ class Head(msgspec.Struct, frozen=True):
     dated: bool  # the lines themselves carry their date
     order: str = ""  # of the numbers of dates, where the whole file was looked through for it
     order_sure: bool = True
+    weak: bool = (
+        False  # a log only beside others that are: it has nothing but talk by colons, or nothing but notices
+    )
+    colons: bool = False  # talk is `nick: text`
 
 
 class Survey(msgspec.Struct):
@@ -80,8 +85,16 @@ def survey_of(source: Source, options: Options) -> Survey:
         head = _head(stream, options)
         if head is not None:
             survey.heads[name] = head
-            if head.channel:
-                channels[head.channel.lower()] += 1
+    heads = survey.heads.values()
+    strong = {(head.stamp, colons) for head in heads if not head.weak for colons in {False, head.colons}}
+    survey.heads = {
+        name: head
+        for name, head in survey.heads.items()
+        if not head.weak or (head.stamp, head.colons) in strong
+    }
+    for head in survey.heads.values():
+        if head.channel:
+            channels[head.channel.lower()] += 1
     if len(channels) == 1:
         survey.channel = next(iter(channels))
     return survey
@@ -116,7 +129,7 @@ def look(lines: Iterator[str | None]) -> Head | None:
     """What a file's first lines tell; None if it is no IRC log."""
     stamps: Counter[int] = Counter()
     channels: Counter[str] = Counter()
-    total = known = marked = spoken = dated = 0
+    total = known = marked = spoken = dated = plainly = happened = 0
     talk = False  # Pidgin's and Adium's: `nick: text`, which is in no mark of its own
     day: date | None = None
     year = 0
@@ -141,17 +154,24 @@ def look(lines: Iterator[str | None]) -> Head | None:
         noted = told.kind not in ("", "action") if told is not None else notice_kind(rest) != ""
         known += (told is not None or noted) if found is not None else line.startswith("===")
         spoken += told is not None and found is not None and told.kind in ("", "action")
+        plainly += told is None and found is not None and not noted and COLON.match(rest) is not None
+        happened += noted and found is not None
         marked += rest.lstrip().startswith(("===", "-!-", "*** ", "-->", "<--"))
         if noted or "\t" in rest or found is None or rest.startswith("*"):
             channels[channel_in(line)] += 1
     del channels[""]
-    if not stamps or not spoken or known * 2 < total:
+    # `nick: text` is talk where other lines, or other files, tell who came and went.
+    colons = not spoken and plainly > 0
+    weak = not spoken and (not happened or not plainly)
+    spoken, known = spoken or plainly, known + (plainly if colons else 0)
+    if not stamps or known * 2 < total or not (spoken or happened):
         return None
     name = channels.most_common(1)[0][0] if channels else ""
     sure = known * 10 >= total * 8 and spoken > 0
     return Head(
-        stamps.most_common(1)[0][0], name, day, year, marked > 0, sure, dated * 2 > sum(stamps.values())
-    )
+        stamps.most_common(1)[0][0], name, day, year, marked > 0, sure, dated * 2 > sum(stamps.values()),
+        weak=weak, colons=colons,
+    )  # fmt: skip
 
 
 def peeked(data: bytes) -> Iterator[str | None]:

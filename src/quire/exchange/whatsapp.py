@@ -69,6 +69,9 @@ MENTION = re.compile("@\u2068~?[\u00a0\u202f ]?([^\u2068\u2069\n]{1,120})\u2069"
 DOCUMENT = re.compile(r"[\u200e\u200f]?(?P<name>[^\n•/\\]{1,200}\.[A-Za-z0-9]{1,8}) • ")
 QUOTES = re.compile('["“”«»]')
 IRC = re.compile(r"<[^<>\s]{1,40}>\s|(?:-\*-|-->|<--|<->|-!-|[*→←⇐⇒—]|\*{3})\s")
+IRC_DONE = re.compile(
+    r"\S{1,40}, (?:joining|quitting|parting|leaving)\. \(|\S{1,40} (?:[\[(]\S+@\S+[\])] )?has (?:joined|left|quit)\b.{0,20}[#(\[]"
+)
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.S)
 BOLD = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]*[^\s*])\*(?![\w*])")
 STRUCK = re.compile(r"(?<![\w~])~(?=[^\s~])([^~\n]*[^\s~])~(?![\w~])")
@@ -147,7 +150,9 @@ def _may_be_chat(name: str) -> bool:
 def _is_irc(lines: list[str]) -> bool:
     """A log whose times look like an iPhone's, but whose people stand in angles."""
     rests = [line[match.end() :] for line in lines if (match := HEADER.match(line))]
-    return sum(IRC.match(rest) is not None for rest in rests) * 2 > len(rests)
+    return any(IRC_DONE.match(rest) for rest in rests) or (
+        sum(IRC.match(rest) is not None for rest in rests) * 2 > len(rests)
+    )
 
 
 def _chat_name(source: Source, name: str) -> str:
