@@ -115,17 +115,17 @@ def write_error(path: Path, error: OSError) -> StorageError:
 class FileLock:
     """An exclusive lock between processes (and between threads), held until `release` or death.
 
-    Raises: BusyError(rule="locked") if another holds it for longer than `wait_s`.
+    Raises: BusyError(rule="locked") if another holds it for longer than `wait_s` (default: LOCK_WAIT_S).
     """
 
-    def __init__(self, path: Path, wait_s: float = LOCK_WAIT_S) -> None:
+    def __init__(self, path: Path, wait_s: float | None = None) -> None:
         self._file: int | None = None
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise write_error(path, error) from error
         try:
-            _lock(file, wait_s)
+            _lock(file, LOCK_WAIT_S if wait_s is None else wait_s)
         except BaseException:
             os.close(file)
             raise

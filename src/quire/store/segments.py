@@ -18,7 +18,7 @@ from quire.errors import BusyError, CorruptError, MalformedError, NotFoundError
 from quire.storage import cold, log
 from quire.storage.cold import DOOMED, MAKING, WHOLE, SegmentRow
 from quire.storage.database import fault
-from quire.storage.files import LOCK_WAIT_S, FileLock
+from quire.storage.files import FileLock
 from quire.storage.segment_files import make_folder, remove
 from quire.store import owing
 
@@ -53,7 +53,7 @@ def require(store: LocalStore, kept: Iterable[SegmentRow] | None = None) -> None
         raise blocks.unreachable(away)
 
 
-def segments_lock(store: LocalStore, wait_s: float = LOCK_WAIT_S) -> FileLock:
+def segments_lock(store: LocalStore, wait_s: float | None = None) -> FileLock:
     """Held by who makes segments, brings them back or removes them. Raises: BusyError(rule="archive_busy")."""
     try:
         return FileLock(Path(store.database.blocks.vault) / "archive.lock", wait_s)
