@@ -357,12 +357,14 @@ def test_talk_by_colons_is_irc_where_other_lines_tell_who_came_and_went(tmp_path
     day = (
         "[2013-09-03 17:11:04] ann: :help\n[2013-09-03 17:20:10] ann, quitting. (Quit: bye)\n"
         "[2013-09-03 17:31:08] bob, joining. (#garden)\n[2013-09-03 17:54:28] bob: hello there\n"
+        "[2013-09-03 17:54:29] bob: \tat a.b.c\n"
     )
     path = pack(tmp_path, {"2013/09/03.txt": day, "2013/09/04.txt": day.replace("09-03", "09-04")})
     with open_source(path) as source:
         assert detect(source).NAME == "irc"
     found = records(irc, path)
     assert [c.name for c in found if isinstance(c, Channel)] == ["garden"]
+    assert told(messages(found))[4] == ("", "bob", "\tat a.b.c")
     assert told(messages(found))[:4] == [
         ("", "ann", ":help"), ("leave", "ann", "ann, quitting. (Quit: bye)"),
         ("join", "bob", "bob, joining. (#garden)"), ("", "bob", "hello there"),

@@ -298,7 +298,8 @@ def _column(nick: str, text: str) -> Happening | None:
     if sent := SENT_NOTICE.fullmatch(nick):
         return Happening("other", sent["nick"].partition("/")[0], text)
     nick = nick.strip("<>").lstrip("@+%&~!")
-    return Happening("", nick, text) if nick and " " not in nick else None
+    plainly = nick.endswith(":")  # `nick: text` with a tab in the text
+    return Happening("", nick, text) if nick and " " not in nick and not plainly else None
 
 
 def _raw(nick: str, verb: str, rest: str) -> Happening:
