@@ -415,6 +415,16 @@ def test_any_body_is_a_value_or_malformed(body: object) -> None:
         form.decode_slots(packed(body))
 
 
+def test_text_that_is_no_utf8_is_malformed_too(good_file: bytes) -> None:
+    """It has right lengths and a right checksum, as only somebody who forges it makes it."""
+    kind = b"\xafrecovery_phrase"
+    assert kind in good_file
+    encoded = good_file[:-32].replace(kind, b"\xafrecovery_phras\xff", 1)
+    with pytest.raises(MalformedError) as failure:
+        form.decode_slots(encoded + hashlib.sha256(encoded).digest())
+    assert failure.value.rule == "slots_form"
+
+
 def fields(record: form.SlotRecord, **changes: object) -> list[object]:
     return list((msgspec.structs.asdict(record) | changes).values())
 

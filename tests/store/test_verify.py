@@ -14,12 +14,14 @@ from quire.channels.manager import ChannelManager
 from quire.core import commit
 from quire.core.control import Report
 from quire.core.crypto.epochs import EpochKey, epoch_id
+from quire.core.encoding import encode
 from quire.core.ids import Incarnation, log_prefix
 from quire.core.operation import (
     Attachment,
     Bookmark,
     Contact,
     DeviceName,
+    Name,
     Post,
     Profile,
     React,
@@ -30,7 +32,7 @@ from quire.core.operation import EpochKey as EpochKeyOperation
 from quire.core.operation_form import encode_operation
 from quire.errors import CorruptError
 from quire.storage import log, search
-from quire.store.findings import PROBLEMS_MAX
+from quire.store.findings import PROBLEMS_MAX, readable
 from quire.store.local import LocalStore
 from quire.testing.authors import START_MS, Author, Pen
 from tests import vaults
@@ -465,3 +467,10 @@ def test_a_commit_signed_by_nobody_is_found(furnished: LocalStore) -> None:
         (head, stranger.device.sign(commit.to_be_signed(head))),
     )
     assert {"commit_signature", "operation_missing"} <= kinds(furnished)
+
+
+def test_a_stored_text_that_is_no_utf8_says_nothing() -> None:
+    """So a check goes on over it, and the log says that it is damaged."""
+    stored = bytes(16) + encode(Name("general"))
+    assert readable(stored) == Name("general")
+    assert readable(stored[:-1] + b"\xff") is None

@@ -165,7 +165,7 @@ def readable(op: bytes) -> Operation | None:
     """The operation in stored bytes, or None where they say nothing: that is reported where the log is read."""
     try:
         return stored_operation(op)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeError, OverflowError):
         return None
 
 

@@ -105,7 +105,7 @@ def decode_body(encoded: bytes, rekeying: bool) -> SlotsBody:
     """Raises: MalformedError(rule="slots_form")."""
     try:
         body = msgspec.msgpack.decode(encoded, type=SlotsBody)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
         raise MalformedError("the slots file breaks its format", rule="slots_form") from error
     if msgspec.msgpack.encode(body) != encoded or not _agrees(body, rekeying):
         raise MalformedError("the slots file breaks its format", rule="slots_form")
