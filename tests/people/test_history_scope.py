@@ -193,3 +193,16 @@ def test_who_was_sealed_a_wrong_key_reports_it_and_reads_after_the_next_writer(p
     assert epoch in carol.keys(team)
     assert carol.reads(team) == ["can you read this"]
     agree(team, ada, carol)
+
+
+def test_who_may_not_read_back_hears_what_the_others_are_called(people: Make) -> None:
+    """They said it once, before; and say it again, once, to who came since."""
+    ada, bob, carol = people("ada", "bob", "carol")
+    team = team_of(ada, bob)
+    carol.chat.join_channel(ada.chat.create_invite(team, history="joined").text())
+    meet(ada, bob, carol)
+    assert sorted(one.name for one in carol.chat.members(team)) == ["ada", "bob", "carol"]
+    before = [one.digest(team) for one in (ada, bob)], [len(one.records()) for one in (ada, bob)]
+    meet(ada, bob, carol)
+    assert ([one.digest(team) for one in (ada, bob)], [len(one.records()) for one in (ada, bob)]) == before
+    sound(ada, bob, carol)

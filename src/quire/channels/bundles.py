@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from quire.channels.attachments import publish_came
 from quire.channels.naming import Naming
-from quire.core.ids import ChannelId, MessageId
+from quire.core.ids import ChannelId, IdentityId, MessageId
 from quire.core.limits import FILE_BYTES_MAX, TIME_MS_MAX
 from quire.core.operation import Profile
 from quire.core.rights import MAY_POST
@@ -23,11 +23,18 @@ from quire.storage import log
 from quire.storage import timeline as rows
 
 if TYPE_CHECKING:
+    import apsw
+
     from quire.core.bundle_file import Record
     from quire.core.crypto.cards import Card
     from quire.core.membership import Membership
     from quire.storage.asking import Asked
     from quire.store.unbundling import BundleReport
+
+
+INTRODUCED_MAX = (
+    100  # members of a channel in which everybody says their name again to who may not read so far back
+)
 
 
 class Bundles(Naming):
@@ -105,7 +112,7 @@ class Bundles(Naming):
 
         Done here and not with the act that brings somebody in, it is made good wherever a crash came between.
         """
-        from quire.storage import contents, controls
+        from quire.storage import controls
         from quire.store import group
         from quire.store.refusals import DECLINE, refuse_declined
 
@@ -118,9 +125,30 @@ class Bundles(Naming):
             if row.role and controls.has_kind(db, row.n, DECLINE):
                 refuse_declined(self.store, row)
             shared = row.rights & MAY_POST and row.rotate_ms < TIME_MS_MAX
-            if name and shared and not contents.introduced(db, row.n, self.store.own_key):
+            if name and shared and not self._is_introduced(db, row):
                 with suppress(UnauthorisedError):  # what was due came into effect, and we are out or may not
                     self.store.write_operations(row.id, Profile("", "", name))
+
+    def _is_introduced(self, db: apsw.Connection, row: log.ChannelRow) -> bool:
+        """Can all members read what we are called? Who came since may not read as far back as we said it."""
+        from quire.core.commit import decode_head
+        from quire.core.control import HISTORY_ALL
+        from quire.storage import contents
+        from quire.store.behind import epoch_of
+
+        if not contents.introduced(db, row.n, self.store.own_key):
+            return False
+        graph = self.store.ledger.people.graph(db, row)
+        state = graph.state
+        narrow = [one.identity for one in state.members.values() if one.history != HISTORY_ALL]
+        if not narrow or len(state.members) > INTRODUCED_MAX:
+            return True
+        head = log.commit_at(db, contents.introduction(db, row.n, self.store.own_key)[:14])
+        heads = decode_head(head).control_heads if head is not None else ()
+        if not heads or not all(one in graph for one in heads):
+            return True
+        epoch = epoch_of(graph, heads)
+        return all(state.epochs.admits(IdentityId(one), epoch) for one in narrow)
 
     def _take(
         self,

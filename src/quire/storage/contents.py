@@ -73,6 +73,16 @@ def operations_with_ids(db: apsw.Connection, channel: int, kind: int) -> list[tu
     return list(rows)
 
 
+def introduction(db: apsw.Connection, channel: int, author: str) -> bytes:
+    """The operation by which somebody told a channel last what they are called; empty if they did not."""
+    row: Any = db.execute(
+        "SELECT id FROM operation WHERE channel = ? AND kind = 10 AND author = (SELECT n FROM author WHERE key = ?)"
+        " ORDER BY time DESC, id DESC LIMIT 1",
+        (channel, author),
+    ).fetchone()
+    return bytes(row[0]) if row else b""
+
+
 def introduced(db: apsw.Connection, channel: int, author: str) -> bool:
     """Has somebody told a channel what they are called?"""
     sql = "SELECT 1 FROM operation WHERE channel = ? AND kind = 10 AND author = (SELECT n FROM author WHERE key = ?)"
