@@ -31,7 +31,7 @@ from quire.core.crypto.handshake import ClientSide, ServerSide
 from quire.core.crypto.keys import Label, SigningKey, decode_certificate, derive_key
 from quire.core.crypto.link_code import LinkCode
 from quire.core.crypto.linking import NewDevice, OldDevice
-from quire.core.crypto.sealing import PUBLIC_SIZE
+from quire.core.crypto.sealing import PUBLIC_SIZE, public_of, seal
 from quire.core.crypto.slots import decode_slots
 from quire.core.encoding import encode
 from quire.core.export_seal import open_seal
@@ -42,6 +42,7 @@ from quire.core.limits import BUNDLE_BYTES_MAX, PREVIEW_BYTES_MAX
 from quire.core.operation_form import decode_operation, encode_operation
 from quire.core.packing import packed, unpacked
 from quire.core.query import parse_query
+from quire.core.refusal import open_refusal
 from quire.core.relay_frames import decode_from_device, decode_from_relay, encode_frame
 from quire.core.relay_items import (
     NEED_HEAD,
@@ -55,7 +56,7 @@ from quire.core.relay_items import (
 )
 from quire.core.segment import HEADER_SIZE, Reference, read_record
 from quire.core.segment import header as segment_header
-from quire.core.welcome import open_welcome
+from quire.core.welcome import open_welcome, recipient_tag
 from quire.core.words import index_text, spans, words
 from quire.errors import FormatError, MalformedError, NotFoundError, UnauthorisedError, UsageError
 from quire.exchange.detect import Importer, detect, importers
@@ -233,6 +234,15 @@ def request(data: bytes) -> None:
     key, nonce = derive_key(invite, Label.REQUEST, salt=CHANNEL_ID), bytes(aead.NONCE_SIZE)
     for sealed in (data, header + nonce + aead.encrypt(key, nonce, packed(data), header)):
         _refused_or(functools.partial(open_request, sealed, invite, CHANNEL_ID))
+
+
+def refusal(data: bytes) -> None:
+    """As it is, and as what anybody may have sealed to us."""
+    seed = bytes(32)
+    tag = recipient_tag(public_of(seed))
+    sealed = b"\1" + tag + seal(packed(data), public_of(seed), Label.REFUSAL_SEAL.encode() + tag)
+    for one in (data, sealed):
+        _refused_or(functools.partial(open_refusal, one, seed))
 
 
 def welcome(data: bytes) -> None:
@@ -524,7 +534,7 @@ def export_text(data: bytes) -> None:
 TARGETS: dict[str, Target] = {
     "operation": operation, "commit": commit, "head": head, "certificate": certificate, "slots": slots,
     "chain": chain, "packing": packing, "card": card, "bundle": bundle, "file_record": file_record,
-    "attached": attached, "request": request, "welcome": welcome, "bundle_file": bundle_file,
+    "attached": attached, "request": request, "refusal": refusal, "welcome": welcome, "bundle_file": bundle_file,
     "pack": pack, "segment": segment, "manifest": manifest, "backup_state": backup_state, "linking": linking, "pasted": pasted,
     "sync_session": sync_session, "relay_frame": relay_frame, "relay_item": relay_item, "handshake": handshake,
     "export_seal": export_seal, "export_text": export_text,
