@@ -208,3 +208,19 @@ def test_up_says_what_one_has_become(two: tuple[Person, Person, ChannelId]) -> N
     ada.chat.add_member(team, bob.chat.key_card())
     assert said() == "you are in #team again: quire read team"
     assert said() == "ada: 1 new commit"  # and nothing is said twice
+
+
+def test_up_says_that_one_is_not_let_in(two: tuple[Person, Person, ChannelId]) -> None:
+    ada, bob, _ = two
+    other = ada.chat.create_channel("other").id
+    link = ada.chat.create_invite(other)
+    session = Shown(bob.chat)
+    teller = Teller(cast(Any, session))
+    bob.chat.join_channel(link.text())
+    ada.chat.withdraw_invite(other, ada.chat.invites(other)[0].key)
+    ada.take(bob.give())
+    bob.take(ada.give())
+    for _ in range(2):
+        teller.say(NodeEvent("synced", "192.168.1.20:8441", bytes(ada.store.device)))
+    [said] = [text.partition("  ")[2] for text in session.lines]
+    assert said == "you are not let into #other: the invite was withdrawn, says ada"

@@ -6,7 +6,8 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from quire.cli.circle import ours
+from quire.cli import records
+from quire.cli.circle import not_let_in, ours
 from quire.cli.text import bytes_text, line, plural
 from quire.core.ids import MessageId, message_id_text
 
@@ -28,6 +29,7 @@ class Teller:
         self._channels: dict[bytes, str] = {}
         self._at: dict[str, bytes] = {}  # address -> the device that was there last
         self._told_s = 0.0
+        self._refused = session.manager.joining()
         self._roles = {info.id: info.role for info in session.manager.list_channels()}
 
     def say(self, event: NodeEvent) -> None:
@@ -45,6 +47,8 @@ class Teller:
             self._show(words)
         if event.kind == "synced" and event.new:
             self._say_roles()
+        if event.kind == "synced":
+            self._say_refusals()
 
     def _show(self, words: str) -> None:
         self._session.out.show(f"{datetime.now():%H:%M:%S}  {line(words, 200)}")
@@ -62,6 +66,16 @@ class Teller:
                     )
                 else:
                     self._show(ours(line(info.name), then, info.role, ending))
+
+    def _say_refusals(self) -> None:
+        """Where we asked to be let in, and are not."""
+        then, self._refused = self._refused, self._session.manager.joining()
+        for one in self._refused:
+            if one.refused and one not in then:
+                if self._session.out.json:
+                    self._session.out.emit({"kind": "not_let_in"} | records.joining(one))
+                else:
+                    self._show(not_let_in(one))
 
     def _words(self, event: NodeEvent) -> str:
         who = self._who(event)
