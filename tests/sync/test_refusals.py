@@ -8,6 +8,7 @@ import pytest
 
 from quire.core.ids import ChannelId
 from quire.testing.people import Person, carry
+from tests.cli.conftest import InProcess
 from tests.sync.links import sync
 from tests.sync.test_relay_needs import by_relay
 
@@ -81,3 +82,20 @@ def test_who_was_let_in_in_vain_hears_of_it_by_a_relay_alone(tmp_path: Path, url
     carry(bob, ada)
     by_relay(url, ada, carol)
     assert carol.role(team) == "none"
+
+
+def test_a_sync_on_the_command_line_tells_both_sides(tmp_path: Path, url: str, compiled: Path) -> None:
+    for name in ("ada", "bob"):
+        (tmp_path / name).mkdir()
+    ada, bob = (InProcess(tmp_path / name, compiled) for name in ("ada", "bob"))
+    ada("init", "--name", "ada")
+    bob("init", "--name", "bob")
+    ada("channel", "create", "club")
+    bob("join", ada("invite", "club", "--approval", "--json").json["link"])
+    bob("sync", "--relay", url)
+    assert "bob (" in (said := ada("sync", "--relay", url).out)
+    assert "asks to be a member of #club" in said
+    ada("requests", "club", "--decline", "bob")
+    ada("sync", "--relay", url)
+    assert "you are not let into #club: the request was declined" in bob("sync", "--relay", url).out
+    assert "not let into" not in bob("sync", "--relay", url).out

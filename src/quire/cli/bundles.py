@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quire.cli.circle import Circle
+from quire.cli.circle import Circle, asked_for, asking
 from quire.cli.completion import channels as complete_channels
 from quire.cli.exits import FOUND, exit_code
-from quire.cli.naming import short
 from quire.cli.session import Session, opened
-from quire.cli.text import a_role, bytes_text, line, plural
+from quire.cli.text import bytes_text, line, plural
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -92,9 +91,9 @@ def in_(ctx: typer.Context, file: File) -> None:
       quire bundle in talk.bundle
     """
     with opened(ctx) as session:
-        before, asking = Circle(session), _asking(session)
+        before, asked = Circle(session), asking(session)
         report = session.manager.read_bundle(file)
-        requests = [(info, one) for key, (info, one) in _asking(session).items() if key not in asking]
+        requests = [(info, one) for key, (info, one) in asking(session).items() if key not in asked]
         after = Circle(session)
         if session.out.json:
             session.out.emit(
@@ -108,14 +107,6 @@ def in_(ctx: typer.Context, file: File) -> None:
         raise typer.Exit(FOUND)
 
 
-def _asking(session: Session) -> dict[tuple[ChannelId, bytes], tuple[ChannelInfo, RequestView]]:
-    return {
-        (info.id, one.identity): (info, one)
-        for info in session.manager.list_channels()
-        for one in session.manager.requests(info.id)
-    }
-
-
 def _lines(
     session: Session,
     report: BundleReport,
@@ -127,11 +118,7 @@ def _lines(
     yield _counts(report)
     infos = {info.id: info for info in session.manager.list_channels()}
     yield from changes
-    for info, one in requests:
-        who = f"{line(one.name, 40)} ({short(one.identity)})"
-        yield Text(f"{who} asks to be {a_role(one.role)} of #{line(info.name)}", "yellow")
-        if session.manager.can(info.id, "invite"):
-            yield f"  quire requests {line(info.name)} --approve {short(one.identity)}"
+    yield from asked_for(session, requests)
     for id in report.forked:
         if found := infos.get(_as_channel(id)):
             yield Text(f"a device wrote in two copies of its vault: quire log {line(found.name)}", "yellow")

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from quire.cli import records
-from quire.cli.naming import labels
-from quire.cli.text import line
+from quire.cli.naming import labels, short
+from quire.cli.text import a_role, line
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from quire.cli.session import Session
-    from quire.core.circle import Joining
+    from quire.core.circle import Joining, RequestView
     from quire.core.ids import ChannelId
+    from quire.core.views import ChannelInfo
 
 NAMES_MAX = 8  # of newcomers, in a line
 REASONS = {  # why we are not let in, told to us
@@ -105,3 +106,23 @@ def ours(channel: str, then: str, now: str, ending: str) -> str:
 def _list(people: list[bytes], named: dict[bytes, str]) -> str:
     shown = ", ".join(named[one] for one in people[:NAMES_MAX])
     return shown + (f" and {len(people) - NAMES_MAX:,} more" if len(people) > NAMES_MAX else "")
+
+
+def asking(session: Session) -> dict[tuple[ChannelId, bytes], tuple[ChannelInfo, RequestView]]:
+    """Who asks to be let into our channels."""
+    return {
+        (info.id, one.identity): (info, one)
+        for info in session.manager.list_channels()
+        for one in session.manager.requests(info.id)
+    }
+
+
+def asked_for(session: Session, requests: list[tuple[ChannelInfo, RequestView]]) -> Iterator[Text | str]:
+    """A line for each request, and what one may do about it."""
+    from rich.text import Text
+
+    for info, one in requests:
+        who = f"{line(one.name, 40)} ({short(one.identity)})"
+        yield Text(f"{who} asks to be {a_role(one.role)} of #{line(info.name)}", "yellow")
+        if session.manager.can(info.id, "invite"):
+            yield f"  quire requests {line(info.name)} --approve {short(one.identity)}"

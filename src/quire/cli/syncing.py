@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quire.cli.circle import Circle
+from quire.cli.circle import Circle, asked_for, asking
 from quire.cli.exits import FOUND
 from quire.cli.session import Session, opened
 from quire.cli.telling import Teller
@@ -76,10 +76,11 @@ def sync(
             "say with whom", rule="no_peer", hint="quire sync --lan, --peer HOST, or --relay URL"
         )
     with opened(ctx) as session:
-        before = Circle(session)
+        before, asked = Circle(session), asking(session)
         reports, failed = asyncio.run(_sync_each(session, addresses, relay or [], near))
         if not (session.out.json or session.settings.quiet):
-            session.out.show(*Circle(session).since(before))
+            requests = [one for key, one in asking(session).items() if key not in asked]
+            session.out.show(*Circle(session).since(before), *asked_for(session, requests))
     if failed is not None:
         raise failed
     if any(report.refused for report in reports):
