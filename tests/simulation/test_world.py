@@ -4,7 +4,7 @@ pytest tests/simulation -m "slow and bounded"     # the seeds that found somethi
 pytest tests/simulation -m slow                   # 24 worlds of thirty devices, 400 steps each: about half an hour
 
 Run to its end on 24 November 2026: of the 24 all held but number 23, which holds since what it found was mended (the
-last story of tests/people/test_closed_commits.py); of the others 1 to 6 were run again after that, 4 to 6 on 1 December
+last story of tests/people/test_closed_commits.py); of the others 1 to 6 and 10 to 14 were run again on 1 December
 2026. Of a hundred worlds of six devices (seeds 200 to 299, 80 steps) 240 and 268 found what `FOUND` says.
 """
 
