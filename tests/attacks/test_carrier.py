@@ -152,7 +152,7 @@ def test_records_of_nothing_are_stepped_over(people: Make) -> None:
     report = bob.take([*noise, *in_file(whole)])
     assert set(rules(report)) <= {
         "welcome_size", "welcome_version", "welcome_recipients", "bundle_size", "bundle_version", "request_size",
-        "request_version", "carried", "carried_not_canonical",
+        "request_version", "refusal_size", "refusal_version", "carried", "carried_not_canonical",
     }  # fmt: skip
     assert bob.reads(team)[-1] == "the last confidential word"
     agree(team, ada, bob)
