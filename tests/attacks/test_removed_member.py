@@ -100,7 +100,9 @@ def test_the_link_they_came_by_does_not_let_them_in_again(trio: Trio) -> None:
     ada.chat.withdraw_invite(team, link.secret.key(team).public)
     bob.chat.leave_channel(team)
     bob.chat.join_channel(link.text())
-    with unmoved(ada, besides=("refusal",)):  # what is to be answered is kept: one for a device, at most so many
+    with unmoved(
+        ada, besides=("refusal",)
+    ):  # what is to be answered is kept: one for a device, at most so many
         assert rules(ada.take(bob.records()[:1])) == ["invite_withdrawn"]
     with unmoved(ada):
         assert rules(ada.take(bob.records()[:1])) == ["invite_withdrawn"]
