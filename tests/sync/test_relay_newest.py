@@ -118,15 +118,19 @@ def test_a_new_machine_shows_the_newest_first_and_goes_on_backwards_after_a_kill
         new.key.write_bytes((tmp_path / "ada.key").read_bytes())
         old = Linking(_run(tmp_path), "--relay", url)
         proxy.fault = Fault(swallow_after=ENOUGH)
-        guest = subprocess.Popen(
-            new.command(
-                "link", "--code", old.code, "--relay", f"ws://{proxy.address}", "--key-file", str(new.key), before=CHEAP
-            ),
-            env=new.environment_with(QUIRE_KEY_FILE=""), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        heard = tmp_path / "heard"
+        with heard.open("w") as words:
+            guest = subprocess.Popen(
+                new.command(
+                    "link", "--code", old.code, "--relay", f"ws://{proxy.address}", "--key-file", str(new.key),
+                    before=CHEAP,
+                ),
+                env=new.environment_with(QUIRE_KEY_FILE=""), stdout=words, stderr=words,
+            )  # fmt: skip
         here = missing = 0
         page: list[str] = []
         while here <= PAGE or not any(link.swallows for link in tuple(proxy._links)):
+            assert guest.poll() is None, heard.read_text()
             with contextlib.suppress(QuireError):  # it is being made
                 page, here, missing = newest(new.vault, new.key)
         page, here, missing = newest(new.vault, new.key)
