@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from quire.channels.manager import ChannelManager
-from quire.store import importing
+from quire.store import importing_all
 from quire.store.local import LocalStore
 from tests.exchange.packing import pack
 
@@ -194,7 +194,7 @@ def test_a_name_that_stands_behind_the_messages_is_the_channels(
     tmp_path: Path, manager: ChannelManager, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pages of Matrix come newest first: a room's name is its first event."""
-    monkeypatch.setattr(importing, "BATCH", 2)
+    monkeypatch.setattr(importing_all, "BATCH", 2)
     events = [
         {"type": "m.room.message", "event_id": f"${at}", "sender": "@ana:x", "room_id": "!r:x",
          "origin_server_ts": 1600000000000 + at, "content": {"msgtype": "m.text", "body": f"b{at}"}}

@@ -20,7 +20,7 @@ from quire.channels.manager import ChannelManager
 from quire.channels.syncing import Syncing
 from quire.core.crypto.secrets import KeyFile
 from quire.errors import QuireError
-from quire.store import bundling, importing
+from quire.store import bundling, importing_all
 from quire.store.local import LocalStore
 from quire.testing.people import Person
 from quire.testing.proxy import Fault, Proxy
@@ -96,7 +96,7 @@ def test_a_new_machine_shows_the_newest_first_and_goes_on_backwards_after_a_kill
 ) -> None:
     """20,000 messages lie at a relay: put there as they came, in four turns, or all at the end."""
     monkeypatch.setattr(bundling, "PART_BYTES", 1 << 16)
-    monkeypatch.setattr(importing, "BATCH", 500)
+    monkeypatch.setattr(importing_all, "BATCH", 500)
     ada = Person.create(tmp_path, "ada")
     with relaying(tmp_path / "relay", before=SMALL_PAGES) as (_, url), through(url) as proxy:
         for turn in range(2):

@@ -37,7 +37,6 @@ from quire.store.tally import Tally
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
 
-BATCH = 10_000  # records in a transaction
 WAITING_MAX = 100_000  # records of a run that wait for their target
 
 

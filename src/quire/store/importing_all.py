@@ -23,11 +23,13 @@ from quire.exchange.detect import exports_in, left_aside, open_export
 from quire.exchange.inside import Watched
 from quire.store.attachments import sealing
 from quire.store.import_files import ImportFiles, Spool
-from quire.store.importing import BATCH, ImportRun
+from quire.store.importing import ImportRun
 from quire.store.tally import Tally, added_up
 
 if TYPE_CHECKING:
     from quire.store.local import LocalStore
+
+BATCH = 10_000  # records in a transaction
 
 
 class ImportProgress(msgspec.Struct, frozen=True):
