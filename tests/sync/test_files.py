@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from quire.core.ids import MessageId
+from quire.channels.syncing import Syncing
+from quire.core.ids import DeviceId, MessageId
 from quire.core.sealed_file import PIECE_PLAIN
 from quire.errors import FullError, MalformedError
+from quire.node.files import FileSync
 from quire.node.peer import PeerSync
 from quire.storage.sealed_files import PartFile
 from quire.store import attachments
@@ -135,6 +138,37 @@ def test_a_link_that_breaks_anywhere_costs_a_piece_at_most(two: tuple[Person, Pe
     assert bob.store.verify().ok
     if received:
         assert yours.files.came_bytes <= ada.store.files.size(_file(ada, id)) - received  # type: ignore[operator]
+
+
+def test_a_file_that_is_being_opened_as_the_link_breaks_is_closed(two: tuple[Person, Person]) -> None:
+    class Opened:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    ada, _ = two
+    began, go_on, file = threading.Event(), threading.Event(), Opened()
+
+    def slowly() -> Opened:
+        began.set()
+        assert go_on.wait(30)
+        return file
+
+    async def nothing(*_: object, **__: object) -> None: ...
+
+    async def broken() -> None:
+        files = FileSync(Syncing(ada.chat), session_with(), DeviceId(bytes(32)), nothing, nothing)
+        opening = asyncio.create_task(files._opened(slowly))
+        assert await asyncio.to_thread(began.wait, 30)
+        opening.cancel()
+        assert isinstance((await asyncio.gather(opening, return_exceptions=True))[0], asyncio.CancelledError)
+        assert not file.closed
+        go_on.set()
+        await files.close()
+
+    asyncio.run(broken())
+    assert file.closed
 
 
 def _file(person: Person, id: MessageId) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -149,7 +149,7 @@ class FileSync:
             one = self._waiting.popleft()
             if not self._is_new(one):
                 continue
-            incoming = await self._in(self._vault.begin_file, one)
+            incoming = await self._opened(self._vault.begin_file, one)
             if incoming is not None:
                 self._coming[one.file] = incoming
                 await self._carry_out(self._session.want(one.file, one.size_bytes, incoming.next))
@@ -225,7 +225,7 @@ class FileSync:
             await self._serve(await self._orders.get())
 
     async def _serve(self, order: ServeFile) -> None:
-        outgoing: Outgoing | None = await self._in(self._server.open, order.file)
+        outgoing: Outgoing | None = await self._opened(self._server.open, order.file)
         left = order.count
         try:
             if outgoing is not None and order.first + order.count <= outgoing.pieces:
@@ -246,7 +246,23 @@ class FileSync:
         if left:
             await self._carry_out(self._session.lacks(order.file, left))
 
+    async def _opened(self, do: Callable[..., Any], *arguments: Any) -> Any:
+        """What `do` opens; closed again if we are cancelled while the thread is at it."""
+        if self._over:
+            raise TransportError("this sync has ended", rule="link_lost")
+        opening = self._pool.submit(do, *arguments)
+        try:
+            return await asyncio.wrap_future(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close)
+            raise
+
     async def _in(self, do: Callable[..., Any], *arguments: Any) -> Any:
         if self._over:
             raise TransportError("this sync has ended", rule="link_lost")
         return await asyncio.get_running_loop().run_in_executor(self._pool, do, *arguments)
+
+
+def _close(opening: Future[Any]) -> None:
+    if not opening.cancelled() and opening.exception() is None and (opened := opening.result()) is not None:
+        opened.close()
