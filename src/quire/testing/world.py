@@ -36,7 +36,7 @@ from quire.storage.outside import create_key_file
 from quire.store.linking import LinkGuest, LinkHost
 from quire.store.local import LocalStore
 from quire.store.unbundling import BundleReport
-from quire.testing import world_checks, world_erasing, world_letting, world_steps
+from quire.testing import world_checks, world_erasing, world_letting, world_restoring, world_steps
 from quire.testing.people import Person, key_of
 from quire.testing.world_edge import Edge
 
@@ -123,6 +123,10 @@ class World:
         self.edge = Edge(seed)
         self.now_ms = self.edge.now_ms
         self.machines: list[Machine] = []
+        self.lost: list[Machine] = []  # whose vaults are destroyed
+        self.backups: dict[str, list[Path]] = {}  # by machine, the first one first
+        self.gone_in: dict[Path, set[bytes]] = {}  # what was let go of in the vault, by backup
+        self.old_relay: Any = None  # a relay's items as they were
         self.channels: list[ChannelId] = []
         self.links: dict[ChannelId, list[str]] = {}  # invites that go round
         self.said: dict[MessageId, Said] = {}
@@ -168,6 +172,11 @@ class World:
     @property
     def liars(self) -> list[Machine]:
         return [machine for machine in self.machines if machine.liar]
+
+    @property
+    def trusted(self) -> list[Machine]:
+        """All honest devices that ever were."""
+        return [*self.honest, *self.lost]
 
     def fail(self, what: str) -> Violation:
         """For `raise world.fail(...)`: what is wrong, and how it came to it."""
@@ -222,7 +231,7 @@ class World:
     def link(self, host: Machine) -> Machine:
         """One more device of somebody, linked by the code."""
         self.at(host)
-        name = f"{host.owner}/{sum(one.owner == host.owner for one in self.machines) + 1}"
+        name = self.next_name(host)
         path = self._key_file(name)
         showing = LinkHost(host.store)
         typing = LinkGuest(showing.code.text())
@@ -232,6 +241,12 @@ class World:
         self.machines.append(guest)
         guest.take(host.give())
         return guest
+
+    def next_name(self, machine: Machine) -> str:
+        """Of one more device of the same person."""
+        return (
+            f"{machine.owner}/{sum(one.owner == machine.owner for one in [*self.machines, *self.lost]) + 1}"
+        )
 
     def found(self, founder: Machine) -> ChannelId:
         """A new channel."""
@@ -257,6 +272,11 @@ class World:
         """From here on people erase what they wrote, too (testing/world_erasing.py)."""
         self._steps.update(world_erasing.STEPS)
         self._weights.update(world_erasing.WEIGHT)
+
+    def restore(self) -> None:
+        """From here on devices are backed up, destroyed and restored, and relays go back, too (testing/world_restoring.py)."""
+        self._steps.update(world_restoring.STEPS)
+        self._weights.update(world_restoring.WEIGHT)
 
     def run(self, steps: int) -> None:
         """So many steps. Who reads what is written is checked as it is written; everything now and then and at the end."""
@@ -294,6 +314,17 @@ class World:
     @contextmanager
     def crashing(self, machine: Machine) -> Iterator[None]:
         """What is done inside ends at some point that the storage layer names; then the device starts again."""
+        try:
+            with self.dying():
+                yield
+        except Crash:
+            pass
+        finally:
+            self.at(machine).reopen()
+
+    @contextmanager
+    def dying(self) -> Iterator[None]:
+        """What is done inside ends at some point that the storage layer names, with `Crash`."""
         left = self.random.randrange(1, CRASH_POINTS_MAX)
 
         def hook(point: str) -> None:
@@ -306,11 +337,8 @@ class World:
         database.fault_hook = hook
         try:
             yield
-        except Crash:
-            pass
         finally:
             database.fault_hook = None
-            self.at(machine).reopen()
 
     # The road
 

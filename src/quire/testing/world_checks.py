@@ -118,7 +118,7 @@ def _check_kept(world: World, machine: Machine) -> None:
 
 def _check_log(world: World, machine: Machine) -> None:
     """What stands here in the name of an honest device, that device wrote."""
-    honest = {bytes(one.store.device): one for one in world.honest}
+    honest = {bytes(one.store.device): one for one in world.trusted}
     rows = machine.store.database.reader.execute(
         "SELECT l.device, l.prefix, c.seq, c.head FROM commits c JOIN log l ON l.n = c.log"
     )
@@ -338,7 +338,7 @@ def _difference(ours: object, theirs: object) -> str:
 
 def _check_written(world: World, channel: ChannelId, inside: list[Machine], graph: Graph) -> None:
     """What an honest person wrote by a right that they still have is seen by all who may see everything."""
-    authors = {(one.identity, place): one for one in world.honest for place in _prefixes(one)}
+    authors = {place: one for one in world.trusted for place in _prefixes(one)}
     for reader in inside:
         if _scope(graph, reader) != HISTORY_ALL:
             continue
@@ -346,8 +346,11 @@ def _check_written(world: World, channel: ChannelId, inside: list[Machine], grap
         for id, said in world.said.items():
             if said.channel != channel or id in shown or (said.root and said.root not in shown):
                 continue  # a reply goes with what it answers
-            author = authors[said.author, id[:10]]
-            heads = _head_of(author, id).control_heads
+            author = authors[id[:10]]
+            keeper = author if author not in world.lost else _keeper(inside, id)
+            if keeper is None:
+                continue  # it went with its author's device
+            heads = _head_of(keeper, id).control_heads
             if author not in inside and any(head not in graph for head in heads):
                 continue  # they went, and whom they could tell is out, too, or a liar
             try:
@@ -361,6 +364,12 @@ def _check_written(world: World, channel: ChannelId, inside: list[Machine], grap
                 continue
             if right.may("post"):
                 raise world.fail(f"{reader.name} does not see {said.bodies[0]!r} in {world.name_of(channel)}")
+
+
+def _keeper(inside: list[Machine], id: bytes) -> Machine | None:
+    """Somebody who has the commit of an operation whose author's device is destroyed."""
+    having = (one for one in inside if log.commit_at(one.store.database.reader, id[:14]) is not None)
+    return next(having, None)
 
 
 def _due(graph: Graph, machine: Machine) -> set[bytes]:

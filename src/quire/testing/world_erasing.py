@@ -74,11 +74,11 @@ def check_erased(world: World, machine: Machine) -> None:
             machine.store.database.checkpoint()
             pages = db.serialize("main")
         for body in said.bodies:
-            if body and encode(body) in pages and not _said_by_another(machine, id, encode(body)):
+            if body and encode(body) in pages and not said_by_another(machine, id, encode(body)):
                 raise world.fail(f"{machine.name} has {body!r} in its pages, which was erased")
 
 
-def _said_by_another(machine: Machine, id: bytes, body: bytes) -> bool:
+def said_by_another(machine: Machine, id: bytes, body: bytes) -> bool:
     """Has another operation the same text, as after a death while it was said?"""
     db = machine.store.database.reader
     tables = ("message", "operation", "waiting", "voided")

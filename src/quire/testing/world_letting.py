@@ -73,7 +73,7 @@ def gone(machine: Machine) -> set[bytes]:
 
 def check_gone(world: World, machine: Machine) -> None:
     """What an honest device's vault let go of, of what honest people wrote, is as gone as it was."""
-    honest = {prefix for one in world.honest for prefix, _, _ in one.kept}
+    honest = {prefix for one in world.trusted for prefix, _, _ in one.kept}
     now = {id for id in gone(machine) if id[:10] in honest}
     if back := machine.gone - now:
         raise world.fail(
